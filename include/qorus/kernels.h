@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kernels.h: argument structs of the kernels, with the mathematics each one defines.
+ *
+ * A kernel is `void k(const q_work *work, const q_<op>_args *args)`. It checks nothing and cannot fail; the
+ * caller (an op, or a layer inside a plan) has checked. Every worker of a parallel region calls it with the
+ * same args; q_share() says which part is whose. Which worker computes a part never changes its bits.
+ *
+ * Order of operations (docs/NUMERICS.md): each output of a product is one chain acc = fma(a, b, acc), k
+ * ascending; sums of norms, softmax and reductions run over 16 lanes (element i to lane i mod 16, zero tail)
+ * joined by the tree 8-4-2-1; elementary functions are those of qorus/base/elementary.h. Every backend gives
+ * the bits of the scalar one.
+ *
+ * Strides are in bytes and name the distance between rows. Counts that depend on the step are q_count.
+ */
+#ifndef QORUS_KERNELS_H
+#define QORUS_KERNELS_H
+
+#include "../qorus_types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- What changes from step to step ------------------------------------------------------------------- */
+
+/* Symbols a dimension may be multiplied with. */
+typedef enum q_sym {
+    Q_SYM_ONE = 0,      /* a constant */
+    Q_SYM_BATCH = 1,    /* samples of this step */
+    Q_SYM_TOKENS = 2,   /* tokens of this step */
+    Q_SYM_ROWS = 3,     /* batch * tokens */
+    Q_SYM_SELECTED = 4, /* rows whose logits are wanted */
+    Q_SYM_COUNT = 5
+} q_sym;
+
+/* A count known when the plan runs: n * value(sym). */
+typedef struct q_count {
+    uint32_t n;
+    uint32_t sym; /* q_sym */
+} q_count;
+
+/* The run block: what one step differs in from the last. Kernels read it by pointer, so that a device can
+   replay a recorded graph with new values. */
+typedef struct q_run {
+    uint32_t n_batch;
+    uint32_t n_tokens;
+    uint32_t n_selected;
+    uint32_t position;        /* of the first token of this step = tokens already in the KV cache */
+    const uint32_t *selected; /* [n_selected] row of this step, ascending */
+    uint64_t seed;
+    uint64_t step;            /* counts optimizer steps, from 0 */
+    double learning_rate;
+    uint32_t training;        /* 1: dropout and batch statistics on */
+    uint32_t reserved;
+} q_run;
+
+static inline uint32_t q_sym_value(const q_run *run, uint32_t sym)
+{
+    switch (sym) {
+    case Q_SYM_BATCH:
+        return run->n_batch;
+    case Q_SYM_TOKENS:
+        return run->n_tokens;
+    case Q_SYM_ROWS:
+        return run->n_batch * run->n_tokens;
+    case Q_SYM_SELECTED:
+        return run->n_selected;
+    default:
+        return 1;
+    }
+}
+
+static inline uint32_t q_count_value(const q_run *run, q_count count)
+{
+    return count.n * q_sym_value(run, count.sym);
+}
+
+/* One worker's place in a parallel region. */
+typedef struct q_work {
+    uint32_t worker;    /* 0 .. n_workers - 1 */
+    uint32_t n_workers; /* >= 1 */
+    const q_run *run;
+    void *workspace;        /* this worker's own, Q_ALIGN aligned */
+    size_t workspace_size;  /* q_backend.workspace_size bytes */
+    void *state;            /* the backend's, NULL on CPUs */
+} q_work;
+
+/* Share of worker: items [*begin, *end) of n, contiguous, sizes differing by at most one. */
+static inline void q_share(const q_work *w, uint32_t n, uint32_t *begin, uint32_t *end)
+{
+    *begin = (uint32_t)((uint64_t)n * w->worker / w->n_workers);
+    *end = (uint32_t)((uint64_t)n * (w->worker + 1u) / w->n_workers);
+}
+
+/* ---- Products ----------------------------------------------------------------------------------------- */
+
+typedef enum q_activation {
+    Q_ACT_NONE = 0,
+    Q_ACT_RELU = 1,
+    Q_ACT_SILU = 2,
+    Q_ACT_GELU_TANH = 3,
+    Q_ACT_GELU_ERF = 4,
+    Q_ACT_SIGMOID = 5,
+    Q_ACT_TANH = 6,
+    Q_ACT_COUNT = 7
+} q_activation;
+
+/*
+ * What happens to an output y[r][m] before it is stored; every part is optional (NULL, Q_ACT_NONE). In order:
+ *   the chain starts from bias[m] instead of 0
+ *   y = y*scale[m] + shift[m]           (two roundings)
+ *   y = activation(y)
+ *   y = y * gate[r][m]
+ *   y = residual[r][m] + y
+ */
+typedef struct q_epilogue {
+    const q_real *bias;
+    const q_real *scale;
+    const q_real *shift;
+    const q_real *gate;
+    const q_real *residual;
+    size_t gate_stride;
+    size_t residual_stride;
+    uint32_t activation; /* q_activation */
+    uint32_t reserved;
+} q_epilogue;
+
+/*
+ * y[r][m] = sum over k of x[r][k] * w[m][k], weights in panel16 (qorus/base/panel.h).
+ *
+ * gemm_<dtype>, exact: x is real [rows][k]; the weight is made real on the fly (Q4_0: d*(q-8), Q8_0: d*q,
+ *   Q4_1: d*q rounded, + m rounded); acc = fma(x, w, acc), k ascending.
+ * gemm_a8_<dtype>, fast: x is Q_A8 (quantize_a8); per block of 32, ascending:
+ *   i = sum of q_x*q_w as exact i32 (Q4_0: q_w - 8); acc = acc + f32(i) * (d_w*d_x), each operation rounded;
+ *   Q4_1: i with q_w = 0..15, then also acc = acc + (m_w*d_x) * f32(sum of q_x).
+ */
+typedef struct q_gemm_args {
+    q_count rows;
+    uint32_t m; /* rows of the weight matrix = columns of y */
+    uint32_t k; /* multiple of 32 for quantised weights */
+    const void *weights;
+    const void *x;
+    size_t x_stride;
+    q_real *y; /* [rows][m] */
+    size_t y_stride;
+    q_epilogue epilogue;
+} q_gemm_args;
+
+/*
+ * c[i][j] = (accumulate ? c[i][j] : bias[j] or 0) + sum over p of A[i][p]*B[p][j], p ascending, one fma chain.
+ * A[i][p] lies at a + (transpose_a ? p*a_stride + i : i*a_stride + p), B[p][j] at
+ * b + (transpose_b ? j*b_stride + p : p*b_stride + j); strides in bytes, columns contiguous.
+ * The epilogue applies to the finished chain and is empty when accumulate is set.
+ */
+typedef struct q_matmul_args {
+    q_count m;
+    q_count n;
+    q_count k;
+    const q_real *a;
+    size_t a_stride;
+    const q_real *b;
+    size_t b_stride;
+    q_real *c;
+    size_t c_stride;
+    uint8_t transpose_a;
+    uint8_t transpose_b;
+    uint8_t accumulate;
+    uint8_t reserved[5];
+    q_epilogue epilogue;
+} q_matmul_args;
+
+/* ---- Weight rows -------------------------------------------------------------------------------------- */
+
+/* out[r][k] = scale * real(w[ids[r]][k]); ids NULL: row r. scale 1 multiplies nothing. */
+typedef struct q_gather_args {
+    q_count rows;
+    uint32_t k;
+    uint32_t layout; /* q_layout of the weights */
+    const void *weights;
+    size_t weights_stride; /* row stride (plain) or panel stride (panel16) */
+    const int32_t *ids;
+    q_real *out;
+    size_t out_stride;
+    q_real scale;
+} q_gather_args;
+
+/*
+ * Activations to 8 bits, per block of 32: amax = max|x|, d = amax/127 (f32), q = rint(x * (127/amax)), half to
+ * even; amax 0 gives d = 0, q = 0. A NaN counts as 0 in amax's max and gives q = 0; an infinity in a block
+ * gives d = infinity and q = 0 for the finite values and NaN products downstream. Also stores the sum of the
+ * bytes of each block. Row of out: [k] i8, [k/32] f32 d, [k/32] i32 sum.
+ */
+typedef struct q_quantize_a8_args {
+    q_count rows;
+    uint32_t k; /* multiple of 32 */
+    const q_real *x;
+    size_t x_stride;
+    void *out;
+    size_t out_stride;
+} q_quantize_a8_args;
+
+/* ---- Norms, elementwise, reductions ------------------------------------------------------------------- */
+
+/* y[r][i] = (x[r][i] * s) * (weight[i] + offset), s = 1/sqrt(mean(x^2) + eps); offset 0 adds nothing.
+   Sum of squares: lanes by fma, then the tree. Zhang and Sennrich 2019, arXiv:1910.07467. x may equal y. */
+typedef struct q_rmsnorm_args {
+    q_count rows;
+    uint32_t dim;
+    const q_real *x;
+    size_t x_stride;
+    const q_real *weight; /* [dim] */
+    q_real *y;
+    size_t y_stride;
+    q_real eps;
+    q_real offset;
+} q_rmsnorm_args;
+
+/* out[r][i] = a op b. add: a+b; mul: a*b; silu_mul: silu(a)*b (SwiGLU, Shazeer 2020, arXiv:2002.05202).
+   out may equal a or b. */
+typedef struct q_binary_args {
+    q_count rows;
+    uint32_t dim;
+    const q_real *a;
+    size_t a_stride;
+    const q_real *b;
+    size_t b_stride;
+    q_real *out;
+    size_t out_stride;
+} q_binary_args;
+
+/* out[r][i] = f(x[r][i]); f is silu or exp. out may equal x. */
+typedef struct q_unary_args {
+    q_count rows;
+    uint32_t dim;
+    const q_real *x;
+    size_t x_stride;
+    q_real *out;
+    size_t out_stride;
+} q_unary_args;
+
+/* out = e / sum(e), e = exp(x*scale - max(x*scale)), along the row. A row of only -infinity gives zeros.
+   out may equal x. */
+typedef struct q_softmax_args {
+    q_count rows;
+    uint32_t dim;
+    const q_real *x;
+    size_t x_stride;
+    q_real *out;
+    size_t out_stride;
+    q_real scale;
+} q_softmax_args;
+
+/* x[r][c] = -infinity where c > r + position of the step; x is [rows][cols]. */
+typedef struct q_causal_mask_args {
+    q_count rows;
+    uint32_t cols;
+    uint32_t reserved;
+    q_real *x;
+    size_t x_stride;
+} q_causal_mask_args;
+
+/* out[r] = sum or maximum of x[r][0..dim). The maximum of a row with NaN ignores it; of only NaN is -infinity. */
+typedef struct q_reduce_args {
+    q_count rows;
+    uint32_t dim;
+    const q_real *x;
+    size_t x_stride;
+    q_real *out;
+} q_reduce_args;
+
+/* out[s] = x[run.selected[s]], s < run.n_selected; rows of dim reals. */
+typedef struct q_select_rows_args {
+    uint32_t dim;
+    uint32_t reserved;
+    const q_real *x;
+    size_t x_stride;
+    q_real *out;
+    size_t out_stride;
+} q_select_rows_args;
+
+/* ---- Positions and attention -------------------------------------------------------------------------- */
+
+/* table[r][0..n_pairs) = cos(t), [n_pairs..2*n_pairs) = sin(t), t = (position + r) * inv_freq[i], computed in
+   double and rounded once, times magnitude. RoPE: Su et al. 2021, arXiv:2104.09864. */
+typedef struct q_rope_table_args {
+    q_count rows;
+    uint32_t n_pairs;
+    const double *inv_freq; /* [n_pairs] */
+    double magnitude;
+    q_real *table;
+    size_t table_stride;
+} q_rope_table_args;
+
+/*
+ * Rotates each head's first 2*n_pairs values; the rest is copied. Pair i is (i, i + n_pairs) [half-split]:
+ *   out_i = fma(x_i, cos_i, -(x_j*sin_i)),  out_j = fma(x_j, cos_i, x_i*sin_i)
+ * x and out are [rows][heads*head_dim]; out may equal x.
+ */
+typedef struct q_rope_args {
+    q_count rows;
+    uint32_t heads;
+    uint32_t head_dim;
+    uint32_t n_pairs;
+    const q_real *x;
+    size_t x_stride;
+    const q_real *table;
+    size_t table_stride;
+    q_real *out;
+    size_t out_stride;
+} q_rope_args;
+
+/*
+ * One layer's KV cache of one sequence: per kv head, K as [capacity/16][head_dim][16] and V as
+ * [capacity][head_dim]; capacity is a multiple of 64. Element type f32 or f16 (rounded half to even).
+ */
+typedef struct q_kv_store_args {
+    q_count rows; /* tokens of this step: written at run.position .. */
+    uint32_t kv_heads;
+    uint32_t head_dim;
+    uint32_t capacity;
+    const q_real *k; /* [rows][kv_heads*head_dim] */
+    size_t k_stride;
+    const q_real *v;
+    size_t v_stride;
+    void *k_cache; /* [kv_heads][capacity/16][head_dim][16] */
+    void *v_cache; /* [kv_heads][capacity][head_dim] */
+} q_kv_store_args;
+
+/*
+ * out[r][h] = sum over j of p_j * v_j, p = softmax(scale * q.k), over the keys j <= run.position + r that lie
+ * within `window` (0: all). Head h reads kv head h / (heads/kv_heads).
+ *
+ * Order: score s_j = chain of fma over head_dim, ascending, from 0, times scale (softcap c > 0: c*tanh(s/c)).
+ * Keys come in chunks of 256 and blocks of 64 at absolute positions, ascending. Per block: m' = max(m, max s);
+ * a = exp(m - m') (0 for the first block); p_j = exp(s_j - m'), masked keys exactly 0; l = l*a + sum(p) (lanes
+ * and tree); o = o*a, then o = fma(p_j, v_j, o), j ascending. Each chunk starts afresh; chunks merge in order:
+ * m' = max(m1, m2), o = o1*exp(m1-m') + o2*exp(m2-m'), l likewise, products rounded before the sum. At the end
+ * out = o / l. Blocks and chunks with no visible key are skipped. Online softmax: Milakov and Gimelshein 2018,
+ * arXiv:1805.02867.
+ */
+typedef struct q_attention_args {
+    q_count rows;
+    uint32_t heads;
+    uint32_t kv_heads;
+    uint32_t head_dim;
+    uint32_t capacity;
+    uint32_t window;
+    q_real scale;
+    q_real softcap;
+    const q_real *q; /* [rows][heads*head_dim] */
+    size_t q_stride;
+    const void *k_cache;
+    const void *v_cache;
+    q_real *out; /* [rows][heads*head_dim] */
+    size_t out_stride;
+} q_attention_args;
+
+/* ---- Training ----------------------------------------------------------------------------------------- */
+
+/* loss[0] = (1/(rows*dim)) * sum of (x-t)^2, summed per row (lanes, tree), rows ascending; where grad is given,
+   grad = x - t, scaled by 2: the factor 1/(rows*dim) is applied once by the optimizer. One worker computes. */
+typedef struct q_mse_args {
+    q_count rows;
+    uint32_t dim;
+    const q_real *x;
+    size_t x_stride;
+    const q_real *target;
+    size_t target_stride;
+    q_real *loss;
+    q_real *grad; /* may be NULL */
+    size_t grad_stride;
+} q_mse_args;
+
+/* grad[i] = (accumulate ? grad[i] : 0) + sum over rows of dy[r][i], rows ascending. */
+typedef struct q_bias_grad_args {
+    q_count rows;
+    uint32_t dim;
+    const q_real *dy;
+    size_t dy_stride;
+    q_real *grad;
+    uint32_t accumulate;
+    uint32_t reserved;
+} q_bias_grad_args;
+
+/* w = w - lr * (g*grad_scale), lr = run.learning_rate; hyper-parameters are double, one rounding at the end
+   of each product. */
+typedef struct q_sgd_args {
+    size_t n;
+    q_real *w;
+    const q_real *grad;
+    double grad_scale;
+} q_sgd_args;
+
+/* ---- The table ---------------------------------------------------------------------------------------- */
+
+typedef struct q_kernels {
+#define Q_KERNEL(slot, args) void (*slot)(const q_work *work, const args *a);
+#include "kernels.inc"
+#undef Q_KERNEL
+} q_kernels;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* QORUS_KERNELS_H */
