@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * format.h: the .qorus file, version 3: its records, and opening one safely. docs/FORMAT.md has every byte.
+ *
+ * A file is: header (256 bytes), then eight sections in the order of q_section, each starting at a multiple of
+ * 64 with zero bytes before it, and nothing after the last. All numbers are little-endian; reserved fields are
+ * zero; every count has a hard cap in the table below; every byte is header, table, string, data or zero
+ * padding. There is one encoding: reading a file and writing it again gives the same bytes.
+ */
+#ifndef QORUS_FORMAT_H
+#define QORUS_FORMAT_H
+
+#include "../qorus_types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define Q_FILE_MAGIC "QORUS\x1a\r\n"
+
+enum {
+    Q_FILE_VERSION = 3,
+    Q_FILE_HEADER_SIZE = 256,
+
+    /* hard caps */
+    Q_CAP_TENSORS = 65536,
+    Q_CAP_NAME = 127,             /* bytes of a name, terminator not counted */
+    Q_CAP_STRINGS = 16 << 20,     /* bytes of the string section */
+    Q_CAP_LAYERS = 1024,
+    Q_CAP_HEADS = 1024,
+    Q_CAP_HEAD_DIM = 1024,
+    Q_CAP_WIDTH = 1 << 20,        /* d_model, d_ffn */
+    Q_CAP_VOCAB = 1 << 20,
+    Q_CAP_CONTEXT = 1 << 24,
+    Q_CAP_NODES = 65536,
+    Q_CAP_CONFIG = 4096,          /* bytes of one node's config */
+    Q_CAP_TOKENIZER = 64 << 20,
+    Q_CAP_META = 65536
+};
+
+typedef enum q_section {
+    Q_SECTION_TENSORS = 0,   /* q_file_tensor_record[count], ascending by data offset */
+    Q_SECTION_NAMES = 1,     /* u32[count]: indices of the tensors, ascending by name (bytewise) */
+    Q_SECTION_STRINGS = 2,   /* names, each with a NUL, in the order the records mention them; no gap */
+    Q_SECTION_ARCH = 3,      /* q_file_arch, then one q_layer_kind byte per layer; empty: no language model */
+    Q_SECTION_GRAPH = 4,     /* q_file_graph and its arrays; empty where ARCH is given */
+    Q_SECTION_TOKENIZER = 5, /* a tokenizer section, or empty */
+    Q_SECTION_META = 6,      /* UTF-8 text: where the model came from; or empty */
+    Q_SECTION_DATA = 7,      /* tensors, each at a multiple of 64, in record order, zero padded to 64 */
+    Q_SECTION_COUNT = 8
+} q_section;
+
+typedef struct q_file_section {
+    uint64_t offset; /* from the start of the file; an empty section stands where it would have begun */
+    uint64_t size;   /* bytes, padding not counted */
+    uint32_t count;  /* records: TENSORS, NAMES, ARCH (layers), GRAPH (nodes); otherwise 0 */
+    uint32_t reserved;
+} q_file_section;
+
+typedef struct q_file_header {
+    uint8_t magic[8];      /* Q_FILE_MAGIC */
+    uint32_t version;      /* 3 */
+    uint32_t header_size;  /* 256 */
+    uint64_t file_size;    /* multiple of 64 */
+    uint32_t flags;        /* 0 */
+    uint32_t n_sections;   /* 8 */
+    q_file_section section[Q_SECTION_COUNT];
+    uint8_t tables_sha256[32]; /* of bytes [0, start of DATA) with this field zero; checked by verify */
+} q_file_header;
+
+Q_STATIC_ASSERT(sizeof(q_file_section) == 24, "on-disk layout");
+Q_STATIC_ASSERT(sizeof(q_file_header) == 256, "on-disk layout");
+
+enum { Q_TENSOR_TRAINABLE = 1u << 0 };
+
+typedef struct q_file_tensor_record {
+    uint32_t name_offset; /* into STRINGS */
+    uint16_t name_length; /* 1 .. Q_CAP_NAME, terminator not counted */
+    uint8_t dtype;        /* q_dtype: F32, Q8_0, Q4_0, Q4_1, F16, BF16, I32 */
+    uint8_t layout;       /* q_layout; PANEL16 needs n_dims = 2 */
+    uint32_t n_dims;      /* 1 .. 4 */
+    uint32_t flags;       /* Q_TENSOR_* */
+    uint64_t ne[4];       /* the last n_dims are used, the first 4 - n_dims are 1; each 1 .. 2^32 - 1 */
+    uint64_t offset;      /* from the start of the file; multiple of 64 */
+    uint64_t size;        /* bytes = what dtype, layout and ne demand */
+    uint8_t sha256[32];   /* of those bytes */
+    uint8_t reserved[32];
+} q_file_tensor_record;
+
+Q_STATIC_ASSERT(sizeof(q_file_tensor_record) == 128, "on-disk layout");
+
+/* ---- Architecture of a language model: a core builder expands it into an ordinary graph ---------------- */
+
+typedef enum q_arch_kind { Q_ARCH_DECODER = 1 } q_arch_kind;
+
+enum {
+    Q_ARCH_TIED = 1u << 0,       /* logits come from the embedding matrix */
+    Q_ARCH_QKV_BIAS = 1u << 1,
+    Q_ARCH_QK_NORM = 1u << 2,    /* RMSNorm over head_dim of q and k before RoPE */
+    Q_ARCH_POST_NORMS = 1u << 3  /* RMSNorm after attention and FFN, before the residual */
+};
+
+typedef enum q_rope_scaling { Q_ROPE_NONE = 0, Q_ROPE_LINEAR = 1, Q_ROPE_LLAMA3 = 2, Q_ROPE_YARN = 3 } q_rope_scaling;
+
+typedef enum q_layer_kind { Q_LAYER_FULL = 0, Q_LAYER_WINDOW = 1, Q_LAYER_NO_ROPE = 2 } q_layer_kind;
+
+typedef struct q_file_arch {
+    uint32_t kind; /* q_arch_kind */
+    uint32_t flags;
+    uint32_t n_layers;
+    uint32_t d_model;
+    uint32_t n_heads;
+    uint32_t n_kv_heads; /* divides n_heads */
+    uint32_t head_dim;   /* even, multiple of 8 */
+    uint32_t d_ffn;
+    uint32_t n_vocab;
+    uint32_t n_context;    /* positions the model was trained for */
+    uint32_t activation;   /* gate of the FFN: Q_ACT_SILU or Q_ACT_GELU_TANH */
+    uint32_t window;       /* of Q_LAYER_WINDOW layers; 0 where there are none */
+    float norm_eps;        /* > 0, finite, as all below */
+    float norm_offset;     /* added to norm weights: 0 or 1 */
+    float embed_scale;     /* 1 unless the model says so */
+    float attn_scale;      /* > 0; usually 1/sqrt(head_dim) */
+    float residual_scale;
+    float logit_scale;
+    float attn_softcap;    /* 0: none */
+    float logit_softcap;   /* 0: none */
+    uint32_t rope_scaling; /* q_rope_scaling */
+    uint32_t rope_dims;    /* rotated values of a head: even, <= head_dim */
+    uint32_t rope_pairing; /* 1: half-split (i, i + rope_dims/2), the only one; converters permute */
+    uint32_t rope_original_context; /* llama3, yarn; else 0 */
+    double rope_base;      /* > 1 */
+    double rope_local_base;/* of WINDOW layers; 0: as rope_base */
+    double rope_factor;    /* linear, llama3, yarn; else 0 */
+    double rope_low;       /* llama3: low_freq_factor; yarn: beta_slow; else 0 */
+    double rope_high;      /* llama3: high_freq_factor; yarn: beta_fast; else 0 */
+    double rope_magnitude; /* factor on cos and sin; 1 unless yarn */
+    uint8_t reserved[112];
+} q_file_arch;
+
+Q_STATIC_ASSERT(sizeof(q_file_arch) == 256, "on-disk layout");
+
+/*
+ * Tensors a decoder needs (N = layer, 0-based); matrices are [out, in]:
+ *   embed [n_vocab, d_model]; output [n_vocab, d_model] unless tied; norm [d_model]
+ *   layers.N.attn_norm [d_model]; layers.N.q [n_heads*head_dim, d_model]; layers.N.k, .v [n_kv_heads*head_dim,
+ *   d_model]; layers.N.o [d_model, n_heads*head_dim]; layers.N.ffn_norm; layers.N.gate, .up [d_ffn, d_model];
+ *   layers.N.down [d_model, d_ffn]
+ *   with the flags: layers.N.q_bias, .k_bias, .v_bias; layers.N.q_norm, .k_norm [head_dim];
+ *   layers.N.attn_post_norm, .ffn_post_norm [d_model]
+ * Matrices are PANEL16 of any weight dtype; vectors are PLAIN F32. Nothing else may be present.
+ */
+
+/* ---- Graph of any other model -------------------------------------------------------------------------- */
+
+typedef struct q_file_graph {
+    uint32_t n_inputs;
+    uint32_t n_outputs;
+    uint32_t n_nodes;
+    uint32_t n_edges;      /* u32 each: value read by a node input */
+    uint32_t n_params;     /* u32 each: tensor bound to a node parameter */
+    uint32_t n_values;     /* = n_inputs + sum of the nodes' outputs */
+    uint32_t config_bytes; /* multiple of 8 */
+    uint32_t reserved;
+    /* then: q_file_graph_input[n_inputs], q_file_graph_node[n_nodes], q_file_graph_output[n_outputs],
+       u32 edges[n_edges], u32 params[n_params], zeros to a multiple of 8, configs[config_bytes] */
+} q_file_graph;
+
+/* Value i < n_inputs is input i. */
+typedef struct q_file_graph_input {
+    uint32_t name_offset;
+    uint16_t name_length;
+    uint8_t dtype;    /* F32 or I32 */
+    uint8_t n_dims;   /* 1 .. 4 */
+    uint32_t limit;   /* I32: values lie in [0, limit); F32: 0 */
+    uint32_t reserved;
+    uint32_t dim[4];  /* as ne of a tensor, each times the value of its symbol */
+    uint32_t sym[4];  /* q_sym */
+} q_file_graph_input;
+
+/* Nodes in topological order: every edge names a value below the node's first output. The outputs of node i
+   follow those of node i - 1. */
+typedef struct q_file_graph_node {
+    uint32_t class_id;       /* q_layer_class.id */
+    uint32_t config_version;
+    uint32_t name_offset;
+    uint16_t name_length;
+    uint8_t n_in;
+    uint8_t n_out;
+    uint8_t n_param;
+    uint8_t reserved0[3];
+    uint32_t config_size;    /* bytes, multiple of 8; configs follow each other in node order */
+    uint32_t class_name_offset;
+    uint16_t class_name_length;
+    uint8_t reserved1[2];
+} q_file_graph_node;
+
+typedef struct q_file_graph_output {
+    uint32_t value;
+    uint32_t name_offset;
+    uint16_t name_length;
+    uint8_t reserved[6];
+} q_file_graph_output;
+
+Q_STATIC_ASSERT(sizeof(q_file_graph) == 32, "on-disk layout");
+Q_STATIC_ASSERT(sizeof(q_file_graph_input) == 48, "on-disk layout");
+Q_STATIC_ASSERT(sizeof(q_file_graph_node) == 32, "on-disk layout");
+Q_STATIC_ASSERT(sizeof(q_file_graph_output) == 16, "on-disk layout");
+
+/* ---- Opening ------------------------------------------------------------------------------------------- */
+
+/* An opened file: views only; the bytes stay the caller's and must outlive it. Do not rely on its contents. */
+typedef struct q_file {
+    const uint8_t *base;   /* the file: data is read from here */
+    uint64_t size;
+    const uint8_t *tables; /* header and tables: base, or the validated copy */
+    uint64_t tables_size;  /* = offset of the DATA section */
+} q_file;
+
+/*
+ * Bytes that a copy of header and tables takes (everything before the DATA section), after checking just the
+ * header. Errors as q_file_open.
+ */
+Q_NODISCARD q_error_code q_file_tables_size(const void *base, size_t size, size_t *bytes, q_diag *diag);
+
+/*
+ * Validates a whole file in one bounded pass and opens it. base: multiple of 64.
+ * copy NULL: the source cannot change (ROM, boot module, memory of the caller) and is used in place. Otherwise
+ * header and tables are copied to copy (copy_size bytes, multiple-of-64 address) first and the copy is what is
+ * validated and used from then on, so a file rewritten under its mapping cannot undo the checks.
+ * Tensor contents are not read (q_file_verify does that).
+ * Errors: Q_ERR_INVALID_ARG, MISALIGNED, NOT_QORUS, VERSION, TRUNCATED, CORRUPT, UNSUPPORTED, LIMIT, NO_SPACE;
+ * diag names section or tensor, field and byte offset. Cost: O(bytes before DATA).
+ */
+Q_NODISCARD q_error_code q_file_open(q_file *file, const void *base, size_t size, void *copy, size_t copy_size,
+                                     q_diag *diag);
+
+/* Checks the SHA-256 of the tables (index UINT32_MAX) or of one tensor. Q_ERR_HASH names it. Cost: O(bytes). */
+Q_NODISCARD q_error_code q_file_verify(const q_file *file, uint32_t index, q_diag *diag);
+
+const q_file_header *q_file_get_header(const q_file *file);
+uint32_t q_file_n_tensors(const q_file *file);
+const q_file_tensor_record *q_file_record(const q_file *file, uint32_t index);
+
+/* Name of a record, terminated; its length is in the record. */
+const char *q_file_name(const q_file *file, uint32_t name_offset);
+
+/* Index of a tensor by name, Q_ERR_NOT_FOUND if there is none. O(log n). */
+Q_NODISCARD q_error_code q_file_find(const q_file *file, const char *name, size_t length, uint32_t *index);
+
+/* View of a tensor in place. index < q_file_n_tensors. */
+void q_file_tensor(const q_file *file, uint32_t index, q_tensor *out);
+
+/* NULL where the section is empty. */
+const q_file_arch *q_file_get_arch(const q_file *file);
+const uint8_t *q_file_layer_kinds(const q_file *file);
+const q_file_graph *q_file_get_graph(const q_file *file);
+const void *q_file_section_data(const q_file *file, q_section section, size_t *size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* QORUS_FORMAT_H */
