@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * layer.h: what a layer is. A q_layer_class says how shapes follow, how much memory is needed and how to go
+ * forward and backward; a q_layer is one use of a class inside a session, with every tensor bound.
+ *
+ * A caller's class is a constant struct in the caller's code, with an id of Q_LAYER_USER or above. The core
+ * treats it exactly as its own. examples/ has one.
+ */
+#ifndef QORUS_LAYER_H
+#define QORUS_LAYER_H
+
+#include "backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Ids of the library's own classes. They are in files and never change. */
+typedef enum q_layer_id {
+    Q_LAYER_LINEAR = 1,
+    Q_LAYER_EMBEDDING = 2,
+    Q_LAYER_RMSNORM = 3,
+    Q_LAYER_ADD = 4,
+    Q_LAYER_MUL = 5,
+    Q_LAYER_SILU_MUL = 6,
+    Q_LAYER_SILU = 7,
+    Q_LAYER_SOFTMAX = 8,
+    Q_LAYER_ROPE_TABLE = 9,
+    Q_LAYER_ROPE = 10,
+    Q_LAYER_ATTENTION = 11,
+    Q_LAYER_SELECT_ROWS = 12,
+    Q_LAYER_QUANTIZE = 13, /* inserted by plans, never in a file */
+    Q_LAYER_MSE = 14,
+    Q_LAYER_USER = 65536
+} q_layer_id;
+
+/* How activations enter products with quantised weights. */
+typedef enum q_precision {
+    Q_PRECISION_FAST = 0, /* quantised to 8 bits */
+    Q_PRECISION_EXACT = 1 /* kept as reals */
+} q_precision;
+
+/* The largest step a plan can run: every count of a step is at most the one here. */
+typedef struct q_maxima {
+    uint32_t batch;
+    uint32_t tokens;
+    uint32_t selected;
+    uint32_t kv; /* positions of the KV cache */
+} q_maxima;
+
+/* Type of a value that flows along an edge: [batch, head, row, column], each dimension n * value(sym). The
+   column is a constant. Rows, of a kernel, are the product of the first three; at most one has a symbol. */
+typedef struct q_value_type {
+    uint32_t dtype; /* q_dtype: Q_REAL, Q_I32 or Q_A8 */
+    uint32_t reserved;
+    q_count dim[Q_MAX_DIMS];
+} q_value_type;
+
+/* Type of a parameter, as ne of q_tensor. */
+typedef struct q_param_type {
+    uint32_t dtype;
+    uint32_t layout;
+    uint32_t ne[Q_MAX_DIMS];
+} q_param_type;
+
+/* One node as the plan sees it, before any memory exists. */
+typedef struct q_node_info {
+    const void *config;
+    uint32_t n_in;
+    uint32_t n_out;
+    uint32_t n_param;
+    uint32_t precision; /* q_precision */
+    const q_value_type *in;
+    q_value_type *out; /* the shape rule fills it */
+    const q_param_type *param;
+    q_maxima max;
+} q_node_info;
+
+/* Bytes a node needs besides its values; each piece is aligned to Q_ALIGN. */
+typedef struct q_layer_sizes {
+    size_t state;   /* persists between steps, starts as zero (STATE) */
+    size_t scratch; /* during forward or backward (SCRATCH), shared by all workers */
+    size_t saved;   /* from forward to backward (TRAIN) */
+} q_layer_sizes;
+
+typedef struct q_layer q_layer;
+typedef struct q_layer_class q_layer_class;
+
+/* Called by every worker (Q_LAYER_SHARED) or by worker 0 alone, once per stage, with a barrier between stages.
+   An error stops the step; the first one is reported with the node's name. */
+typedef q_error_code (*q_layer_fn)(const q_layer *layer, const q_work *work, uint32_t stage);
+
+enum {
+    Q_LAYER_SHARED = 1u << 0,    /* forward and backward share the work among all workers by q_share() */
+    Q_LAYER_STATEFUL = 1u << 1,  /* keeps state between steps */
+    Q_LAYER_REWINDS = 1u << 2,   /* its state at position n is a prefix of later ones: rollback is free */
+    Q_LAYER_EPILOGUE = 1u << 3   /* can add a residual to its output: q_layer.residual */
+};
+
+struct q_layer_class {
+    uint32_t struct_size; /* sizeof(q_layer_class) */
+    uint32_t id;          /* q_layer_id, or Q_LAYER_USER and above */
+    const char *name;     /* terminated, unique: "rmsnorm" */
+    uint32_t config_size; /* bytes of its config struct: fixed-width fields only, multiple of 8; 0: none */
+    uint32_t config_version;
+    uint8_t min_in;
+    uint8_t max_in;
+    uint8_t n_out;
+    uint8_t min_param;
+    uint8_t max_param;
+    uint8_t forward_stages;  /* >= 1 */
+    uint8_t backward_stages; /* 0: no backward */
+    uint8_t in_place;        /* bit i: output 0 may take the memory of input i */
+    uint32_t flags;          /* Q_LAYER_SHARED ... */
+    uint32_t saves;          /* what backward reads: bit i input i, bit 8+i output i */
+
+    /* Checks config, inputs and parameters, and fills info->out. Errors name the config field. */
+    Q_NODISCARD q_error_code (*shape)(const q_node_info *info, q_diag *diag);
+    /* (optional; default: nothing needed) Must not decrease when a maximum grows. */
+    void (*sizes)(const q_node_info *info, q_layer_sizes *out);
+    /* (optional; default: as it comes) The dtype input i should have: Q_A8 asks the plan to quantise it. */
+    uint32_t (*input_dtype)(const q_node_info *info, uint32_t i);
+    q_layer_fn forward;
+    q_layer_fn backward; /* NULL where backward_stages is 0 */
+};
+
+/* A layer at work. Tensors have ne at the plan's maxima; the rows of this step come from `*_rows`. */
+struct Q_ALIGNED(Q_ALIGN) q_layer {
+    q_layer_fn forward;
+    q_layer_fn backward;
+    const q_layer_class *cls;
+    uint32_t type; /* cls->id */
+    uint8_t n_in;
+    uint8_t n_out;
+    uint8_t n_param;
+    uint8_t reserved;
+    const void *config;
+    const q_kernels *kernels;
+    const char *name;
+    void *state;
+    void *scratch;
+    void *saved;
+    const q_tensor *in[Q_MAX_INPUTS];
+    const q_tensor *out[Q_MAX_OUTPUTS];
+    const q_tensor *param[Q_MAX_PARAMS];
+    const q_tensor *residual; /* added to output 0 in the epilogue, or NULL */
+    q_count in_rows[Q_MAX_INPUTS];
+    q_count out_rows[Q_MAX_OUTPUTS];
+    q_maxima max;
+
+    /* training only */
+    const q_tensor *grad_in[Q_MAX_INPUTS];    /* where to put d loss / d in[i]; NULL: not needed */
+    const q_tensor *grad_out[Q_MAX_OUTPUTS];  /* d loss / d out[i] */
+    const q_tensor *grad_param[Q_MAX_PARAMS]; /* NULL: frozen */
+    uint32_t accumulate; /* bit i: add to grad_in[i] instead of storing; parameters: add while run->step's
+                            gradient already holds earlier micro-batches, see bit 8+i */
+    uint32_t precision;
+};
+
+/* ---- Configs of the library's classes (fixed-width, as in files) --------------------------------------- */
+
+typedef struct q_embedding_config {
+    float scale; /* on the gathered rows; 1 for none */
+    uint32_t reserved;
+} q_embedding_config;
+
+typedef struct q_rmsnorm_config {
+    float eps;      /* > 0, finite */
+    float offset;   /* added to the weight; 0 or 1 */
+    uint32_t group; /* 0: the whole row is one vector; else the row is split into vectors of this width */
+    uint32_t reserved;
+} q_rmsnorm_config;
+
+typedef struct q_linear_config {
+    uint32_t activation; /* q_activation, applied after the bias */
+    float out_scale;     /* on the finished output; 1 for none */
+} q_linear_config;
+
+typedef struct q_softmax_config {
+    float scale;
+    uint32_t reserved;
+} q_softmax_config;
+
+typedef struct q_rope_table_config {
+    uint32_t n_pairs; /* rotated values of a head / 2 */
+    uint32_t scaling; /* q_rope_scaling */
+    uint32_t original_context;
+    uint32_t reserved;
+    double base;
+    double factor;
+    double low;
+    double high;
+    double magnitude;
+} q_rope_table_config;
+
+typedef struct q_rope_config {
+    uint32_t heads;
+    uint32_t head_dim;
+} q_rope_config;
+
+typedef struct q_attention_config {
+    uint32_t heads;
+    uint32_t kv_heads;
+    uint32_t head_dim;
+    uint32_t window;
+    float scale;
+    float softcap;
+} q_attention_config;
+
+/* ---- The library's classes ----------------------------------------------------------------------------- */
+
+/* y = x W^T + b, optional bias param[1], then activation and out_scale. x [.., rows, in]; W [out, in]. */
+extern const q_layer_class q_layer_linear;
+/* ids [1,1,1,rows] (I32) -> rows of W [vocab, dim] times scale. */
+extern const q_layer_class q_layer_embedding;
+/* RMSNorm with weight param[0] [dim]. */
+extern const q_layer_class q_layer_rmsnorm;
+/* Elementwise over two inputs of one shape. */
+extern const q_layer_class q_layer_add;
+extern const q_layer_class q_layer_mul;
+extern const q_layer_class q_layer_silu_mul;
+extern const q_layer_class q_layer_silu;
+extern const q_layer_class q_layer_softmax;
+/* Token ids -> [rows, 2*n_pairs] cosines and sines of their positions. */
+extern const q_layer_class q_layer_rope_table;
+/* x, table -> x rotated. */
+extern const q_layer_class q_layer_rope;
+/* q, k, v -> causal attention over the KV cache it keeps. */
+extern const q_layer_class q_layer_attention;
+/* Keeps the rows whose logits are wanted. */
+extern const q_layer_class q_layer_select_rows;
+extern const q_layer_class q_layer_quantize;
+/* x, target -> loss [1]; mean of squares. */
+extern const q_layer_class q_layer_mse;
+
+/* The library's class of that id, or NULL. O(1). */
+const q_layer_class *q_layer_builtin(uint32_t id);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* QORUS_LAYER_H */

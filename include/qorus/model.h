@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * model.h: from a graph of layers to something that runs.
+ *
+ *   q_model    graph and parameters; constant once built        q_model_size / q_model_init
+ *   q_plan     a model made executable for stated maxima        q_plan_size / q_plan_init, q_plan_needs
+ *   q_session  a plan at work: state, scratch, position         q_session_size / q_session_init
+ *
+ * Each lives in memory the caller gives (multiple of 128 bytes for q_model, Q_ALIGN for the others), keeps
+ * pointers into it and into what it was built from, so neither may move or go away before it. Nothing is ever
+ * freed: forget the object and its memory is yours again. A model serves any number of plans and a plan any
+ * number of sessions, at the same time; one session is used by one thread at a time.
+ */
+#ifndef QORUS_MODEL_H
+#define QORUS_MODEL_H
+
+#include "format.h"
+#include "layer.h"
+#include "memory.h"
+#include "port.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Building a graph ---------------------------------------------------------------------------------- */
+
+typedef struct q_model q_model;
+typedef struct q_graph q_graph;
+
+typedef uint32_t q_value; /* an edge of the graph */
+typedef uint32_t q_param; /* a parameter */
+
+#define Q_NONE UINT32_MAX
+
+typedef struct q_input_desc {
+    const char *name; /* terminated, as all names here; 1 .. Q_CAP_NAME bytes, unique among inputs */
+    q_value_type type;
+    uint32_t limit; /* Q_I32: values of every step are checked to lie in [0, limit) */
+} q_input_desc;
+
+typedef struct q_param_desc {
+    const char *name; /* stable path, unique: "layers.3.attn_norm" */
+    q_param_type type;
+    /* Where it lies: a view of a file or of any constant memory, or NULL: a slot of the PARAM region, which
+       q_session_param() gives access to. */
+    const q_tensor *view;
+    bool trainable; /* only slots of dtype Q_REAL can be */
+} q_param_desc;
+
+typedef struct q_node_desc {
+    const q_layer_class *cls;
+    const char *name;   /* unique among nodes */
+    const void *config; /* cls->config_size bytes, copied; NULL if that is 0 */
+    uint32_t n_in;
+    uint32_t n_param;
+    q_value in[Q_MAX_INPUTS];
+    q_param param[Q_MAX_PARAMS];
+} q_node_desc;
+
+/*
+ * A builder calls these. It runs twice, once to count and once to place, and must do the same both times. The
+ * first error is kept and ends the build; later calls return Q_NONE and do nothing.
+ */
+q_value q_graph_input(q_graph *g, const q_input_desc *desc);
+q_param q_graph_param(q_graph *g, const q_param_desc *desc);
+/* Returns the first output; output i is that plus i. */
+q_value q_graph_node(q_graph *g, const q_node_desc *desc);
+void q_graph_output(q_graph *g, const char *name, q_value value);
+/* Ends the build with an error of the builder's own. */
+void q_graph_fail(q_graph *g, q_error_code code, const char *what, const char *field);
+
+/* Builds a graph by the functions above; `user` is whatever it needs. */
+typedef void (*q_build_fn)(q_graph *g, const void *user);
+
+/* Bytes of a model. */
+Q_NODISCARD q_error_code q_model_size(q_build_fn build, const void *user, size_t *bytes, q_diag *diag);
+/* Builds it at memory.base, a multiple of 128. Errors: those of the graph, Q_ERR_NO_SPACE with the shortfall. */
+Q_NODISCARD q_error_code q_model_init(q_model **model, q_block memory, q_build_fn build, const void *user,
+                                      q_diag *diag);
+
+/*
+ * The builder of a model in a file: language models from their architecture record, others from their graph
+ * records. `user` is a q_file_build.
+ */
+typedef struct q_class_swap {
+    uint32_t id;              /* a library class the builder would use ... */
+    const q_layer_class *cls; /* ... and the class to use instead: same inputs and parameters; its config is
+                                 the replaced class's where config_size agrees, otherwise `config` */
+    const void *config;
+} q_class_swap;
+
+typedef struct q_file_build {
+    const q_file *file;
+    const q_layer_class *const *classes; /* the caller's classes that graph records may name */
+    size_t n_classes;
+    const q_class_swap *swaps;
+    size_t n_swaps;
+} q_file_build;
+
+void q_build_from_file(q_graph *g, const void *file_build);
+
+/* ---- Looking at a model -------------------------------------------------------------------------------- */
+
+uint32_t q_model_n_nodes(const q_model *model);
+uint32_t q_model_n_params(const q_model *model);
+uint32_t q_model_n_inputs(const q_model *model);
+uint32_t q_model_n_outputs(const q_model *model);
+const char *q_model_node_name(const q_model *model, uint32_t node);
+const char *q_model_param_name(const q_model *model, q_param param);
+/* The parameter of that name, or Q_NONE. O(n). */
+q_param q_model_find_param(const q_model *model, const char *name);
+
+/* ---- Plan ---------------------------------------------------------------------------------------------- */
+
+typedef struct q_plan q_plan;
+
+typedef enum q_plan_mode { Q_PLAN_INFER = 0, Q_PLAN_TRAIN = 1 } q_plan_mode;
+
+enum {
+    Q_PLAN_NO_FUSE = 1u << 0,    /* one kernel per node; the bits stay */
+    Q_PLAN_NO_IN_PLACE = 1u << 1
+};
+
+typedef struct q_plan_config {
+    uint32_t struct_size; /* sizeof(q_plan_config) */
+    uint32_t mode;        /* q_plan_mode */
+    uint32_t precision;   /* q_precision */
+    uint32_t flags;       /* Q_PLAN_* */
+    q_maxima max;         /* each >= 1, except kv, which may be 0 where nothing attends */
+    uint32_t n_workers;   /* 1 .. Q_MAX_WORKERS: most workers a session of this plan will use */
+    uint32_t reserved;
+    size_t workspace_size; /* q_backend.workspace_size of the backend that will run it */
+    /* (optional; default: tag 0) Which of the memories a piece goes to. name is a value, node or parameter. */
+    uint8_t (*tag)(void *user, q_region_kind kind, const char *name);
+    void *tag_user;
+} q_plan_config;
+
+/* Bytes a session needs of each region kind, per tag. FILE is what the model's views refer to. */
+typedef struct q_needs {
+    size_t bytes[Q_REGION_KINDS][Q_MAX_TAGS];
+} q_needs;
+
+/* Bytes of a plan; depends on the model's counts alone. */
+Q_NODISCARD q_error_code q_plan_size(const q_model *model, const q_plan_config *config, size_t *bytes, q_diag *diag);
+/* Shape inference, pruning, fusion, order, in place, placement. Deterministic. Cost: O(n^2) in values, worst. */
+Q_NODISCARD q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model,
+                                     const q_plan_config *config, q_diag *diag);
+void q_plan_needs(const q_plan *plan, q_needs *needs);
+
+typedef enum q_plan_format { Q_PLAN_TEXT = 0, Q_PLAN_DOT = 1, Q_PLAN_JSON = 2 } q_plan_format;
+
+/* Prints the plan piece by piece through `emit`. The same plan prints the same bytes on every machine. */
+typedef void (*q_emit_fn)(void *user, const char *text, size_t n);
+void q_plan_print(const q_plan *plan, q_plan_format format, q_emit_fn emit, void *user);
+
+/* ---- Session ------------------------------------------------------------------------------------------- */
+
+typedef struct q_session q_session;
+
+/* Where things run. */
+typedef struct q_context {
+    const q_port *port;       /* NULL: memory only, one worker, no clock */
+    const q_backend *backend;
+    uint32_t n_workers;       /* 0: as many as the plan allows */
+    uint32_t reserved;
+} q_context;
+
+/* What an observer is told after a node has run; called by worker 0 while the others wait. */
+typedef struct q_observation {
+    const q_layer *layer;
+    const q_run *run;
+    uint64_t ticks;   /* this node's time, all stages; 0 without a clock */
+    uint32_t node;    /* index of the step in the plan */
+    uint32_t backward;
+} q_observation;
+
+typedef struct q_session_config {
+    uint32_t struct_size; /* sizeof(q_session_config) */
+    uint32_t flags;       /* Q_SESSION_* */
+    /* (optional) Asked between nodes, on the calling thread: true stops the step with Q_ERR_CANCELLED. Bound on
+       the work between two questions: one node over max.tokens rows. */
+    bool (*should_stop)(void *user);
+    /* (optional) Called after every node. An error stops the step. */
+    q_error_code (*observe)(void *user, const q_observation *seen);
+    void *user;
+} q_session_config;
+
+enum {
+    Q_SESSION_CHECK_FINITE = 1u << 0 /* every output is looked at: Q_ERR_NON_FINITE names the node */
+};
+
+Q_NODISCARD q_error_code q_session_size(const q_plan *plan, size_t *bytes, q_diag *diag);
+/*
+ * regions: any order; each (kind, tag) the plan needs must be there with at least those bytes, on the
+ * backend's device. STATE is zeroed; the other contents do not matter and never change a result.
+ */
+Q_NODISCARD q_error_code q_session_init(q_session **session, q_block memory, const q_plan *plan,
+                                        const q_context *context, const q_region *regions, size_t n_regions,
+                                        const q_session_config *config, q_diag *diag);
+
+/* A parameter that lives in the PARAM region (write it before the first step), or a view of a file's. */
+Q_NODISCARD q_error_code q_session_param(const q_session *session, q_param param, q_tensor *out, q_diag *diag);
+/* Its gradient, summed over micro-batches; training plans only. */
+Q_NODISCARD q_error_code q_session_param_grad(const q_session *session, q_param param, q_tensor *out, q_diag *diag);
+
+/* Which rows of a step get through the part of the graph below select_rows. */
+typedef enum q_select { Q_SELECT_NONE = 0, Q_SELECT_LAST = 1, Q_SELECT_LIST = 2, Q_SELECT_ALL = 3 } q_select;
+
+/* Receives output 0 of `n` rows that begin at row `first` of the step's tokens (Q_SELECT_ALL) or of its list. An
+   error stops the step. */
+typedef q_error_code (*q_rows_fn)(void *user, uint32_t first, uint32_t n, const q_tensor *rows);
+
+typedef struct q_step {
+    uint32_t n_batch;           /* 0 means 1 */
+    uint32_t n_tokens;          /* 0 means 1 */
+    const void *const *inputs;  /* per graph input, contiguous; copied */
+    uint32_t select;            /* q_select */
+    uint32_t n_selected;        /* Q_SELECT_LIST */
+    const uint32_t *selected;   /* ascending, each < n_tokens */
+    q_rows_fn rows;             /* needed where more rows are selected than max.selected */
+    void *rows_user;
+    uint64_t deadline;          /* port ticks after which Q_ERR_DEADLINE stops the step; 0: none */
+} q_step;
+
+/*
+ * Runs the graph forward once. n_tokens above max.tokens is split into chunks of max.tokens: the bits are those
+ * of any other split. On an error the position is the one before the call (rows already handed out stand).
+ * Errors: Q_ERR_INVALID_ARG, INVALID_TOKEN, CONTEXT_FULL, CANCELLED, DEADLINE, NON_FINITE, or a layer's own.
+ */
+Q_NODISCARD q_error_code q_model_forward(q_session *session, const q_step *step, q_diag *diag);
+
+/*
+ * Backward from output 0 (a loss) of the last forward. accumulate: add to the gradients already there, so that
+ * micro-batches sum up. Training plans only.
+ */
+Q_NODISCARD q_error_code q_model_backward(q_session *session, bool accumulate, q_diag *diag);
+
+/* Output i of the last step: in SCRATCH, valid until the next step; ne has the step's rows. */
+Q_NODISCARD q_error_code q_session_output(const q_session *session, uint32_t i, q_tensor *out, q_diag *diag);
+
+/* Tokens in the KV cache. */
+uint32_t q_session_position(const q_session *session);
+/* Forgets everything from position n on. Q_ERR_INVALID_ARG if n is ahead; Q_ERR_UNSUPPORTED if a layer's state
+   cannot go back, except to 0, which resets every state. */
+Q_NODISCARD q_error_code q_session_rewind(q_session *session, uint32_t n, q_diag *diag);
+/* The STATE bytes a saved session consists of; and after putting them back, its position. */
+Q_NODISCARD q_error_code q_session_set_position(q_session *session, uint32_t n, q_diag *diag);
+
+const q_plan *q_session_plan(const q_session *session);
+/* Workers the last step really used. */
+uint32_t q_session_workers(const q_session *session);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* QORUS_MODEL_H */
