@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * attention.c: out[r][h] = sum over visible keys j of p_j * v_j, p = softmax(scale * q.k), by online softmax.
+ *
+ * One (row, head) at a time, in chunks of 256 keys at absolute positions. A chunk first turns its scores into
+ * p[256] and one factor per block of 64 (pass 1), then each output dimension runs through its keys with the
+ * sum in a register (pass 2), so that no buffer of head_dim values is needed: out holds the merged chunks.
+ *
+ * Masked keys are skipped, never read: beyond the last key the cache may hold anything.
+ */
+#include "scalar.h"
+
+enum {
+    ATTN_BLOCK = 64,
+    ATTN_CHUNK = 256,
+    ATTN_BLOCKS = ATTN_CHUNK / ATTN_BLOCK,
+    ATTN_KEYS = 16 /* keys of one panel of the K cache */
+};
+
+/* One query and what it sees. */
+typedef struct attn_query {
+    const q_attention_args *a;
+    const q_real *q; /* [head_dim] */
+    size_t head;     /* element offset of the kv head in both caches */
+    bool half;       /* cache of f16, else of q_real */
+    uint32_t lo;     /* visible keys: lo <= j < hi */
+    uint32_t hi;
+} attn_query;
+
+/* One chunk after pass 1. */
+typedef struct attn_chunk {
+    q_real p[ATTN_CHUNK];
+    q_real rescale[ATTN_BLOCKS]; /* what o and l are multiplied with before block b */
+    q_real max;
+    q_real sum;
+} attn_chunk;
+
+static q_real attn_cached(const void *cache, size_t i, bool half)
+{
+    return half ? (q_real)q_f32_from_f16(((const uint16_t *)cache)[i]) : ((const q_real *)cache)[i];
+}
+
+/* Scores of keys j0 .. j1 - 1, all of one panel, into s[0 .. j1 - j0). */
+static void attn_panel_scores(const attn_query *t, uint32_t j0, uint32_t j1, q_real *s)
+{
+    const q_attention_args *a = t->a;
+    size_t panel = t->head + (size_t)(j0 / ATTN_KEYS) * a->head_dim * ATTN_KEYS + j0 % ATTN_KEYS;
+    uint32_t n = j1 - j0;
+    q_real acc[ATTN_KEYS] = {0};
+    for (uint32_t d = 0; d < a->head_dim; d++) {
+        size_t at = panel + (size_t)d * ATTN_KEYS;
+        for (uint32_t i = 0; i < n; i++) {
+            acc[i] = q_fma(t->q[d], attn_cached(a->k_cache, at + i, t->half), acc[i]);
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        q_real score = acc[i] * a->scale;
+        s[i] = a->softcap > 0 ? a->softcap * q_tanh(score / a->softcap) : score;
+    }
+}
+
+/* Block of keys j0 .. j1 - 1, a range of visible keys: p[] becomes their weights; max and sum move on. */
+static void attn_block(const attn_query *t, attn_chunk *c, uint32_t block, uint32_t j0, uint32_t j1, bool first)
+{
+    q_real *p = c->p + (j0 % ATTN_CHUNK);
+    q_real lane[Q_LANES];
+    q_real max = c->max;
+    for (uint32_t j = j0; j < j1;) {
+        uint32_t end = (j / ATTN_KEYS + 1u) * ATTN_KEYS;
+        end = end < j1 ? end : j1;
+        attn_panel_scores(t, j, end, p + (j - j0));
+        j = end;
+    }
+    for (uint32_t i = 0; i < j1 - j0; i++) {
+        max = scalar_max(p[i], max);
+    }
+    c->rescale[block] = first ? 0 : q_exp(c->max - max);
+    scalar_lane_clear(lane);
+    for (uint32_t i = 0; i < j1 - j0; i++) {
+        uint32_t at = (j0 + i) % Q_LANES;
+        p[i] = q_exp(p[i] - max);
+        lane[at] = lane[at] + p[i];
+    }
+    c->sum = c->sum * c->rescale[block] + scalar_lane_sum(lane);
+    c->max = max;
+}
+
+/* Pass 1 over the visible keys lo .. hi - 1 of one chunk. */
+static void attn_weights(const attn_query *t, attn_chunk *c, uint32_t lo, uint32_t hi)
+{
+    c->max = scalar_minus_infinity();
+    c->sum = 0;
+    for (uint32_t j = lo; j < hi;) {
+        uint32_t end = (j / ATTN_BLOCK + 1u) * ATTN_BLOCK;
+        end = end < hi ? end : hi;
+        attn_block(t, c, j % ATTN_CHUNK / ATTN_BLOCK, j, end, j == lo);
+        j = end;
+    }
+}
+
+/* Pass 2: dimensions d0 .. d0 + n - 1 of the chunk's own o. */
+static void attn_values(const attn_query *t, const attn_chunk *c, uint32_t lo, uint32_t hi, uint32_t d0, uint32_t n,
+                        q_real o[Q_LANES])
+{
+    for (uint32_t i = 0; i < n; i++) {
+        o[i] = 0;
+    }
+    for (uint32_t j = lo; j < hi; j++) {
+        q_real p = c->p[j % ATTN_CHUNK];
+        size_t at = t->head + (size_t)j * t->a->head_dim + d0;
+        if (j % ATTN_BLOCK == 0 && j != lo) {
+            for (uint32_t i = 0; i < n; i++) {
+                o[i] = o[i] * c->rescale[j % ATTN_CHUNK / ATTN_BLOCK];
+            }
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            o[i] = q_fma(p, attn_cached(t->a->v_cache, at + i, t->half), o[i]);
+        }
+    }
+}
+
+/* Merges a chunk into out, whose factor is old; the chunk's own factor is new. The first chunk is stored. */
+static void attn_merge(const attn_query *t, const attn_chunk *c, uint32_t lo, uint32_t hi, q_real *out, q_real old,
+                       q_real new_factor, bool first)
+{
+    uint32_t dim = t->a->head_dim;
+    for (uint32_t d = 0; d < dim; d += Q_LANES) {
+        uint32_t n = dim - d < Q_LANES ? dim - d : (uint32_t)Q_LANES;
+        q_real o[Q_LANES];
+        attn_values(t, c, lo, hi, d, n, o);
+        for (uint32_t i = 0; i < n; i++) {
+            out[d + i] = first ? o[i] : out[d + i] * old + o[i] * new_factor;
+        }
+    }
+}
+
+static void attn_head(const attn_query *t, q_real *out)
+{
+    attn_chunk c;
+    q_real max = 0;
+    q_real sum = 0;
+    for (uint32_t lo = t->lo; lo < t->hi;) {
+        uint32_t hi = (lo / ATTN_CHUNK + 1u) * ATTN_CHUNK;
+        hi = hi < t->hi ? hi : t->hi;
+        attn_weights(t, &c, lo, hi);
+        if (lo == t->lo) {
+            attn_merge(t, &c, lo, hi, out, 0, 1, true);
+            max = c.max;
+            sum = c.sum;
+        } else {
+            q_real both = scalar_max(c.max, max);
+            q_real old = q_exp(max - both);
+            q_real new_factor = q_exp(c.max - both);
+            attn_merge(t, &c, lo, hi, out, old, new_factor, false);
+            sum = sum * old + c.sum * new_factor;
+            max = both;
+        }
+        lo = hi;
+    }
+    for (uint32_t d = 0; d < t->a->head_dim; d++) {
+        out[d] = out[d] / sum;
+    }
+}
+
+/* Units are (row, head), dealt out in turn, so that decode and prefill both balance. */
+static inline void attention(const q_work *work, const q_attention_args *a, bool half)
+{
+    uint32_t units = q_count_value(work->run, a->rows) * a->heads;
+    attn_query t;
+    t.a = a;
+    t.half = half;
+    for (uint32_t u = work->worker; u < units; u += work->n_workers) {
+        uint32_t r = u / a->heads;
+        uint32_t h = u % a->heads;
+        uint32_t kv_head = h / (a->heads / a->kv_heads);
+        t.q = scalar_row(a->q, a->q_stride, r) + (size_t)h * a->head_dim;
+        t.head = (size_t)kv_head * a->capacity * a->head_dim;
+        t.hi = work->run->position + r + 1u;
+        t.lo = a->window != 0 && t.hi > a->window ? t.hi - a->window : 0;
+        attn_head(&t, scalar_row_out(a->out, a->out_stride, r) + (size_t)h * a->head_dim);
+    }
+}
+
+void q_attention_f32_scalar(const q_work *work, const q_attention_args *a)
+{
+    attention(work, a, false);
+}
+
+void q_attention_f16_scalar(const q_work *work, const q_attention_args *a)
+{
+    attention(work, a, true);
+}

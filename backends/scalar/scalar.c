@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scalar.c: the table of the scalar backend. Every slot is filled: overlays start from here.
+ */
+#include "scalar.h"
+
+static void scalar_fill_products(q_kernels *k)
+{
+    k->gemm_f32 = q_gemm_f32_scalar;
+    k->gemm_f16 = q_gemm_f16_scalar;
+    k->gemm_bf16 = q_gemm_bf16_scalar;
+    k->gemm_q8_0 = q_gemm_q8_0_scalar;
+    k->gemm_q4_0 = q_gemm_q4_0_scalar;
+    k->gemm_q4_1 = q_gemm_q4_1_scalar;
+    k->gemm_a8_q8_0 = q_gemm_a8_q8_0_scalar;
+    k->gemm_a8_q4_0 = q_gemm_a8_q4_0_scalar;
+    k->gemm_a8_q4_1 = q_gemm_a8_q4_1_scalar;
+    k->matmul = q_matmul_scalar;
+    k->gather_f32 = q_gather_f32_scalar;
+    k->gather_f16 = q_gather_f16_scalar;
+    k->gather_bf16 = q_gather_bf16_scalar;
+    k->gather_q8_0 = q_gather_q8_0_scalar;
+    k->gather_q4_0 = q_gather_q4_0_scalar;
+    k->gather_q4_1 = q_gather_q4_1_scalar;
+    k->quantize_a8 = q_quantize_a8_scalar;
+}
+
+static void scalar_fill_rows(q_kernels *k)
+{
+    k->rmsnorm = q_rmsnorm_scalar;
+    k->add = q_add_scalar;
+    k->mul = q_mul_scalar;
+    k->silu_mul = q_silu_mul_scalar;
+    k->silu = q_silu_scalar;
+    k->exp = q_exp_scalar;
+    k->softmax = q_softmax_scalar;
+    k->causal_mask = q_causal_mask_scalar;
+    k->reduce_sum = q_reduce_sum_scalar;
+    k->reduce_max = q_reduce_max_scalar;
+    k->select_rows = q_select_rows_scalar;
+    k->rope_table = q_rope_table_scalar;
+    k->rope = q_rope_scalar;
+    k->kv_store_f32 = q_kv_store_f32_scalar;
+    k->kv_store_f16 = q_kv_store_f16_scalar;
+    k->attention_f32 = q_attention_f32_scalar;
+    k->attention_f16 = q_attention_f16_scalar;
+    k->mse = q_mse_scalar;
+    k->bias_grad = q_bias_grad_scalar;
+    k->sgd = q_sgd_scalar;
+}
+
+void q_backend_scalar(q_backend *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->struct_size = (uint32_t)sizeof(*out);
+    out->device = Q_DEVICE_CPU;
+    out->name = "scalar";
+    scalar_fill_products(&out->kernels);
+    scalar_fill_rows(&out->kernels);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scalar.h: what the files of the scalar backend share: its kernels, row addressing, the 16-lane sum.
+ *
+ * Each kernel is documented at its argument struct in qorus/kernels.h. The code here is the definition of
+ * what is right: plain C in the documented order, in q_real, so that it also builds in double.
+ */
+#ifndef Q_SCALAR_H
+#define Q_SCALAR_H
+
+#include "../../include/qorus/backend.h"
+#include "../../include/qorus/base/elementary.h"
+#include "../../include/qorus/base/fma.h"
+#include "../../include/qorus/base/half.h"
+#include "../../include/qorus/base/mem.h"
+#include "../../include/qorus/base/panel.h"
+
+enum { Q_LANES = 16 }; /* partial sums of norms, softmax and losses */
+
+/* -- kernels -------------------------------------------------------------------------------------------- */
+
+void q_gemm_f32_scalar(const q_work *work, const q_gemm_args *a);
+void q_gemm_f16_scalar(const q_work *work, const q_gemm_args *a);
+void q_gemm_bf16_scalar(const q_work *work, const q_gemm_args *a);
+void q_gemm_q8_0_scalar(const q_work *work, const q_gemm_args *a);
+void q_gemm_q4_0_scalar(const q_work *work, const q_gemm_args *a);
+void q_gemm_q4_1_scalar(const q_work *work, const q_gemm_args *a);
+void q_gemm_a8_q8_0_scalar(const q_work *work, const q_gemm_args *a);
+void q_gemm_a8_q4_0_scalar(const q_work *work, const q_gemm_args *a);
+void q_gemm_a8_q4_1_scalar(const q_work *work, const q_gemm_args *a);
+void q_matmul_scalar(const q_work *work, const q_matmul_args *a);
+
+void q_gather_f32_scalar(const q_work *work, const q_gather_args *a);
+void q_gather_f16_scalar(const q_work *work, const q_gather_args *a);
+void q_gather_bf16_scalar(const q_work *work, const q_gather_args *a);
+void q_gather_q8_0_scalar(const q_work *work, const q_gather_args *a);
+void q_gather_q4_0_scalar(const q_work *work, const q_gather_args *a);
+void q_gather_q4_1_scalar(const q_work *work, const q_gather_args *a);
+void q_quantize_a8_scalar(const q_work *work, const q_quantize_a8_args *a);
+
+void q_rmsnorm_scalar(const q_work *work, const q_rmsnorm_args *a);
+void q_add_scalar(const q_work *work, const q_binary_args *a);
+void q_mul_scalar(const q_work *work, const q_binary_args *a);
+void q_silu_mul_scalar(const q_work *work, const q_binary_args *a);
+void q_silu_scalar(const q_work *work, const q_unary_args *a);
+void q_exp_scalar(const q_work *work, const q_unary_args *a);
+void q_softmax_scalar(const q_work *work, const q_softmax_args *a);
+void q_causal_mask_scalar(const q_work *work, const q_causal_mask_args *a);
+void q_reduce_sum_scalar(const q_work *work, const q_reduce_args *a);
+void q_reduce_max_scalar(const q_work *work, const q_reduce_args *a);
+void q_select_rows_scalar(const q_work *work, const q_select_rows_args *a);
+
+void q_rope_table_scalar(const q_work *work, const q_rope_table_args *a);
+void q_rope_scalar(const q_work *work, const q_rope_args *a);
+void q_kv_store_f32_scalar(const q_work *work, const q_kv_store_args *a);
+void q_kv_store_f16_scalar(const q_work *work, const q_kv_store_args *a);
+void q_attention_f32_scalar(const q_work *work, const q_attention_args *a);
+void q_attention_f16_scalar(const q_work *work, const q_attention_args *a);
+
+void q_mse_scalar(const q_work *work, const q_mse_args *a);
+void q_bias_grad_scalar(const q_work *work, const q_bias_grad_args *a);
+void q_sgd_scalar(const q_work *work, const q_sgd_args *a);
+
+/* -- shared by the kernels ------------------------------------------------------------------------------ */
+
+static inline const q_real *scalar_row(const q_real *base, size_t stride, uint32_t r)
+{
+    return (const q_real *)(const void *)((const uint8_t *)(const void *)base + stride * r);
+}
+
+static inline q_real *scalar_row_out(q_real *base, size_t stride, uint32_t r)
+{
+    return (q_real *)(void *)((uint8_t *)(void *)base + stride * r);
+}
+
+static inline q_real scalar_minus_infinity(void)
+{
+    return (q_real)q_float_u32(0xff800000u);
+}
+
+/* The larger of two, b where either is NaN or both are zeros: what _mm256_max_ps(a, b) gives. */
+static inline q_real scalar_max(q_real a, q_real b)
+{
+    return a > b ? a : b;
+}
+
+/* Joins 16 partial sums by the tree 8-4-2-1; lane[] is used up. */
+static inline q_real scalar_lane_sum(q_real lane[Q_LANES])
+{
+    for (uint32_t half = Q_LANES / 2; half > 0; half /= 2) {
+        for (uint32_t i = 0; i < half; i++) {
+            lane[i] = lane[i] + lane[i + half];
+        }
+    }
+    return lane[0];
+}
+
+static inline void scalar_lane_clear(q_real lane[Q_LANES])
+{
+    for (uint32_t i = 0; i < Q_LANES; i++) {
+        lane[i] = 0;
+    }
+}
+
+#endif /* Q_SCALAR_H */
