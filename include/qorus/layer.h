@@ -151,9 +151,8 @@ struct Q_ALIGNED(Q_ALIGN) q_layer {
     /* training only */
     const q_tensor *grad_in[Q_MAX_INPUTS];    /* where to put d loss / d in[i]; NULL: not needed */
     const q_tensor *grad_out[Q_MAX_OUTPUTS];  /* d loss / d out[i] */
-    const q_tensor *grad_param[Q_MAX_PARAMS]; /* NULL: frozen */
-    uint32_t accumulate; /* bit i: add to grad_in[i] instead of storing; parameters: add while run->step's
-                            gradient already holds earlier micro-batches, see bit 8+i */
+    const q_tensor *grad_param[Q_MAX_PARAMS]; /* add d loss / d param[i] to it; NULL: frozen */
+    uint32_t accumulate; /* bit i: add to grad_in[i] instead of storing */
     uint32_t precision;
 };
 
@@ -172,8 +171,8 @@ typedef struct q_rmsnorm_config {
 } q_rmsnorm_config;
 
 typedef struct q_linear_config {
-    uint32_t activation; /* q_activation, applied after the bias */
-    float out_scale;     /* on the finished output; 1 for none */
+    uint32_t activation; /* q_activation, applied after the bias; layers with backward take Q_ACT_NONE */
+    uint32_t reserved;
 } q_linear_config;
 
 typedef struct q_softmax_config {
@@ -209,7 +208,7 @@ typedef struct q_attention_config {
 
 /* ---- The library's classes ----------------------------------------------------------------------------- */
 
-/* y = x W^T + b, optional bias param[1], then activation and out_scale. x [.., rows, in]; W [out, in]. */
+/* y = x W^T + b, optional bias param[1], then activation. x [.., rows, in]; W [out, in]. */
 extern const q_layer_class q_layer_linear;
 /* ids [1,1,1,rows] (I32) -> rows of W [vocab, dim] times scale. */
 extern const q_layer_class q_layer_embedding;

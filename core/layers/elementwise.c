@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* Elementwise layers: add, mul, silu_mul (SwiGLU's silu(a)*b), silu, softmax. All may work in place. */
+#include "layers.h"
+
+static q_error_code binary_shape(const q_node_info *info, q_diag *diag)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        if (q_expect_real(info, i, diag) != Q_OK) {
+            return Q_ERR_INVALID_DTYPE;
+        }
+    }
+    if (!q_dims_equal(&info->in[0], &info->in[1])) {
+        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "inputs differ", info->in[0].dim[3].n, info->in[1].dim[3].n);
+    }
+    q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
+    return Q_OK;
+}
+
+static q_binary_args binary_args(const q_layer *layer)
+{
+    q_binary_args a;
+    a.rows = layer->out_rows[0];
+    a.dim = layer->out[0]->ne[3];
+    a.a = q_reals(layer->in[0]);
+    a.a_stride = layer->in[0]->nb[2];
+    a.b = q_reals(layer->in[1]);
+    a.b_stride = layer->in[1]->nb[2];
+    a.out = q_reals(layer->out[0]);
+    a.out_stride = layer->out[0]->nb[2];
+    return a;
+}
+
+static q_error_code add_forward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    q_binary_args a = binary_args(layer);
+    (void)stage;
+    layer->kernels->add(work, &a);
+    return Q_OK;
+}
+
+static q_error_code mul_forward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    q_binary_args a = binary_args(layer);
+    (void)stage;
+    layer->kernels->mul(work, &a);
+    return Q_OK;
+}
+
+static q_error_code silu_mul_forward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    q_binary_args a = binary_args(layer);
+    (void)stage;
+    layer->kernels->silu_mul(work, &a);
+    return Q_OK;
+}
+
+static q_error_code silu_shape(const q_node_info *info, q_diag *diag)
+{
+    q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
+    return q_expect_real(info, 0, diag);
+}
+
+static q_error_code silu_forward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    q_unary_args a;
+    (void)stage;
+    a.rows = layer->out_rows[0];
+    a.dim = layer->out[0]->ne[3];
+    a.x = q_reals(layer->in[0]);
+    a.x_stride = layer->in[0]->nb[2];
+    a.out = q_reals(layer->out[0]);
+    a.out_stride = layer->out[0]->nb[2];
+    layer->kernels->silu(work, &a);
+    return Q_OK;
+}
+
+static q_error_code softmax_shape(const q_node_info *info, q_diag *diag)
+{
+    const q_softmax_config *c = (const q_softmax_config *)info->config;
+    if (c->reserved != 0) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.reserved", 0, c->reserved);
+    }
+    if (q_expect_finite((double)c->scale, -3.4028234663852886e38, "config.scale", diag) != Q_OK) {
+        return Q_ERR_INVALID_ARG;
+    }
+    q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
+    return q_expect_real(info, 0, diag);
+}
+
+static q_error_code softmax_forward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    const q_softmax_config *c = (const q_softmax_config *)layer->config;
+    q_softmax_args a;
+    (void)stage;
+    a.rows = layer->out_rows[0];
+    a.dim = layer->out[0]->ne[3];
+    a.x = q_reals(layer->in[0]);
+    a.x_stride = layer->in[0]->nb[2];
+    a.out = q_reals(layer->out[0]);
+    a.out_stride = layer->out[0]->nb[2];
+    a.scale = (q_real)c->scale;
+    layer->kernels->softmax(work, &a);
+    return Q_OK;
+}
+
+const q_layer_class q_layer_add = {
+    .struct_size = sizeof(q_layer_class),
+    .id = Q_LAYER_ADD,
+    .name = "add",
+    .min_in = 2,
+    .max_in = 2,
+    .n_out = 1,
+    .forward_stages = 1,
+    .in_place = 3,
+    .flags = Q_LAYER_SHARED,
+    .shape = binary_shape,
+    .forward = add_forward,
+};
+
+const q_layer_class q_layer_mul = {
+    .struct_size = sizeof(q_layer_class),
+    .id = Q_LAYER_MUL,
+    .name = "mul",
+    .min_in = 2,
+    .max_in = 2,
+    .n_out = 1,
+    .forward_stages = 1,
+    .in_place = 3,
+    .flags = Q_LAYER_SHARED,
+    .shape = binary_shape,
+    .forward = mul_forward,
+};
+
+const q_layer_class q_layer_silu_mul = {
+    .struct_size = sizeof(q_layer_class),
+    .id = Q_LAYER_SILU_MUL,
+    .name = "silu_mul",
+    .min_in = 2,
+    .max_in = 2,
+    .n_out = 1,
+    .forward_stages = 1,
+    .in_place = 3,
+    .flags = Q_LAYER_SHARED,
+    .shape = binary_shape,
+    .forward = silu_mul_forward,
+};
+
+const q_layer_class q_layer_silu = {
+    .struct_size = sizeof(q_layer_class),
+    .id = Q_LAYER_SILU,
+    .name = "silu",
+    .min_in = 1,
+    .max_in = 1,
+    .n_out = 1,
+    .forward_stages = 1,
+    .in_place = 1,
+    .flags = Q_LAYER_SHARED,
+    .shape = silu_shape,
+    .forward = silu_forward,
+};
+
+const q_layer_class q_layer_softmax = {
+    .struct_size = sizeof(q_layer_class),
+    .id = Q_LAYER_SOFTMAX,
+    .name = "softmax",
+    .config_size = sizeof(q_softmax_config),
+    .config_version = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .n_out = 1,
+    .forward_stages = 1,
+    .in_place = 1,
+    .flags = Q_LAYER_SHARED,
+    .shape = softmax_shape,
+    .forward = softmax_forward,
+};

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* Checks that several layer classes share, and the library's list of classes. */
+#include "layers.h"
+
+bool q_dims_equal(const q_value_type *a, const q_value_type *b)
+{
+    for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
+        if (a->dim[d].n != b->dim[d].n || a->dim[d].sym != b->dim[d].sym) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void q_shape_like(const q_node_info *info, const q_value_type *like, uint32_t columns)
+{
+    info->out[0] = *like;
+    info->out[0].dtype = Q_REAL;
+    info->out[0].dim[3].n = columns;
+    info->out[0].dim[3].sym = Q_SYM_ONE;
+}
+
+q_error_code q_expect_real(const q_node_info *info, uint32_t i, q_diag *diag)
+{
+    if (info->in[i].dtype != Q_REAL) {
+        return q_fail(diag, Q_ERR_INVALID_DTYPE, "", "input", Q_REAL, info->in[i].dtype);
+    }
+    if (info->in[i].dim[3].sym != Q_SYM_ONE) {
+        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "input columns", 0, info->in[i].dim[3].sym);
+    }
+    return Q_OK;
+}
+
+q_error_code q_expect_vector(const q_node_info *info, uint32_t i, uint32_t n, q_diag *diag)
+{
+    const q_param_type *p = &info->param[i];
+    if (p->dtype != Q_REAL || p->layout != Q_PLAIN) {
+        return q_fail(diag, Q_ERR_INVALID_DTYPE, "", "parameter", Q_REAL, p->dtype);
+    }
+    if (p->ne[0] != 1 || p->ne[1] != 1 || p->ne[2] != 1 || p->ne[3] != n) {
+        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "parameter", n, p->ne[3]);
+    }
+    return Q_OK;
+}
+
+q_error_code q_expect_finite(double value, double low, const char *field, q_diag *diag)
+{
+    if (!(value >= low) || !(value - value == 0)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "", field, 0, 0);
+    }
+    return Q_OK;
+}
+
+const q_layer_class *q_layer_builtin(uint32_t id)
+{
+    switch (id) {
+    case Q_LAYER_LINEAR:
+        return &q_layer_linear;
+    case Q_LAYER_EMBEDDING:
+        return &q_layer_embedding;
+    case Q_LAYER_RMSNORM:
+        return &q_layer_rmsnorm;
+    case Q_LAYER_ADD:
+        return &q_layer_add;
+    case Q_LAYER_MUL:
+        return &q_layer_mul;
+    case Q_LAYER_SILU_MUL:
+        return &q_layer_silu_mul;
+    case Q_LAYER_SILU:
+        return &q_layer_silu;
+    case Q_LAYER_SOFTMAX:
+        return &q_layer_softmax;
+    case Q_LAYER_ROPE_TABLE:
+        return &q_layer_rope_table;
+    case Q_LAYER_ROPE:
+        return &q_layer_rope;
+    case Q_LAYER_ATTENTION:
+        return &q_layer_attention;
+    case Q_LAYER_SELECT_ROWS:
+        return &q_layer_select_rows;
+    case Q_LAYER_MSE:
+        return &q_layer_mse;
+    default:
+        return NULL;
+    }
+}

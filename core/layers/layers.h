@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* layers.h: what the layer classes share; private to core/layers. */
+#ifndef QORUS_CORE_LAYERS_LAYERS_H
+#define QORUS_CORE_LAYERS_LAYERS_H
+
+#include "../core.h"
+
+/* True if a and b are equal in every dimension. */
+bool q_dims_equal(const q_value_type *a, const q_value_type *b);
+
+/* out[0] = a real value with the dimensions of `like`, but `columns` columns. */
+void q_shape_like(const q_node_info *info, const q_value_type *like, uint32_t columns);
+
+/* Input i must be real with a constant column count. */
+q_error_code q_expect_real(const q_node_info *info, uint32_t i, q_diag *diag);
+
+/* Parameter i must be a plain vector of n reals (F32 in files). */
+q_error_code q_expect_vector(const q_node_info *info, uint32_t i, uint32_t n, q_diag *diag);
+
+/* A float of a config must be finite and at least `low`. */
+q_error_code q_expect_finite(double value, double low, const char *field, q_diag *diag);
+
+/* Data of a tensor as reals. */
+static inline q_real *q_reals(const q_tensor *t)
+{
+    return (q_real *)t->data;
+}
+
+#endif /* QORUS_CORE_LAYERS_LAYERS_H */

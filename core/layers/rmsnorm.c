@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* RMSNorm: y = x / sqrt(mean(x^2) + eps) * (w + offset), per row or per group of columns. */
+#include "layers.h"
+
+static q_error_code rmsnorm_shape(const q_node_info *info, q_diag *diag)
+{
+    const q_rmsnorm_config *c = (const q_rmsnorm_config *)info->config;
+    uint32_t columns = info->in[0].dim[3].n;
+    uint32_t width = c->group != 0 ? c->group : columns;
+    if (q_expect_real(info, 0, diag) != Q_OK) {
+        return Q_ERR_INVALID_DTYPE;
+    }
+    if (!(c->eps > 0) || !(c->eps - c->eps == 0)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.eps", 0, 0);
+    }
+    if (q_expect_finite((double)c->offset, -3.4028234663852886e38, "config.offset", diag) != Q_OK) {
+        return Q_ERR_INVALID_ARG;
+    }
+    if (c->reserved != 0) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.reserved", 0, c->reserved);
+    }
+    if (columns % width != 0) {
+        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "config.group", columns, width);
+    }
+    q_shape_like(info, &info->in[0], columns);
+    return q_expect_vector(info, 0, width, diag);
+}
+
+static q_error_code rmsnorm_forward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    const q_rmsnorm_config *c = (const q_rmsnorm_config *)layer->config;
+    uint32_t columns = layer->in[0]->ne[3];
+    uint32_t width = c->group != 0 ? c->group : columns;
+    q_rmsnorm_args a;
+    (void)stage;
+    a.rows = layer->out_rows[0];
+    a.rows.n *= columns / width; /* rows are contiguous, so groups are rows of their own */
+    a.dim = width;
+    a.x = q_reals(layer->in[0]);
+    a.x_stride = width * sizeof(q_real);
+    a.weight = q_reals(layer->param[0]);
+    a.y = q_reals(layer->out[0]);
+    a.y_stride = width * sizeof(q_real);
+    a.eps = (q_real)c->eps;
+    a.offset = (q_real)c->offset;
+    layer->kernels->rmsnorm(work, &a);
+    return Q_OK;
+}
+
+const q_layer_class q_layer_rmsnorm = {
+    .struct_size = sizeof(q_layer_class),
+    .id = Q_LAYER_RMSNORM,
+    .name = "rmsnorm",
+    .config_size = sizeof(q_rmsnorm_config),
+    .config_version = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .n_out = 1,
+    .min_param = 1,
+    .max_param = 1,
+    .forward_stages = 1,
+    .in_place = 1u << 0,
+    .flags = Q_LAYER_SHARED,
+    .shape = rmsnorm_shape,
+    .forward = rmsnorm_forward,
+};

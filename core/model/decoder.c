@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The graph of a decoder-only language model, expanded from its architecture record. Per layer:
+ *
+ *   h = norm(x); q, k, v = h Wq, h Wk, h Wv; x += attention(rope(q), rope(k), v) Wo
+ *   h = norm(x); x += (silu(h Wgate) * (h Wup)) Wdown
+ *
+ * then the rows whose logits are wanted, the final norm, and the product with the output matrix.
+ */
+#include "decoder.h"
+
+enum { NAME_BYTES = 64 };
+
+/* One decoder being built. */
+typedef struct decoder {
+    q_graph *g;
+    const q_file_build *build;
+    const q_file_arch *arch;
+    const uint8_t *kinds;
+    q_value table;       /* rope tables: full layers, and windowed ones where their base differs */
+    q_value local_table;
+    char name[NAME_BYTES];
+} decoder;
+
+/* "layers.N.part", or just "part" for layer Q_NONE. */
+static const char *part_name(decoder *d, uint32_t layer, const char *part)
+{
+    q_text t;
+    q_text_init(&t, d->name, sizeof(d->name));
+    if (layer != Q_NONE) {
+        q_text_str(&t, "layers.");
+        q_text_u64(&t, layer, 0);
+        q_text_str(&t, ".");
+    }
+    q_text_str(&t, part);
+    return d->name;
+}
+
+static q_param file_param(decoder *d, uint32_t layer, const char *part)
+{
+    const char *name = part_name(d, layer, part);
+    q_param_desc desc;
+    q_tensor view;
+    uint32_t index;
+    size_t n = 0;
+    while (name[n] != '\0') {
+        n++;
+    }
+    if (q_file_find(d->build->file, name, n, &index) != Q_OK) {
+        q_graph_fail(d->g, Q_ERR_NOT_FOUND, name, "tensor");
+        return Q_NONE;
+    }
+    q_file_tensor(d->build->file, index, &view);
+    memset(&desc, 0, sizeof(desc));
+    desc.name = name;
+    desc.view = &view;
+    desc.type.dtype = view.dtype;
+    desc.type.layout = view.layout;
+    memcpy(desc.type.ne, view.ne, sizeof(view.ne));
+    return q_graph_param(d->g, &desc);
+}
+
+/* A node of a library class, or of the class the caller wants in its place. */
+static q_value node(decoder *d, const q_layer_class *cls, const void *config, uint32_t layer, const char *part,
+                    const q_value *in, uint32_t n_in, const q_param *param, uint32_t n_param)
+{
+    q_node_desc desc;
+    memset(&desc, 0, sizeof(desc));
+    desc.cls = cls;
+    desc.config = config;
+    desc.name = part_name(d, layer, part);
+    desc.n_in = n_in;
+    desc.n_param = n_param;
+    memcpy(desc.in, in, n_in * sizeof(*in));
+    if (n_param != 0) {
+        memcpy(desc.param, param, n_param * sizeof(*param));
+    }
+    q_build_swap(d->build, &desc);
+    return q_graph_node(d->g, &desc);
+}
+
+static q_value norm(decoder *d, uint32_t layer, const char *part, q_value x, uint32_t group)
+{
+    q_rmsnorm_config c = {d->arch->norm_eps, d->arch->norm_offset, group, 0};
+    q_param w = file_param(d, layer, part);
+    return node(d, &q_layer_rmsnorm, &c, layer, part, &x, 1, &w, 1);
+}
+
+static q_value linear(decoder *d, uint32_t layer, const char *part, const char *bias, q_value x)
+{
+    q_linear_config c = {Q_ACT_NONE, 0};
+    q_param p[2];
+    uint32_t n = 1;
+    p[0] = file_param(d, layer, part);
+    if (bias != NULL) {
+        p[n++] = file_param(d, layer, bias);
+    }
+    return node(d, &q_layer_linear, &c, layer, part, &x, 1, p, n);
+}
+
+static q_value binary(decoder *d, const q_layer_class *cls, uint32_t layer, const char *part, q_value a, q_value b)
+{
+    q_value in[2];
+    in[0] = a;
+    in[1] = b;
+    return node(d, cls, NULL, layer, part, in, 2, NULL, 0);
+}
+
+static q_value rope_table(decoder *d, const char *part, double base, q_value tokens)
+{
+    const q_file_arch *a = d->arch;
+    q_rope_table_config c;
+    memset(&c, 0, sizeof(c));
+    c.n_pairs = a->rope_dims / 2;
+    c.scaling = a->rope_scaling;
+    c.original_context = a->rope_original_context;
+    c.base = base;
+    c.factor = a->rope_factor;
+    c.low = a->rope_low;
+    c.high = a->rope_high;
+    c.magnitude = a->rope_magnitude;
+    return node(d, &q_layer_rope_table, &c, Q_NONE, part, &tokens, 1, NULL, 0);
+}
+
+static q_value rotate(decoder *d, uint32_t layer, const char *part, uint32_t heads, q_value x)
+{
+    q_rope_config c = {heads, d->arch->head_dim};
+    q_value table = d->kinds[layer] == Q_LAYER_WINDOW ? d->local_table : d->table;
+    q_value in[2];
+    if (d->kinds[layer] == Q_LAYER_NO_ROPE) {
+        return x;
+    }
+    in[0] = x;
+    in[1] = table;
+    return node(d, &q_layer_rope, &c, layer, part, in, 2, NULL, 0);
+}
+
+static q_value attention(decoder *d, uint32_t layer, q_value h)
+{
+    const q_file_arch *a = d->arch;
+    bool bias = (a->flags & Q_ARCH_QKV_BIAS) != 0;
+    q_attention_config c;
+    q_value in[3];
+    in[0] = linear(d, layer, "q", bias ? "q_bias" : NULL, h);
+    in[1] = linear(d, layer, "k", bias ? "k_bias" : NULL, h);
+    in[2] = linear(d, layer, "v", bias ? "v_bias" : NULL, h);
+    if ((a->flags & Q_ARCH_QK_NORM) != 0) {
+        in[0] = norm(d, layer, "q_norm", in[0], a->head_dim);
+        in[1] = norm(d, layer, "k_norm", in[1], a->head_dim);
+    }
+    in[0] = rotate(d, layer, "q_rope", a->n_heads, in[0]);
+    in[1] = rotate(d, layer, "k_rope", a->n_kv_heads, in[1]);
+    memset(&c, 0, sizeof(c));
+    c.heads = a->n_heads;
+    c.kv_heads = a->n_kv_heads;
+    c.head_dim = a->head_dim;
+    c.window = d->kinds[layer] == Q_LAYER_WINDOW ? a->window : 0;
+    c.scale = a->attn_scale;
+    c.softcap = a->attn_softcap;
+    return node(d, &q_layer_attention, &c, layer, "attention", in, 3, NULL, 0);
+}
+
+static q_value feed_forward(decoder *d, uint32_t layer, q_value h)
+{
+    q_value gate = linear(d, layer, "gate", NULL, h);
+    q_value up = linear(d, layer, "up", NULL, h);
+    return linear(d, layer, "down", NULL, binary(d, &q_layer_silu_mul, layer, "silu_mul", gate, up));
+}
+
+static q_value block(decoder *d, uint32_t layer, q_value x)
+{
+    bool post = (d->arch->flags & Q_ARCH_POST_NORMS) != 0;
+    q_value y = linear(d, layer, "o", NULL, attention(d, layer, norm(d, layer, "attn_norm", x, 0)));
+    y = post ? norm(d, layer, "attn_post_norm", y, 0) : y;
+    x = binary(d, &q_layer_add, layer, "attn_add", x, y);
+    y = feed_forward(d, layer, norm(d, layer, "ffn_norm", x, 0));
+    y = post ? norm(d, layer, "ffn_post_norm", y, 0) : y;
+    return binary(d, &q_layer_add, layer, "ffn_add", x, y);
+}
+
+static q_value embed(decoder *d, q_value tokens, q_param *matrix)
+{
+    q_embedding_config c = {d->arch->embed_scale, 0};
+    *matrix = file_param(d, Q_NONE, "embed");
+    return node(d, &q_layer_embedding, &c, Q_NONE, "embed", &tokens, 1, matrix, 1);
+}
+
+static q_value head(decoder *d, q_value x, q_param embedding)
+{
+    q_linear_config c = {Q_ACT_NONE, 0};
+    bool tied = (d->arch->flags & Q_ARCH_TIED) != 0;
+    q_param w = tied ? embedding : file_param(d, Q_NONE, "output");
+    x = node(d, &q_layer_select_rows, NULL, Q_NONE, "select_rows", &x, 1, NULL, 0);
+    x = norm(d, Q_NONE, "norm", x, 0);
+    return node(d, &q_layer_linear, &c, Q_NONE, "logits", &x, 1, &w, 1);
+}
+
+static q_value token_input(decoder *d)
+{
+    q_input_desc desc;
+    memset(&desc, 0, sizeof(desc));
+    desc.name = "tokens";
+    desc.type.dtype = Q_I32;
+    for (uint32_t i = 0; i < Q_MAX_DIMS; i++) {
+        desc.type.dim[i].n = 1;
+    }
+    desc.type.dim[3].sym = Q_SYM_TOKENS;
+    desc.limit = d->arch->n_vocab;
+    return q_graph_input(d->g, &desc);
+}
+
+/* What the format can say and this builder does not do yet, by field. */
+static const char *unsupported_field(const q_file_arch *a)
+{
+    if (a->kind != Q_ARCH_DECODER) {
+        return "kind";
+    }
+    if (a->activation != Q_ACT_SILU) {
+        return "activation";
+    }
+    if (a->residual_scale != 1.0f) {
+        return "residual_scale";
+    }
+    if (a->logit_scale != 1.0f) {
+        return "logit_scale";
+    }
+    if (a->logit_softcap != 0.0f) {
+        return "logit_softcap";
+    }
+    return a->rope_scaling > Q_ROPE_LLAMA3 ? "rope_scaling" : NULL;
+}
+
+void q_build_decoder(q_graph *g, const q_file_build *build)
+{
+    decoder d;
+    q_value tokens;
+    q_value x;
+    q_param embedding;
+    const char *field;
+    memset(&d, 0, sizeof(d));
+    d.g = g;
+    d.build = build;
+    d.arch = q_file_get_arch(build->file);
+    d.kinds = q_file_layer_kinds(build->file);
+    field = unsupported_field(d.arch);
+    if (field != NULL) {
+        q_graph_fail(g, Q_ERR_UNSUPPORTED, "architecture", field);
+        return;
+    }
+    tokens = token_input(&d);
+    d.table = rope_table(&d, "rope_table", d.arch->rope_base, tokens);
+    d.local_table = d.table;
+    if (d.arch->rope_local_base != 0 && d.arch->rope_local_base != d.arch->rope_base) {
+        d.local_table = rope_table(&d, "rope_local_table", d.arch->rope_local_base, tokens);
+    }
+    x = embed(&d, tokens, &embedding);
+    for (uint32_t layer = 0; layer < d.arch->n_layers; layer++) {
+        x = block(&d, layer, x);
+    }
+    q_graph_output(g, "logits", head(&d, x, embedding));
+}

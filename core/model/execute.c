@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Running a step: one parallel region walks the plan's steps, meeting between groups. Worker 0 alone talks to the
+ * caller (stop, deadline, observer); an error anywhere stops everyone at the next meeting.
+ */
+#include "session.h"
+
+/* ---- Inside the region ------------------------------------------------------------------------------------ */
+
+static void record_error(q_session *s, q_error_code e, uint32_t step)
+{
+    if (q_barrier_trouble(&s->barrier)) {
+        s->error = e;
+        s->error_step = step;
+    }
+}
+
+static uint64_t now(const q_session *s)
+{
+    const q_port *port = s->context.port;
+    return port != NULL && port->ticks != NULL ? port->ticks(port->user) : 0;
+}
+
+/* Worker 0 before a meeting: does the caller want to stop? */
+static void ask_caller(q_session *s, uint32_t step)
+{
+    if (s->config.should_stop != NULL && s->config.should_stop(s->config.user)) {
+        record_error(s, Q_ERR_CANCELLED, step);
+    } else if (s->deadline != 0 && now(s) > s->deadline) {
+        record_error(s, Q_ERR_DEADLINE, step);
+    }
+}
+
+/* True if all reals of the rows this step wrote are finite: exponent bits not all ones. */
+static bool row_is_finite(const q_real *x, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (!(x[i] - x[i] == 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool outputs_finite(const q_session *s, uint32_t step)
+{
+    const q_layer *layer = &s->layers[step];
+    for (uint32_t o = 0; o < layer->n_out; o++) {
+        const q_tensor *t = layer->out[o];
+        uint32_t rows = q_count_value(&s->run, layer->out_rows[o]);
+        for (uint32_t r = 0; t->dtype == Q_REAL && r < rows; r++) {
+            if (!row_is_finite((const q_real *)(const void *)((const uint8_t *)t->data + r * t->nb[2]), t->ne[3])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* Worker 0 after a node, the others waiting. */
+static void look_at(q_session *s, uint32_t step, uint64_t begin)
+{
+    q_error_code e = Q_OK;
+    if (s->config.observe != NULL) {
+        q_observation seen = {&s->layers[step], &s->run, now(s) - begin, step, s->backward ? 1u : 0u};
+        e = s->config.observe(s->config.user, &seen);
+    }
+    if (e == Q_OK && (s->config.flags & Q_SESSION_CHECK_FINITE) != 0 && !s->backward && !outputs_finite(s, step)) {
+        e = Q_ERR_NON_FINITE;
+    }
+    if (e != Q_OK) {
+        record_error(s, e, step);
+    }
+}
+
+static bool is_watched(const q_session *s)
+{
+    return s->config.observe != NULL || (s->config.flags & Q_SESSION_CHECK_FINITE) != 0;
+}
+
+/* All stages of one step on this worker. False: stop. */
+static bool run_layer(q_session *s, uint32_t step, const q_work *w)
+{
+    const q_layer *layer = &s->layers[step];
+    const q_layer_class *cls = layer->cls;
+    uint32_t stages = s->backward ? cls->backward_stages : cls->forward_stages;
+    q_layer_fn fn = s->backward ? layer->backward : layer->forward;
+    bool shared = (cls->flags & Q_LAYER_SHARED) != 0;
+    q_work alone = *w;
+    alone.n_workers = 1;
+    for (uint32_t stage = 0; stage < stages; stage++) {
+        if (stage != 0 && !q_barrier_meet(&s->barrier, w->n_workers, s->context.port)) {
+            return false;
+        }
+        if (shared || w->worker == 0) {
+            q_error_code e = fn(layer, shared ? w : &alone, stage);
+            if (e != Q_OK) {
+                record_error(s, e, step);
+            }
+        }
+    }
+    return true;
+}
+
+static bool run_watched(q_session *s, uint32_t step, const q_work *w)
+{
+    uint64_t begin;
+    if (!q_barrier_meet(&s->barrier, w->n_workers, s->context.port)) {
+        return false;
+    }
+    begin = w->worker == 0 ? now(s) : 0;
+    if (!run_layer(s, step, w) || !q_barrier_meet(&s->barrier, w->n_workers, s->context.port)) {
+        return false;
+    }
+    if (w->worker == 0) {
+        look_at(s, step, begin);
+    }
+    return true;
+}
+
+static void walk(q_session *s, const q_work *w)
+{
+    const q_plan *plan = s->plan;
+    uint32_t n = s->end_step - s->first_step;
+    uint32_t group = Q_NONE;
+    bool watched = is_watched(s);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t k = s->backward ? s->end_step - 1 - i : s->first_step + i;
+        const plan_step *step = &plan->steps[k];
+        if (s->backward && !step->has_backward) {
+            continue;
+        }
+        if (step->group != group || s->backward) {
+            if (w->worker == 0) {
+                ask_caller(s, k);
+            }
+            if (!q_barrier_meet(&s->barrier, w->n_workers, s->context.port)) {
+                return;
+            }
+            group = step->group;
+        }
+        if (!(watched ? run_watched(s, k, w) : run_layer(s, k, w))) {
+            return;
+        }
+    }
+}
+
+static void region_worker(void *arg, uint32_t worker, uint32_t n_workers)
+{
+    q_session *s = (q_session *)arg;
+    q_fp_state fp = q_fp_enter();
+    q_work w;
+    w.worker = worker;
+    w.n_workers = n_workers;
+    w.run = &s->run;
+    w.workspace = s->workspaces == NULL ? NULL : s->workspaces + worker * s->plan->config.workspace_size;
+    w.workspace_size = s->plan->config.workspace_size;
+    w.state = s->context.backend->state;
+    if (worker == 0) {
+        s->granted = n_workers;
+    }
+    walk(s, &w);
+    q_fp_leave(fp);
+}
+
+q_error_code session_run_steps(q_session *s, uint32_t first, uint32_t end, bool backward, q_diag *diag)
+{
+    const q_port *port = s->context.port;
+    if (first == end) {
+        return Q_OK;
+    }
+    s->first_step = first;
+    s->end_step = end;
+    s->backward = backward;
+    s->error = Q_OK;
+    q_barrier_reset(&s->barrier);
+    if (s->n_workers > 1) {
+        (void)port->parallel(port->user, s->n_workers, region_worker, s);
+    } else {
+        region_worker(s, 0, 1);
+    }
+    if (s->error != Q_OK) {
+        (void)q_fail(diag, s->error, s->plan->steps[s->error_step].name, backward ? "backward" : "forward", 0, 0);
+        if (diag != NULL) {
+            diag->offset = s->error_step;
+        }
+    }
+    return s->error;
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/* Making a plan: checking its config, laying its arrays out, and running the passes in order. */
+#include "plan.h"
+
+q_count plan_rows(const q_value_type *type)
+{
+    q_count rows = {1, Q_SYM_ONE};
+    for (uint32_t i = 0; i < 3; i++) {
+        rows.n *= type->dim[i].n;
+        rows.sym = type->dim[i].sym != Q_SYM_ONE ? type->dim[i].sym : rows.sym;
+    }
+    return rows;
+}
+
+uint32_t plan_sym_max(const q_maxima *max, uint32_t sym)
+{
+    switch (sym) {
+    case Q_SYM_BATCH:
+        return max->batch;
+    case Q_SYM_TOKENS:
+        return max->tokens;
+    case Q_SYM_ROWS:
+        return max->batch * max->tokens;
+    case Q_SYM_SELECTED:
+        return max->selected;
+    default:
+        return 1;
+    }
+}
+
+bool plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *bytes, size_t *row_bytes)
+{
+    uint64_t total;
+    uint64_t row;
+    if (type->dim[3].sym != Q_SYM_ONE) {
+        /* a vector along a symbol (token ids): one row */
+        uint64_t n;
+        if (!q_mul_u64(type->dim[3].n, plan_sym_max(max, type->dim[3].sym), &n) ||
+            !q_plain_row_bytes(type->dtype, n, &row)) {
+            return false;
+        }
+    } else if (!q_plain_row_bytes(type->dtype, type->dim[3].n, &row)) {
+        return false;
+    }
+    total = row;
+    for (uint32_t i = 0; i < 3; i++) {
+        if (!q_mul_u64(total, type->dim[i].n, &total) ||
+            !q_mul_u64(total, plan_sym_max(max, type->dim[i].sym), &total)) {
+            return false;
+        }
+    }
+    if (!q_align_u64(total, Q_ALIGN, &total) || total > SIZE_MAX / 4) {
+        return false;
+    }
+    *bytes = (size_t)total;
+    *row_bytes = (size_t)row;
+    return true;
+}
+
+void plan_view_step(const q_plan *plan, const plan_step *step, plan_view *view)
+{
+    const q_model *m = plan->model;
+    memset(view, 0, sizeof(*view));
+    for (uint32_t i = 0; i < step->n_in; i++) {
+        view->in[i] = plan->values[step->in[i]].type;
+    }
+    for (uint32_t i = 0; i < step->cls->n_out; i++) {
+        view->out[i] = plan->values[step->out + i].type;
+    }
+    for (uint32_t i = 0; i < step->n_param; i++) {
+        view->param[i] = m->params[step->params[i]].type;
+    }
+    view->info.config = step->config;
+    view->info.n_in = step->n_in;
+    view->info.n_out = step->cls->n_out;
+    view->info.n_param = step->n_param;
+    view->info.precision = plan->config.precision;
+    view->info.in = view->in;
+    view->info.out = view->out;
+    view->info.param = view->param;
+    view->info.max = plan->config.max;
+}
+
+static q_error_code config_check(const q_plan_config *c, q_diag *diag)
+{
+    const char *what = "q_plan_config";
+    if (c->struct_size != sizeof(*c)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, "struct_size", sizeof(*c), c->struct_size);
+    }
+    if (c->mode > Q_PLAN_TRAIN) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, "mode", Q_PLAN_TRAIN, c->mode);
+    }
+    if (c->precision > Q_PRECISION_EXACT) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, "precision", Q_PRECISION_EXACT, c->precision);
+    }
+    if ((c->flags & ~(uint32_t)(Q_PLAN_NO_FUSE | Q_PLAN_NO_IN_PLACE)) != 0) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, "flags", 0, c->flags);
+    }
+    if (c->max.batch == 0 || c->max.tokens == 0 || c->max.selected == 0) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, c->max.batch == 0 ? "max.batch" : c->max.tokens == 0 ? "max.tokens" : "max.selected", 1, 0);
+    }
+    if (c->max.batch > Q_CAP_CONTEXT || c->max.tokens > Q_CAP_CONTEXT || c->max.kv > Q_CAP_CONTEXT ||
+        (uint64_t)c->max.batch * c->max.tokens > UINT32_MAX || c->max.selected > Q_CAP_CONTEXT) {
+        return q_fail(diag, Q_ERR_LIMIT, what, "max", Q_CAP_CONTEXT, c->max.tokens);
+    }
+    if (c->n_workers == 0 || c->n_workers > Q_MAX_WORKERS) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, "n_workers", Q_MAX_WORKERS, c->n_workers);
+    }
+    if (c->workspace_size % Q_ALIGN != 0 || c->workspace_size > SIZE_MAX / 2 / Q_MAX_WORKERS) {
+        return q_fail(diag, Q_ERR_INVALID_SIZE, what, "workspace_size", Q_ALIGN, c->workspace_size);
+    }
+    return Q_OK;
+}
+
+/* At most one quantised twin per value, one step per node and twin, and four pieces per thing that has any. */
+static void plan_layout(q_arena *arena, const q_model *m, q_plan *fill, q_plan **out)
+{
+    uint32_t values = m->n.values * 2;
+    uint32_t steps = m->n.nodes + m->n.values;
+    *out = (q_plan *)q_arena_alloc(arena, sizeof(q_plan), Q_ALIGN);
+    fill->cap_values = values;
+    fill->cap_steps = steps;
+    fill->cap_pieces = values * 2 + steps;
+    fill->steps = (plan_step *)q_arena_alloc(arena, steps * sizeof(plan_step), Q_ALIGN);
+    fill->values = (plan_value *)q_arena_alloc(arena, values * sizeof(plan_value), Q_ALIGN);
+    fill->params = (plan_param *)q_arena_alloc(arena, m->n.params * sizeof(plan_param), Q_ALIGN);
+    fill->pieces = (plan_piece **)q_arena_alloc(arena, fill->cap_pieces * sizeof(plan_piece *), Q_ALIGN);
+    fill->node_used = (bool *)q_arena_alloc(arena, m->n.nodes * sizeof(bool), Q_ALIGN);
+}
+
+q_error_code q_plan_size(const q_model *model, const q_plan_config *config, size_t *bytes, q_diag *diag)
+{
+    q_arena arena;
+    q_plan fill;
+    q_plan *unused;
+    if (model == NULL || config == NULL || bytes == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_plan_size", model == NULL ? "model" : config == NULL ? "config" : "bytes", 1, 0);
+    }
+    if (config_check(config, diag) != Q_OK) {
+        return diag != NULL ? diag->code : Q_ERR_INVALID_ARG;
+    }
+    arena = layout_arena(NULL, 0);
+    plan_layout(&arena, model, &fill, &unused);
+    *bytes = arena.high;
+    return Q_OK;
+}
+
+q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model, const q_plan_config *config,
+                         q_diag *diag)
+{
+    q_arena arena;
+    q_plan fill;
+    q_plan *p;
+    size_t need;
+    q_error_code e;
+    if (plan == NULL || memory.base == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_plan_init", plan == NULL ? "plan" : "memory", 1, 0);
+    }
+    e = q_plan_size(model, config, &need, diag);
+    if (e != Q_OK) {
+        return e;
+    }
+    if ((uintptr_t)memory.base % Q_ALIGN != 0) {
+        return q_fail(diag, Q_ERR_MISALIGNED, "q_plan_init", "memory", Q_ALIGN, (uintptr_t)memory.base % Q_ALIGN);
+    }
+    if (memory.size < need) {
+        return q_fail(diag, Q_ERR_NO_SPACE, "q_plan_init", "memory", need, memory.size);
+    }
+    memset(memory.base, 0, need);
+    arena = layout_arena(memory.base, memory.size);
+    memset(&fill, 0, sizeof(fill));
+    plan_layout(&arena, model, &fill, &p);
+    *p = fill;
+    p->config = *config;
+    p->model = model;
+    e = plan_infer(p, diag);
+    if (e == Q_OK) {
+        if ((config->flags & Q_PLAN_NO_FUSE) == 0 && config->mode == Q_PLAN_INFER) {
+            plan_fuse(p);
+        }
+        e = plan_order(p, diag);
+    }
+    if (e == Q_OK) {
+        e = plan_place(p, diag);
+    }
+    if (e == Q_OK) {
+        *plan = p;
+    }
+    return e;
+}
+
+void q_plan_needs(const q_plan *plan, q_needs *needs)
+{
+    *needs = plan->needs;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* plan.h: what a plan consists of; private to core/model. */
+#ifndef QORUS_CORE_MODEL_PLAN_H
+#define QORUS_CORE_MODEL_PLAN_H
+
+#include "graph.h"
+
+/*
+ * Time. Steps without a dependency between them share a group; a barrier stands between groups. Forward, group
+ * g happens at time g; backward, at time 2*n_groups - 1 - g. Memory is reused between times, never within one.
+ */
+
+/* A piece of a region with a lifetime. */
+typedef struct plan_piece {
+    size_t bytes;  /* 0: nothing */
+    size_t offset;
+    uint32_t first; /* time of the first write */
+    uint32_t last;  /* time of the last use */
+    uint8_t tag;
+} plan_piece;
+
+/* A value: first the model's, then those the plan itself adds (quantised twins). */
+typedef struct plan_value {
+    q_value_type type;
+    const char *name;  /* of the node or input that makes it */
+    uint32_t producer; /* step, or Q_NONE for an input */
+    uint32_t root;     /* the value whose memory it takes: itself, or through in-place its operand */
+    uint32_t a8;       /* its quantised twin, or Q_NONE */
+    uint32_t n_uses;   /* steps reading it, outputs counted too */
+    bool used;
+    bool output;
+    bool needs_grad;
+    plan_piece data;
+    plan_piece grad;
+} plan_value;
+
+typedef struct plan_step {
+    const q_layer_class *cls;
+    const char *name;
+    const void *config;
+    const uint32_t *params; /* [n_param] */
+    uint32_t n_param;
+    uint32_t n_in;
+    uint32_t in[Q_MAX_INPUTS];
+    uint32_t out;      /* first output value */
+    uint32_t residual; /* value added in the epilogue, or Q_NONE */
+    uint32_t group;
+    bool tail;         /* below select_rows: repeated per window of selected rows */
+    bool has_backward; /* some gradient passes through it */
+    plan_piece state;
+    plan_piece scratch;
+    plan_piece saved;
+} plan_step;
+
+typedef struct plan_param {
+    plan_piece slot; /* PARAM region; 0 bytes for views */
+    plan_piece grad; /* TRAIN region */
+    bool used;
+} plan_param;
+
+struct q_plan {
+    q_plan_config config;
+    const q_model *model;
+    uint32_t n_steps;
+    uint32_t n_body; /* steps before the tail */
+    uint32_t n_values;
+    uint32_t n_groups;
+    uint32_t n_pruned; /* nodes left out */
+    uint32_t n_fused;
+    bool attends;  /* keeps state that grows with the position */
+    bool rewinds;  /* every state can go back */
+    plan_step *steps;
+    plan_value *values;
+    plan_param *params;
+    bool *node_used;       /* [model nodes] */
+    plan_piece **pieces;   /* placement's work list */
+    uint32_t cap_steps;
+    uint32_t cap_values;
+    uint32_t cap_pieces;
+    q_needs needs;
+    size_t workspace_offset; /* SCRATCH, tag 0 */
+};
+
+/* Rows and columns of a value; rows of a kernel = product of the first three dimensions. */
+q_count plan_rows(const q_value_type *type);
+uint32_t plan_sym_max(const q_maxima *max, uint32_t sym);
+
+/* Bytes of a value at the plan's maxima; false on overflow. Rows of A8 are padded to Q_ALIGN. */
+bool plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *bytes, size_t *row_bytes);
+
+/* The passes, in order. */
+q_error_code plan_infer(q_plan *plan, q_diag *diag);  /* prune, shapes, quantised inputs: fills steps */
+void plan_fuse(q_plan *plan);
+q_error_code plan_order(q_plan *plan, q_diag *diag);  /* groups, in place, lifetimes */
+q_error_code plan_place(q_plan *plan, q_diag *diag);  /* offsets and needs */
+
+/* Describes step s to its class. types_in/types_out/params are the caller's arrays of the maxima's size. */
+typedef struct plan_view {
+    q_node_info info;
+    q_value_type in[Q_MAX_INPUTS];
+    q_value_type out[Q_MAX_OUTPUTS];
+    q_param_type param[Q_MAX_PARAMS];
+} plan_view;
+
+void plan_view_step(const q_plan *plan, const plan_step *step, plan_view *view);
+
+#endif /* QORUS_CORE_MODEL_PLAN_H */

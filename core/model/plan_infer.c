@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* Passes one and two: prune what feeds no output, infer shapes, and quantise inputs of fast products. */
+#include "plan.h"
+
+/* Nodes in topological order: one sweep from the end marks everything an output depends on. */
+static void mark_used(q_plan *plan)
+{
+    const q_model *m = plan->model;
+    for (uint32_t i = 0; i < m->n.outputs; i++) {
+        plan->values[m->outputs[i].value].used = true;
+        plan->values[m->outputs[i].value].output = true;
+        plan->values[m->outputs[i].value].n_uses++;
+    }
+    for (uint32_t k = m->n.nodes; k-- > 0;) {
+        const model_node *node = &m->nodes[k];
+        bool used = false;
+        for (uint32_t i = 0; i < node->cls->n_out; i++) {
+            used = used || plan->values[node->first_value + i].used;
+        }
+        plan->node_used[k] = used;
+        plan->n_pruned += used ? 0u : 1u;
+        for (uint32_t i = 0; used && i < node->n_in; i++) {
+            plan->values[m->edges[node->first_edge + i]].used = true;
+        }
+        for (uint32_t i = 0; used && i < node->n_param; i++) {
+            plan->params[m->param_refs[node->first_param + i]].used = true;
+        }
+    }
+}
+
+static void init_values(q_plan *plan)
+{
+    const q_model *m = plan->model;
+    plan->n_values = m->n.values;
+    for (uint32_t v = 0; v < plan->cap_values; v++) {
+        plan->values[v].producer = Q_NONE;
+        plan->values[v].root = v;
+        plan->values[v].a8 = Q_NONE;
+        plan->values[v].name = "";
+    }
+    for (uint32_t i = 0; i < m->n.inputs; i++) {
+        plan->values[i].type = m->inputs[i].type;
+        plan->values[i].name = m->inputs[i].name;
+        plan->values[i].used = true; /* a caller always hands every input over */
+    }
+}
+
+static plan_step *new_step(q_plan *plan, const q_layer_class *cls, const char *name)
+{
+    plan_step *s = &plan->steps[plan->n_steps++];
+    s->cls = cls;
+    s->name = name;
+    s->residual = Q_NONE;
+    return s;
+}
+
+/* The A8 twin of value v, made by a step of its own the first time it is asked for. */
+static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t *twin, q_diag *diag)
+{
+    plan_value *value = &plan->values[v];
+    plan_value *a8;
+    plan_step *s;
+    plan_view view;
+    if (value->a8 != Q_NONE) {
+        *twin = value->a8;
+        return Q_OK;
+    }
+    a8 = &plan->values[plan->n_values];
+    a8->name = value->name;
+    a8->used = true;
+    a8->producer = plan->n_steps;
+    s = new_step(plan, &q_layer_quantize, value->name);
+    s->n_in = 1;
+    s->in[0] = v;
+    s->out = plan->n_values++;
+    value->a8 = s->out;
+    *twin = s->out;
+    plan_view_step(plan, s, &view);
+    if (s->cls->shape(&view.info, diag) != Q_OK) {
+        return q_diag_node(diag, Q_ERR_INVALID_SHAPE, s->name);
+    }
+    a8->type = view.out[0];
+    return Q_OK;
+}
+
+static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
+{
+    const q_model *m = plan->model;
+    plan_step probe;
+    plan_step *s;
+    plan_view view;
+    q_error_code e;
+    memset(&probe, 0, sizeof(probe));
+    probe.cls = node->cls;
+    probe.name = node->name;
+    probe.config = node->config;
+    probe.params = m->param_refs + node->first_param;
+    probe.n_param = node->n_param;
+    probe.n_in = node->n_in;
+    probe.out = node->first_value;
+    probe.residual = Q_NONE;
+    memcpy(probe.in, m->edges + node->first_edge, node->n_in * sizeof(uint32_t));
+    plan_view_step(plan, &probe, &view);
+    for (uint32_t i = 0; i < probe.n_in && node->cls->input_dtype != NULL; i++) {
+        if (node->cls->input_dtype(&view.info, i) == Q_A8 && view.in[i].dtype == Q_REAL) {
+            e = quantised_twin(plan, probe.in[i], &probe.in[i], diag);
+            if (e != Q_OK) {
+                return e;
+            }
+        }
+    }
+    plan_view_step(plan, &probe, &view);
+    e = node->cls->shape(&view.info, diag);
+    if (e != Q_OK) {
+        return q_diag_node(diag, e, node->name);
+    }
+    s = new_step(plan, node->cls, node->name);
+    *s = probe;
+    for (uint32_t i = 0; i < node->cls->n_out; i++) {
+        plan_value *v = &plan->values[node->first_value + i];
+        v->type = view.out[i];
+        v->name = node->name;
+        v->producer = plan->n_steps - 1;
+        v->used = true;
+    }
+    return Q_OK;
+}
+
+static bool step_is_tail(const q_plan *plan, const plan_step *s)
+{
+    for (uint32_t i = 0; i < s->cls->n_out; i++) {
+        const q_value_type *t = &plan->values[s->out + i].type;
+        for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
+            if (t->dim[d].sym == Q_SYM_SELECTED) {
+                return true;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < s->n_in; i++) {
+        uint32_t p = plan->values[s->in[i]].producer;
+        if (p != Q_NONE && plan->steps[p].tail) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Moves the tail behind the body, keeping the order within both. Values find their steps again. */
+static void split_tail(q_plan *plan)
+{
+    uint32_t body = 0;
+    for (uint32_t i = 0; i < plan->n_steps; i++) {
+        plan->steps[i].tail = step_is_tail(plan, &plan->steps[i]);
+    }
+    for (uint32_t i = 0; i < plan->n_steps; i++) {
+        if (!plan->steps[i].tail) {
+            plan_step s = plan->steps[i];
+            memmove(&plan->steps[body + 1], &plan->steps[body], (i - body) * sizeof(plan_step));
+            plan->steps[body++] = s;
+        }
+    }
+    plan->n_body = body;
+    for (uint32_t i = 0; i < plan->n_steps; i++) {
+        for (uint32_t o = 0; o < plan->steps[i].cls->n_out; o++) {
+            plan->values[plan->steps[i].out + o].producer = i;
+        }
+    }
+}
+
+q_error_code plan_infer(q_plan *plan, q_diag *diag)
+{
+    const q_model *m = plan->model;
+    init_values(plan);
+    mark_used(plan);
+    for (uint32_t k = 0; k < m->n.nodes; k++) {
+        if (plan->node_used[k]) {
+            q_error_code e = add_node(plan, &m->nodes[k], diag);
+            if (e != Q_OK) {
+                return e;
+            }
+        }
+    }
+    split_tail(plan);
+    for (uint32_t i = 0; i < plan->n_steps; i++) {
+        const plan_step *s = &plan->steps[i];
+        for (uint32_t j = 0; j < s->n_in; j++) {
+            plan->values[s->in[j]].n_uses++;
+        }
+    }
+    return Q_OK;
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* Pass four: groups of independent steps, in-place operands, and the time each piece of memory lives. */
+#include "plan.h"
+
+/* Inputs of a step and its residual, as one list. */
+static uint32_t reads_of(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1])
+{
+    memcpy(reads, s->in, s->n_in * sizeof(uint32_t));
+    if (s->residual == Q_NONE) {
+        return s->n_in;
+    }
+    reads[s->n_in] = s->residual;
+    return s->n_in + 1;
+}
+
+static bool reads_from_group(const q_plan *plan, const plan_step *s, uint32_t group)
+{
+    uint32_t reads[Q_MAX_INPUTS + 1];
+    uint32_t n = reads_of(s, reads);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t p = plan->values[reads[i]].producer;
+        if (p != Q_NONE && plan->steps[p].group == group) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void make_groups(q_plan *plan)
+{
+    uint32_t group = 0;
+    for (uint32_t k = 0; k < plan->n_steps; k++) {
+        plan_step *s = &plan->steps[k];
+        s->group = UINT32_MAX;
+        if (k != 0 && (k == plan->n_body || reads_from_group(plan, s, group))) {
+            group++;
+        }
+        s->group = group;
+    }
+    plan->n_groups = group + 1;
+}
+
+/* ---- Gradients: which values lie between a trainable parameter and the loss ----------------------------- */
+
+static void mark_gradients(q_plan *plan)
+{
+    const q_model *m = plan->model;
+    if (plan->config.mode != Q_PLAN_TRAIN) {
+        return;
+    }
+    for (uint32_t k = 0; k < plan->n_steps; k++) {
+        plan_step *s = &plan->steps[k];
+        bool any = false;
+        for (uint32_t i = 0; i < s->n_param; i++) {
+            any = any || m->params[s->params[i]].trainable;
+        }
+        for (uint32_t i = 0; i < s->n_in; i++) {
+            any = any || plan->values[s->in[i]].needs_grad;
+        }
+        s->has_backward = any && s->cls->backward != NULL;
+        for (uint32_t i = 0; i < s->cls->n_out; i++) {
+            plan->values[s->out + i].needs_grad = s->has_backward;
+        }
+    }
+}
+
+/* ---- Lifetimes ------------------------------------------------------------------------------------------ */
+
+static void touch(plan_piece *piece, uint32_t time)
+{
+    piece->first = time < piece->first ? time : piece->first;
+    piece->last = time > piece->last ? time : piece->last;
+}
+
+static uint32_t backward_time(const q_plan *plan, const plan_step *s)
+{
+    return 2 * plan->n_groups - 1 - s->group;
+}
+
+static void live_forward(q_plan *plan)
+{
+    uint32_t end = plan->config.mode == Q_PLAN_TRAIN ? 2 * plan->n_groups - 1 : plan->n_groups - 1;
+    for (uint32_t v = 0; v < plan->n_values; v++) {
+        plan_value *value = &plan->values[v];
+        value->data.first = value->producer == Q_NONE ? 0 : plan->steps[value->producer].group;
+        value->data.last = value->output ? end : value->data.first;
+    }
+    for (uint32_t k = 0; k < plan->n_steps; k++) {
+        const plan_step *s = &plan->steps[k];
+        uint32_t reads[Q_MAX_INPUTS + 1];
+        uint32_t n = reads_of(s, reads);
+        for (uint32_t i = 0; i < n; i++) {
+            plan_value *v = &plan->values[reads[i]];
+            bool from_body = v->producer == Q_NONE || !plan->steps[v->producer].tail;
+            /* the tail repeats: what the body hands it lives to the end */
+            touch(&v->data, s->tail && from_body ? end : s->group);
+        }
+    }
+}
+
+static void live_backward(q_plan *plan)
+{
+    for (uint32_t k = 0; k < plan->n_steps; k++) {
+        const plan_step *s = &plan->steps[k];
+        uint32_t t = backward_time(plan, s);
+        if (!s->has_backward) {
+            continue;
+        }
+        for (uint32_t i = 0; i < s->n_in; i++) {
+            plan_value *v = &plan->values[s->in[i]];
+            if ((s->cls->saves >> i & 1u) != 0) {
+                touch(&v->data, t);
+            }
+            if (v->needs_grad) {
+                touch(&v->grad, t);
+            }
+        }
+        for (uint32_t i = 0; i < s->cls->n_out; i++) {
+            plan_value *v = &plan->values[s->out + i];
+            if ((s->cls->saves >> (8 + i) & 1u) != 0) {
+                touch(&v->data, t);
+            }
+            touch(&v->grad, t);
+        }
+    }
+}
+
+/* ---- In place -------------------------------------------------------------------------------------------- */
+
+static bool read_elsewhere_in_group(const q_plan *plan, uint32_t k, uint32_t value)
+{
+    uint32_t group = plan->steps[k].group;
+    uint32_t root = plan->values[value].root;
+    for (uint32_t j = 0; j < plan->n_steps; j++) {
+        uint32_t reads[Q_MAX_INPUTS + 1];
+        uint32_t n;
+        if (j == k || plan->steps[j].group != group) {
+            continue;
+        }
+        n = reads_of(&plan->steps[j], reads);
+        for (uint32_t i = 0; i < n; i++) {
+            if (plan->values[reads[i]].root == root) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool may_take(const q_plan *plan, uint32_t k, uint32_t value)
+{
+    const plan_step *s = &plan->steps[k];
+    const plan_value *v = &plan->values[value];
+    const plan_value *root = &plan->values[v->root];
+    const plan_value *out = &plan->values[s->out];
+    uint32_t same = 0;
+    for (uint32_t i = 0; i < s->n_in; i++) {
+        same += plan->values[s->in[i]].root == v->root ? 1u : 0u;
+    }
+    return root->data.last == s->group && !v->output && v->type.dtype == out->type.dtype &&
+           v->data.bytes == out->data.bytes && v->data.tag == out->data.tag && same <= 1 &&
+           (v->producer == Q_NONE || plan->steps[v->producer].tail == s->tail) &&
+           !read_elsewhere_in_group(plan, k, value);
+}
+
+static void take(q_plan *plan, const plan_step *s, uint32_t value)
+{
+    plan_value *out = &plan->values[s->out];
+    out->root = plan->values[value].root;
+    touch(&plan->values[out->root].data, out->data.last);
+}
+
+static void make_in_place(q_plan *plan)
+{
+    if ((plan->config.flags & Q_PLAN_NO_IN_PLACE) != 0 || plan->config.mode == Q_PLAN_TRAIN) {
+        return;
+    }
+    for (uint32_t k = 0; k < plan->n_steps; k++) {
+        plan_step *s = &plan->steps[k];
+        if (s->residual != Q_NONE && may_take(plan, k, s->residual)) {
+            take(plan, s, s->residual);
+            continue;
+        }
+        for (uint32_t i = 0; i < s->n_in; i++) {
+            if ((s->cls->in_place >> i & 1u) != 0 && may_take(plan, k, s->in[i])) {
+                take(plan, s, s->in[i]);
+                break;
+            }
+        }
+    }
+}
+
+/* ---- Sizes ----------------------------------------------------------------------------------------------- */
+
+static uint8_t piece_tag(const q_plan *plan, q_region_kind kind, const char *name)
+{
+    uint8_t tag = plan->config.tag != NULL ? plan->config.tag(plan->config.tag_user, kind, name) : 0;
+    return tag < Q_MAX_TAGS ? tag : 0;
+}
+
+static q_error_code size_values(q_plan *plan, q_diag *diag)
+{
+    for (uint32_t v = 0; v < plan->n_values; v++) {
+        plan_value *value = &plan->values[v];
+        size_t row;
+        if (!value->used) {
+            continue;
+        }
+        if (!plan_value_bytes(&value->type, &plan->config.max, &value->data.bytes, &row)) {
+            return q_fail(diag, Q_ERR_OVERFLOW, value->name, "bytes of its output", 0, 0);
+        }
+        value->data.tag = piece_tag(plan, Q_REGION_SCRATCH, value->name);
+        value->grad = value->data;
+        value->grad.bytes = value->needs_grad ? value->data.bytes : 0;
+        value->grad.first = UINT32_MAX;
+        value->grad.last = 0;
+    }
+    return Q_OK;
+}
+
+static q_error_code size_steps(q_plan *plan, q_diag *diag)
+{
+    plan->rewinds = true;
+    for (uint32_t k = 0; k < plan->n_steps; k++) {
+        plan_step *s = &plan->steps[k];
+        q_layer_sizes need = {0, 0, 0};
+        plan_view view;
+        plan_view_step(plan, s, &view);
+        if (s->cls->sizes != NULL) {
+            s->cls->sizes(&view.info, &need);
+        }
+        if (!q_align_size(need.state, Q_ALIGN, &s->state.bytes) ||
+            !q_align_size(need.scratch, Q_ALIGN, &s->scratch.bytes) ||
+            !q_align_size(plan->config.mode == Q_PLAN_TRAIN ? need.saved : 0, Q_ALIGN, &s->saved.bytes)) {
+            return q_fail(diag, Q_ERR_OVERFLOW, s->name, "sizes", 0, 0);
+        }
+        s->state.tag = piece_tag(plan, Q_REGION_STATE, s->name);
+        s->scratch.tag = piece_tag(plan, Q_REGION_SCRATCH, s->name);
+        s->saved.tag = piece_tag(plan, Q_REGION_TRAIN, s->name);
+        s->scratch.first = s->group;
+        s->scratch.last = s->has_backward ? backward_time(plan, s) : s->group;
+        if ((s->cls->flags & Q_LAYER_STATEFUL) != 0) {
+            plan->attends = true;
+            plan->rewinds = plan->rewinds && (s->cls->flags & Q_LAYER_REWINDS) != 0;
+        }
+    }
+    return Q_OK;
+}
+
+q_error_code plan_order(q_plan *plan, q_diag *diag)
+{
+    q_error_code e;
+    make_groups(plan);
+    mark_gradients(plan);
+    e = size_values(plan, diag);
+    if (e == Q_OK) {
+        e = size_steps(plan, diag);
+    }
+    if (e != Q_OK) {
+        return e;
+    }
+    live_forward(plan);
+    live_backward(plan);
+    make_in_place(plan);
+    return Q_OK;
+}

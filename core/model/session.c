@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT */
+/* A session: binding a plan to memory, and what can be asked of it between steps. */
+#include "session.h"
+
+/* ---- Size and layout -------------------------------------------------------------------------------------- */
+
+static void session_layout(q_arena *arena, const q_plan *plan, q_session *fill, q_session **out)
+{
+    bool train = plan->config.mode == Q_PLAN_TRAIN;
+    uint32_t n_params = plan->model->n.params;
+    *out = (q_session *)q_arena_alloc(arena, sizeof(q_session), Q_ALIGN);
+    fill->layers = (q_layer *)q_arena_alloc(arena, plan->n_steps * sizeof(q_layer), Q_ALIGN);
+    fill->values = (q_tensor *)q_arena_alloc(arena, plan->n_values * sizeof(q_tensor), Q_ALIGN);
+    fill->params = (q_tensor *)q_arena_alloc(arena, n_params * sizeof(q_tensor), Q_ALIGN);
+    fill->selected = (uint32_t *)q_arena_alloc(arena, plan->config.max.selected * sizeof(uint32_t), Q_ALIGN);
+    if (train) {
+        fill->grads = (q_tensor *)q_arena_alloc(arena, plan->n_values * sizeof(q_tensor), Q_ALIGN);
+        fill->param_grads = (q_tensor *)q_arena_alloc(arena, n_params * sizeof(q_tensor), Q_ALIGN);
+    }
+}
+
+q_error_code q_session_size(const q_plan *plan, size_t *bytes, q_diag *diag)
+{
+    q_arena arena;
+    q_session fill;
+    q_session *unused;
+    if (plan == NULL || bytes == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_size", plan == NULL ? "plan" : "bytes", 1, 0);
+    }
+    arena = layout_arena(NULL, 0);
+    session_layout(&arena, plan, &fill, &unused);
+    *bytes = arena.high;
+    return Q_OK;
+}
+
+/* ---- Regions ---------------------------------------------------------------------------------------------- */
+
+static const char *const region_names[Q_REGION_KINDS] = {"FILE", "PARAM", "PREPARED", "STATE", "SCRATCH", "TRAIN"};
+
+static q_error_code find_region(q_session *s, const q_region *regions, size_t n, uint32_t kind, uint32_t tag,
+                                q_diag *diag)
+{
+    size_t need = s->plan->needs.bytes[kind][tag];
+    size_t have = 0;
+    if (need == 0) {
+        return Q_OK;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (regions[i].kind == kind && regions[i].tag == tag) {
+            have = regions[i].size;
+            if (have >= need) {
+                s->base[kind][tag] = (uint8_t *)regions[i].base;
+                return Q_OK;
+            }
+        }
+    }
+    (void)q_fail(diag, Q_ERR_NO_SPACE, region_names[kind], "region", need, have);
+    if (diag != NULL) {
+        diag->offset = tag;
+    }
+    return Q_ERR_NO_SPACE;
+}
+
+static q_error_code bind_regions(q_session *s, q_block memory, const q_region *regions, size_t n, q_diag *diag)
+{
+    q_error_code e = q_regions_check(regions, n, diag);
+    if (e != Q_OK) {
+        return e;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (regions[i].device != s->context.backend->device) {
+            return q_fail(diag, Q_ERR_INVALID_DEVICE, region_names[regions[i].kind], "device",
+                          s->context.backend->device, regions[i].device);
+        }
+        if (q_overlaps(regions[i].base, regions[i].size, memory.base, memory.size)) {
+            return q_fail(diag, Q_ERR_ALIASING, region_names[regions[i].kind], "session memory", 0, i);
+        }
+        for (uint32_t p = 0; p < s->plan->model->n.params; p++) {
+            const q_tensor *view = &s->plan->model->params[p].view;
+            if (view->data != NULL && regions[i].kind != Q_REGION_FILE &&
+                q_overlaps(regions[i].base, regions[i].size, view->data, 1)) {
+                return q_fail(diag, Q_ERR_ALIASING, region_names[regions[i].kind],
+                              s->plan->model->params[p].name, 0, i);
+            }
+        }
+    }
+    for (uint32_t kind = Q_REGION_PARAM; kind < Q_REGION_KINDS; kind++) {
+        for (uint32_t tag = 0; tag < Q_MAX_TAGS; tag++) {
+            e = find_region(s, regions, n, kind, tag, diag);
+            if (e != Q_OK) {
+                return e;
+            }
+        }
+    }
+    return Q_OK;
+}
+
+/* ---- Binding ---------------------------------------------------------------------------------------------- */
+
+static void copy_name(q_tensor *t, const char *name)
+{
+    size_t i = 0;
+    for (; i + 1 < Q_MAX_NAME && name[i] != '\0'; i++) {
+        t->name[i] = name[i];
+    }
+    t->name[i] = '\0';
+}
+
+static uint8_t *piece_at(const q_session *s, uint32_t kind, const plan_piece *piece)
+{
+    return piece->bytes == 0 ? NULL : s->base[kind][piece->tag] + piece->offset;
+}
+
+static void bind_value(const q_session *s, const plan_value *v, const plan_piece *piece, q_tensor *t)
+{
+    const q_maxima *max = &s->plan->config.max;
+    size_t bytes;
+    size_t row;
+    memset(t, 0, sizeof(*t));
+    if (!v->used || !plan_value_bytes(&v->type, max, &bytes, &row)) {
+        return;
+    }
+    for (uint32_t i = 0; i < Q_MAX_DIMS; i++) {
+        t->ne[i] = v->type.dim[i].n * plan_sym_max(max, v->type.dim[i].sym);
+    }
+    t->nb[3] = q_dtype_block_bytes(v->type.dtype);
+    t->nb[2] = row;
+    t->nb[1] = row * t->ne[2];
+    t->nb[0] = t->nb[1] * t->ne[1];
+    t->data = piece_at(s, Q_REGION_SCRATCH, piece);
+    t->dtype = (uint8_t)v->type.dtype;
+    t->device = (uint8_t)s->context.backend->device;
+    copy_name(t, v->name);
+}
+
+static void bind_param(const q_session *s, const model_param *p, uint8_t *data, q_tensor *t)
+{
+    uint64_t row = 0;
+    if (p->view.data != NULL) {
+        *t = p->view;
+        return;
+    }
+    memset(t, 0, sizeof(*t));
+    memcpy(t->ne, p->type.ne, sizeof(t->ne));
+    t->dtype = (uint8_t)p->type.dtype;
+    t->layout = (uint8_t)p->type.layout;
+    t->device = (uint8_t)s->context.backend->device;
+    t->nb[3] = q_dtype_block_bytes(p->type.dtype);
+    if (p->type.layout == Q_PANEL16) {
+        row = q_panel_bytes(p->type.dtype, p->type.ne[3]);
+    } else {
+        (void)q_plain_row_bytes(p->type.dtype, p->type.ne[3], &row);
+    }
+    t->nb[2] = (size_t)row;
+    t->nb[1] = (size_t)row * t->ne[2];
+    t->nb[0] = t->nb[1] * t->ne[1];
+    t->data = data;
+    copy_name(t, p->name);
+}
+
+static void bind_tensors(q_session *s)
+{
+    const q_plan *plan = s->plan;
+    for (uint32_t v = 0; v < plan->n_values; v++) {
+        bind_value(s, &plan->values[v], &plan->values[v].data, &s->values[v]);
+        if (s->grads != NULL) {
+            bind_value(s, &plan->values[v], &plan->values[v].grad, &s->grads[v]);
+        }
+    }
+    for (uint32_t i = 0; i < plan->model->n.params; i++) {
+        const model_param *p = &plan->model->params[i];
+        const plan_param *slot = &plan->params[i];
+        bind_param(s, p, piece_at(s, Q_REGION_PARAM, &slot->slot), &s->params[i]);
+        if (s->param_grads != NULL) {
+            bind_param(s, p, piece_at(s, Q_REGION_TRAIN, &slot->grad), &s->param_grads[i]);
+        }
+    }
+}
+
+static void bind_training(const q_session *s, const plan_step *step, q_layer *layer)
+{
+    const q_plan *plan = s->plan;
+    if (!step->has_backward) {
+        return;
+    }
+    layer->saved = piece_at(s, Q_REGION_TRAIN, &step->saved);
+    for (uint32_t i = 0; i < step->n_in; i++) {
+        bool again = false; /* one step reading a value twice: its second gradient adds to the first */
+        for (uint32_t j = 0; j < i; j++) {
+            again = again || step->in[j] == step->in[i];
+        }
+        if (plan->values[step->in[i]].needs_grad) {
+            layer->grad_in[i] = &s->grads[step->in[i]];
+            layer->accumulate |= again ? 1u << i : 0u;
+        }
+    }
+    for (uint32_t i = 0; i < step->cls->n_out; i++) {
+        layer->grad_out[i] = &s->grads[step->out + i];
+    }
+    for (uint32_t i = 0; i < step->n_param; i++) {
+        if (plan->params[step->params[i]].grad.bytes != 0) {
+            layer->grad_param[i] = &s->param_grads[step->params[i]];
+        }
+    }
+}
+
+static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer)
+{
+    memset(layer, 0, sizeof(*layer));
+    layer->forward = step->cls->forward;
+    layer->backward = step->cls->backward;
+    layer->cls = step->cls;
+    layer->type = step->cls->id;
+    layer->n_in = (uint8_t)step->n_in;
+    layer->n_out = step->cls->n_out;
+    layer->n_param = (uint8_t)step->n_param;
+    layer->config = step->config;
+    layer->kernels = &s->context.backend->kernels;
+    layer->name = step->name;
+    layer->max = s->plan->config.max;
+    layer->precision = s->plan->config.precision;
+    layer->state = piece_at(s, Q_REGION_STATE, &step->state);
+    layer->scratch = piece_at(s, Q_REGION_SCRATCH, &step->scratch);
+    for (uint32_t i = 0; i < step->n_in; i++) {
+        layer->in[i] = &s->values[step->in[i]];
+        layer->in_rows[i] = plan_rows(&s->plan->values[step->in[i]].type);
+    }
+    for (uint32_t i = 0; i < step->cls->n_out; i++) {
+        layer->out[i] = &s->values[step->out + i];
+        layer->out_rows[i] = plan_rows(&s->plan->values[step->out + i].type);
+    }
+    for (uint32_t i = 0; i < step->n_param; i++) {
+        layer->param[i] = &s->params[step->params[i]];
+    }
+    layer->residual = step->residual == Q_NONE ? NULL : &s->values[step->residual];
+    bind_training(s, step, layer);
+}
+
+/* Whoever goes backward first into a value's gradient stores, later ones add; backward runs from the last step
+   down. Gradients of parameters start from zero or from earlier micro-batches, so everyone adds to those. */
+static void bind_accumulation(q_session *s)
+{
+    const q_plan *plan = s->plan;
+    for (uint32_t k = plan->n_steps; k-- > 0;) {
+        const plan_step *step = &plan->steps[k];
+        for (uint32_t j = k + 1; j < plan->n_steps && step->has_backward; j++) {
+            const plan_step *later = &plan->steps[j];
+            for (uint32_t i = 0; i < step->n_in && later->has_backward; i++) {
+                for (uint32_t o = 0; o < later->n_in; o++) {
+                    s->layers[k].accumulate |= step->in[i] == later->in[o] ? 1u << i : 0u;
+                }
+            }
+        }
+    }
+}
+
+static void zero_states(q_session *s)
+{
+    for (uint32_t k = 0; k < s->plan->n_steps; k++) {
+        const plan_step *step = &s->plan->steps[k];
+        if (step->state.bytes != 0) {
+            memset(piece_at(s, Q_REGION_STATE, &step->state), 0, step->state.bytes);
+        }
+    }
+}
+
+static q_error_code session_args(q_block memory, const q_plan *plan, const q_context *context,
+                                 const q_region *regions, size_t n_regions, const q_session_config *config,
+                                 q_diag *diag)
+{
+    const char *who = "q_session_init";
+    if (plan == NULL || context == NULL || context->backend == NULL || memory.base == NULL ||
+        (regions == NULL && n_regions != 0)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, who,
+                      plan == NULL ? "plan" : memory.base == NULL ? "memory" : context == NULL ? "context" : context->backend == NULL ? "context.backend" : "regions", 1, 0);
+    }
+    if (context->backend->struct_size != sizeof(q_backend)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_backend", "struct_size", sizeof(q_backend),
+                      context->backend->struct_size);
+    }
+    if (context->port != NULL && context->port->struct_size != sizeof(q_port)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_port", "struct_size", sizeof(q_port), context->port->struct_size);
+    }
+    if (config != NULL && config->struct_size != sizeof(*config)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_config", "struct_size", sizeof(*config),
+                      config->struct_size);
+    }
+    if (config != NULL && (config->flags & ~(uint32_t)Q_SESSION_CHECK_FINITE) != 0) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_config", "flags", 0, config->flags);
+    }
+    if (context->backend->workspace_size > plan->config.workspace_size) {
+        return q_fail(diag, Q_ERR_MISMATCH, context->backend->name, "workspace_size", context->backend->workspace_size,
+                      plan->config.workspace_size);
+    }
+    if (context->n_workers > plan->config.n_workers) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_context", "n_workers", plan->config.n_workers, context->n_workers);
+    }
+    if ((uintptr_t)memory.base % Q_ALIGN != 0) {
+        return q_fail(diag, Q_ERR_MISALIGNED, who, "memory", Q_ALIGN, (uintptr_t)memory.base % Q_ALIGN);
+    }
+    return Q_OK;
+}
+
+q_error_code q_session_init(q_session **session, q_block memory, const q_plan *plan, const q_context *context,
+                            const q_region *regions, size_t n_regions, const q_session_config *config, q_diag *diag)
+{
+    q_session fill;
+    q_session *s;
+    q_arena arena;
+    size_t need = 0;
+    q_error_code e;
+    if (session == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_init", "session", 1, 0);
+    }
+    e = session_args(memory, plan, context, regions, n_regions, config, diag);
+    if (e == Q_OK) {
+        e = q_session_size(plan, &need, diag);
+    }
+    if (e != Q_OK) {
+        return e;
+    }
+    if (memory.size < need) {
+        return q_fail(diag, Q_ERR_NO_SPACE, "q_session_init", "memory", need, memory.size);
+    }
+    memset(&fill, 0, sizeof(fill));
+    fill.plan = plan;
+    fill.context = *context;
+    fill.n_workers = context->n_workers != 0 ? context->n_workers : plan->config.n_workers;
+    if (context->port == NULL || context->port->parallel == NULL) {
+        fill.n_workers = 1;
+    }
+    if (config != NULL) {
+        fill.config = *config;
+    }
+    memory.size = need;
+    e = bind_regions(&fill, memory, regions, n_regions, diag);
+    if (e != Q_OK) {
+        return e;
+    }
+    arena = layout_arena(memory.base, memory.size);
+    session_layout(&arena, plan, &fill, &s);
+    *s = fill;
+    s->workspaces = s->base[Q_REGION_SCRATCH][0] == NULL ? NULL : s->base[Q_REGION_SCRATCH][0] + plan->workspace_offset;
+    bind_tensors(s);
+    for (uint32_t k = 0; k < plan->n_steps; k++) {
+        bind_layer(s, &plan->steps[k], &s->layers[k]);
+    }
+    bind_accumulation(s);
+    zero_states(s);
+    *session = s;
+    return Q_OK;
+}
+
+/* ---- Between steps ---------------------------------------------------------------------------------------- */
+
+q_error_code q_session_param(const q_session *session, q_param param, q_tensor *out, q_diag *diag)
+{
+    if (session == NULL || out == NULL || param >= session->plan->model->n.params) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_param", "param",
+                      session != NULL ? session->plan->model->n.params : 1, param);
+    }
+    *out = session->params[param];
+    return Q_OK;
+}
+
+q_error_code q_session_param_grad(const q_session *session, q_param param, q_tensor *out, q_diag *diag)
+{
+    if (session == NULL || out == NULL || param >= session->plan->model->n.params) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_param_grad", "param",
+                      session != NULL ? session->plan->model->n.params : 1, param);
+    }
+    if (session->param_grads == NULL || session->plan->params[param].grad.bytes == 0) {
+        return q_fail(diag, Q_ERR_NOT_FOUND, session->plan->model->params[param].name, "gradient", 1, 0);
+    }
+    *out = session->param_grads[param];
+    return Q_OK;
+}
+
+q_error_code q_session_output(const q_session *session, uint32_t i, q_tensor *out, q_diag *diag)
+{
+    const q_model *m;
+    const plan_value *v;
+    if (session == NULL || out == NULL || i >= session->plan->model->n.outputs) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_output", "i",
+                      session != NULL ? session->plan->model->n.outputs : 1, i);
+    }
+    if (!session->forward_done) {
+        return q_fail(diag, Q_ERR_INVALID_STATE, "q_session_output", "no step has run", 1, 0);
+    }
+    m = session->plan->model;
+    v = &session->plan->values[m->outputs[i].value];
+    *out = session->values[m->outputs[i].value];
+    for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
+        out->ne[d] = q_count_value(&session->run, v->type.dim[d]);
+    }
+    return Q_OK;
+}
+
+uint32_t q_session_position(const q_session *session)
+{
+    return session->position;
+}
+
+q_error_code q_session_set_position(q_session *session, uint32_t n, q_diag *diag)
+{
+    if (session == NULL || n > session->plan->config.max.kv) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_set_position", "n",
+                      session != NULL ? session->plan->config.max.kv : 0, n);
+    }
+    session->position = n;
+    return Q_OK;
+}
+
+q_error_code q_session_rewind(q_session *session, uint32_t n, q_diag *diag)
+{
+    if (session == NULL || n > session->position) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_rewind", "n", session != NULL ? session->position : 0, n);
+    }
+    if (n != 0 && n != session->position && !session->plan->rewinds) {
+        return q_fail(diag, Q_ERR_UNSUPPORTED, "q_session_rewind", "a layer's state cannot go back", 0, n);
+    }
+    if (n == 0 && !session->plan->rewinds) {
+        zero_states(session);
+    }
+    session->position = n;
+    return Q_OK;
+}
+
+const q_plan *q_session_plan(const q_session *session)
+{
+    return session->plan;
+}
+
+uint32_t q_session_workers(const q_session *session)
+{
+    return session->granted;
+}
