@@ -431,6 +431,21 @@ const q_plan *q_session_plan(const q_session *session)
     return session->plan;
 }
 
+const q_model *q_session_model(const q_session *session)
+{
+    return session->plan->model;
+}
+
+const q_context *q_session_context(const q_session *session)
+{
+    return &session->context;
+}
+
+bool q_session_trains(const q_session *session)
+{
+    return session->plan->config.mode == Q_PLAN_TRAIN;
+}
+
 uint32_t q_session_workers(const q_session *session)
 {
     return session->granted;

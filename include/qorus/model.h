@@ -248,6 +248,10 @@ Q_NODISCARD q_error_code q_session_rewind(q_session *session, uint32_t n, q_diag
 Q_NODISCARD q_error_code q_session_set_position(q_session *session, uint32_t n, q_diag *diag);
 
 const q_plan *q_session_plan(const q_session *session);
+const q_model *q_session_model(const q_session *session);
+const q_context *q_session_context(const q_session *session);
+/* True if its plan is one for training. */
+bool q_session_trains(const q_session *session);
 /* Workers the last step really used. */
 uint32_t q_session_workers(const q_session *session);
 
