@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: MIT
+# Makefile: targets. Compilers, instruction sets, ports and link flags are in platform.mk, test programs in
+# test/test.mk. `make help` prints the comments that begin with two number signs.
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
+endif
+
+include platform.mk
+
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = @printf '  %-7s %s\n' $(1)
+
+# ---- Where things are ---------------------------------------------------------------------------------------
+
+# Objects of core and backends belong to no port: an image that boots links the very ones of the library.
+FREE_DIR := build/$(if $(CROSS),cross,posix)-$(CC_NAME)-$(VARIANT_NAME)
+PORT_DIR := build/$(PORT)-$(CC_NAME)-$(VARIANT_NAME)
+
+MODEL ?= models/smollm2-135m-instruct.qorus
+PROMPT ?= The quick brown fox
+N ?= 64
+TEMP ?= 0
+TEXT ?=
+export MODEL PROMPT TEXT
+
+CORE_SRC := $(filter-out core/base/mem.c,$(wildcard core/*/*.c))
+BACKEND_SRC := $(foreach isa,scalar mock $(ISA_BACKENDS),$(wildcard backends/$(isa)/*.c))
+POSIX_SRC := $(wildcard port/posix/*.c port/x86/*.c)
+COMMAND_SRC := $(wildcard tools/qorus/*.c)
+
+CORE_OBJ := $(CORE_SRC:%.c=$(FREE_DIR)/%.o)
+BACKEND_OBJ := $(BACKEND_SRC:%.c=$(FREE_DIR)/%.o)
+POSIX_OBJ := $(POSIX_SRC:%.c=$(FREE_DIR)/%.o)
+COMMAND_OBJ := $(COMMAND_SRC:%.c=$(FREE_DIR)/%.o)
+MEM_OBJ := $(FREE_DIR)/core/base/mem.o
+
+LIB := $(FREE_DIR)/libqorus.a
+LIB_OBJ := $(CORE_OBJ) $(BACKEND_OBJ) $(if $(CROSS)$(filter double,$(VARIANT)),,$(POSIX_OBJ))
+COMMAND := $(if $(COMMAND_SRC),$(if $(CROSS)$(filter double,$(VARIANT)),,$(FREE_DIR)/qorus))
+
+# ---- Building -----------------------------------------------------------------------------------------------
+
+all: lib command ## library and command for this machine, as build/libqorus.a and build/qorus (no network, no Python)
+	$(if $(CROSS),,@ln -f $(LIB) build/libqorus.a)
+	$(if $(COMMAND),@ln -f $(COMMAND) build/qorus)
+
+lib: $(LIB)
+
+command: $(COMMAND)
+
+# Flags are a prerequisite: objects made with others are made again.
+FLAGS_NOW = $(CC) $(shell $(CC) -dumpversion 2>/dev/null) $(FREE_FLAGS) $(HOST_FLAGS) $(ISA_FLAGS_avx2) $(CFLAGS) $(LDFLAGS)
+$(FREE_DIR)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' >$@
+
+define compile
+@mkdir -p $(@D)
+$(call say,CC $<)
+$(Q)$(CC) $(1) $(CFLAGS) -MMD -MP -c -o $@ $<
+endef
+
+$(FREE_DIR)/core/%.o: core/%.c $(FREE_DIR)/flags
+	$(call compile,$(FREE_FLAGS) $(FILE_FLAGS))
+
+$(FREE_DIR)/backends/%.o: backends/%.c $(FREE_DIR)/flags
+	$(call compile,$(FREE_FLAGS) $(FILE_FLAGS))
+
+$(FREE_DIR)/port/%.o: port/%.c $(FREE_DIR)/flags
+	$(call compile,$(HOST_FLAGS))
+
+$(FREE_DIR)/tools/%.o: tools/%.c $(FREE_DIR)/flags
+	$(call compile,$(HOST_FLAGS))
+
+$(MEM_OBJ): FILE_FLAGS := $(MEM_FLAGS)
+$(FREE_DIR)/backends/avx2/%.o: FILE_FLAGS := $(ISA_FLAGS_avx2)
+$(FREE_DIR)/backends/avx512/%.o: FILE_FLAGS := $(ISA_FLAGS_avx512)
+
+$(LIB): $(LIB_OBJ)
+	$(call say,AR $@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(FREE_DIR)/qorus: $(COMMAND_OBJ) $(LIB)
+	$(call say,LD $@)
+	$(Q)$(CC) $(HOST_LDFLAGS) $(LDFLAGS) -o $@ $^ $(PORT_LIBS_posix)
+
+include test/test.mk
+
+-include $(shell find $(FREE_DIR) $(PORT_DIR) -name '*.d' 2>/dev/null)
+
+# ---- Running ------------------------------------------------------------------------------------------------
+
+ifeq ($(PORT),posix)
+
+run: all model-needed ## continue PROMPT= with the default model (MODEL= N= TEMP= choose otherwise)
+	@build/qorus run "$$MODEL" -p "$$PROMPT" -n $(N) --temp $(TEMP)
+
+chat: all model-needed ## talk to the default model
+	@build/qorus chat "$$MODEL"
+
+bench: all model-needed ## prefill and decode speed of the default model
+	@build/qorus bench "$$MODEL"
+
+endif
+
+# ---- What is fetched or installed, only when asked for -------------------------------------------------------
+
+deps: ## install Debian packages (as root; else name them) and the Python venv build/venv
+	@sh tools/deps.sh
+
+model: ## fetch SmolLM2-135M-Instruct (checked SHA-256) and convert it into models/
+	@sh tools/model.sh
+
+model-needed:
+	@test -f "$$MODEL" || { echo "$$MODEL is missing: making it (make deps, make model)"; \
+	 sh tools/deps.sh --python && sh tools/model.sh; test -f "$$MODEL" || { echo "no such model: $$MODEL" >&2; exit 1; }; }
+
+# ---- Proof --------------------------------------------------------------------------------------------------
+
+test: ## every test; ends with "N passed, N failed, N skipped" (TEXT= names a large text for the tokenizer)
+	@sh tools/deps.sh --missing || { echo "test: something the tests use is missing: make deps"; sh tools/deps.sh || true; }
+	@test -f models/smollm2-135m-instruct.qorus || \
+	 { echo "test: the model is missing: make model"; sh tools/model.sh || echo "test: going on without the model"; }
+	+@$(MAKE) all test-programs
+	+@sh test/run.sh full $(SUITE)
+
+test-quick: all test-quick-programs ## the edit loop, under two minutes (SUITE= runs those of that name)
+	+@sh test/run.sh quick $(SUITE)
+
+vectors: ## generate the golden vectors again with NumPy: they must come out bit for bit
+	@sh tools/deps.sh --python
+	@sh test/gates/vectors.sh
+
+size: ## text + rodata of the core on a Cortex-M4 (Thumb, -Os), run-only and full
+	@sh test/gates/size.sh
+
+inspect-isa: lib ## which vector instructions each kernel really contains
+	@sh tools/inspect_isa.sh $(filter %.o,$(BACKEND_OBJ))
+
+# ---- The rest -----------------------------------------------------------------------------------------------
+
+PREFIX ?= /usr/local
+
+install: all ## headers, library and command under PREFIX= (DESTDIR= is put in front)
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/bin
+	cp -R include/. $(DESTDIR)$(PREFIX)/include/
+	install -m 644 build/libqorus.a $(DESTDIR)$(PREFIX)/lib/
+	$(if $(COMMAND),install -m 755 build/qorus $(DESTDIR)$(PREFIX)/bin/)
+
+clean: ## remove what was built; keeps models/ and build/venv
+	@find build -mindepth 1 -maxdepth 1 ! -name venv ! -name download -exec rm -rf {} + 2>/dev/null || true
+
+help: ## this list
+	@echo 'make [PORT=posix|bare-x86] [CC=gcc|clang] [VARIANT=release|debug|size|double] [SAN=address,undefined]'
+	@echo '     [CROSS=thumb|arm|aarch64|riscv64|i686: library only] [V=1] TARGET'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | sort -u | expand -t 16
+
+# Value of a variable, for scripts: `make -s print-FREE_FLAGS`.
+print-%:
+	@echo '$($*)'
+
+FORCE:
+
+.PHONY: all lib command run chat bench deps model model-needed test test-quick vectors size inspect-isa install \
+        clean help FORCE

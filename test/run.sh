@@ -1,0 +1,75 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# run.sh: runs the suites of test/suites.txt and adds up their summary lines.
+#
+#   run.sh quick|full [SUITE...]     names: only these
+#
+# A suite is a command that ends with the line "N passed, N failed, N skipped". One that prints none, or fails
+# without having counted a failure, or takes longer than its limit, counts as one failure. Its output goes to
+# build/test-log/SUITE.log and, where something failed, the interesting part of it to the screen.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+speed=${1:-full}
+[ $# -gt 0 ] && shift
+only=" $* "
+logs=build/test-log
+mkdir -p "$logs"
+BUILD=$(make -s print-FREE_DIR)
+MODEL=${MODEL:-models/smollm2-135m-instruct.qorus}
+PYTHON=python3
+[ -x build/venv/bin/python ] && PYTHON=build/venv/bin/python
+export BUILD MODEL PYTHON
+export TEXT="${TEXT:-}"
+
+passed=0 failed=0 skipped=0 started=$(date +%s)
+
+# The last summary line of a log, as three numbers; nothing if there is none.
+summary_of() {
+    sed -n 's/^\([0-9][0-9]*\) passed, \([0-9][0-9]*\) failed, \([0-9][0-9]*\) skipped$/\1 \2 \3/p' "$1" | tail -n 1
+}
+
+# Lines worth showing of a failed suite.
+show_failure() {
+    echo "   its command exited with $2; the end of $1:"
+    { grep -inE 'fail|error|not true|mismatch|differ' "$1" | head -n 20; tail -n 15 "$1"; } | cut -c 1-200 | sed 's/^/   | /'
+}
+
+run_suite() { # name limit command
+    log=$logs/$1.log
+    printf -- '-- %s\n' "$1"
+    timeout -k 10 "$2" sh -c "$3" >"$log" 2>&1 </dev/null
+    status=$?
+    set -- "$1" $(summary_of "$log")
+    if [ $# -ne 4 ]; then
+        set -- "$1" 0 1 0
+        echo "   no summary line (exit $status)"
+    elif [ "$status" -ne 0 ] && [ "$3" -eq 0 ]; then
+        set -- "$1" "$2" 1 "$4"
+    fi
+    [ "$3" -eq 0 ] || show_failure "$log" "$status"
+    echo "$1: $2 passed, $3 failed, $4 skipped"
+    passed=$((passed + $2))
+    failed=$((failed + $3))
+    skipped=$((skipped + $4))
+}
+
+table=$(mktemp)
+trap 'rm -f "$table"' EXIT INT TERM
+sed -e '/^#/d' -e '/^[[:space:]]*$/d' test/suites.txt >"$table"
+while read -r name when limit command <&3; do
+    case $only in
+    '  ' | *" $name "*) ;;
+    *) continue ;;
+    esac
+    [ "$when" = quick ] || [ "$speed" = full ] || [ "$only" != '  ' ] || continue
+    run_suite "$name" "$limit" "$command"
+done 3<"$table"
+
+if [ $((passed + failed + skipped)) -eq 0 ]; then
+    echo "no suite of that name: $*" >&2
+    failed=1
+fi
+echo "time: $(($(date +%s) - started)) s"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
