@@ -8,6 +8,7 @@
 #include "qorus/backend.h"
 #include "qorus/base/bits.h"
 #include "qorus/base/checked.h"
+#include "qorus/base/elementary.h"
 #include "qorus/base/fma.h"
 #include "qorus/base/half.h"
 #include "qorus/base/mem.h"

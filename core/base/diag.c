@@ -33,3 +33,21 @@ q_error_code q_fail(q_diag *diag, q_error_code code, const char *what, const cha
     }
     return code;
 }
+
+q_error_code q_diag_node(q_diag *diag, q_error_code code, const char *name)
+{
+    if (diag != NULL) {
+        diag->code = code;
+        diag_copy(diag->what, name, sizeof(diag->what));
+    }
+    return code;
+}
+
+bool q_names_equal(const char *a, const char *b)
+{
+    size_t i = 0;
+    while (a[i] != '\0' && a[i] == b[i]) {
+        i++;
+    }
+    return a[i] == b[i];
+}

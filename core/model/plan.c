@@ -193,3 +193,13 @@ void q_plan_needs(const q_plan *plan, q_needs *needs)
 {
     *needs = plan->needs;
 }
+
+q_maxima q_plan_maxima(const q_plan *plan)
+{
+    return plan->config.max;
+}
+
+uint32_t q_plan_output_columns(const q_plan *plan, uint32_t i)
+{
+    return i < plan->model->n.outputs ? plan->values[plan->model->outputs[i].value].type.dim[3].n : 0;
+}

@@ -147,6 +147,9 @@ Q_NODISCARD q_error_code q_plan_size(const q_model *model, const q_plan_config *
 Q_NODISCARD q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model,
                                      const q_plan_config *config, q_diag *diag);
 void q_plan_needs(const q_plan *plan, q_needs *needs);
+/* The maxima it was made for, and the columns of output i (for a language model its vocabulary). */
+q_maxima q_plan_maxima(const q_plan *plan);
+uint32_t q_plan_output_columns(const q_plan *plan, uint32_t i);
 
 typedef enum q_plan_format { Q_PLAN_TEXT = 0, Q_PLAN_DOT = 1, Q_PLAN_JSON = 2 } q_plan_format;
 

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: MIT */
+/* The generation loop: feed, sample, hold text back while a stop string may be coming, and start over. */
+#include "../core.h"
+#include "qorus/generate.h"
+
+struct q_generator {
+    q_session *session;
+    const q_tokenizer *tokenizer;
+    q_generate_config config;
+    int32_t *history;  /* [capacity] tokens in the KV cache */
+    uint32_t n;
+    uint32_t capacity; /* positions of the KV cache */
+    uint32_t n_vocab;
+    uint32_t count;    /* tokens of this run */
+    uint64_t step;     /* tokens sampled in this generator's life: picks the random number */
+    uint8_t *work;     /* sampler's */
+    size_t work_size;
+    char *held;        /* text not handed out yet */
+    size_t n_held;
+    size_t held_size;
+    q_utf8_stream utf8;
+    bool has_logits;   /* the session's output is of the last token of history */
+    bool has_pending;  /* the last run's last token is text already, but not in the KV cache yet */
+    int32_t pending;
+};
+
+void q_generate_defaults(q_generate_config *config)
+{
+    memset(config, 0, sizeof(*config));
+    config->struct_size = sizeof(*config);
+    q_sampler_defaults(&config->sampler);
+}
+
+/* ---- Size and layout -------------------------------------------------------------------------------------- */
+
+static size_t stop_bytes(const char *s)
+{
+    size_t n = 0;
+    while (n <= Q_GENERATE_MAX_STOP_BYTES && s[n] != '\0') {
+        n++;
+    }
+    return n;
+}
+
+static q_error_code generate_check(const q_generate_config *c, q_diag *diag)
+{
+    const char *what = "q_generate_config";
+    if (c->struct_size != sizeof(*c)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, "struct_size", sizeof(*c), c->struct_size);
+    }
+    if (c->full > Q_FULL_SHIFT) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, "full", Q_FULL_SHIFT, c->full);
+    }
+    if (c->n_stops > Q_GENERATE_MAX_STOPS || (c->n_stops != 0 && c->stops == NULL)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, "n_stops", Q_GENERATE_MAX_STOPS, c->n_stops);
+    }
+    for (uint32_t i = 0; i < c->n_stops; i++) {
+        size_t n = c->stops[i] != NULL ? stop_bytes(c->stops[i]) : 0;
+        if (n == 0 || n > Q_GENERATE_MAX_STOP_BYTES) {
+            return q_fail(diag, Q_ERR_INVALID_ARG, what, "stops", Q_GENERATE_MAX_STOP_BYTES, n);
+        }
+    }
+    return Q_OK;
+}
+
+/* The vocabulary of the model, from its logits; a padded vocabulary may exceed the tokenizer's. */
+static q_error_code vocabulary(const q_session *session, const q_tokenizer *t, uint32_t *n_vocab, q_diag *diag)
+{
+    uint32_t n = q_plan_output_columns(q_session_plan(session), 0);
+    if (n < q_tokenizer_n_vocab(t)) {
+        return q_fail(diag, Q_ERR_MISMATCH, "tokenizer", "n_vocab", n, q_tokenizer_n_vocab(t));
+    }
+    *n_vocab = n;
+    return Q_OK;
+}
+
+static void generator_layout(q_arena *arena, q_generator *fill, q_generator **out)
+{
+    *out = (q_generator *)q_arena_alloc(arena, sizeof(q_generator), Q_ALIGN);
+    fill->history = (int32_t *)q_arena_alloc(arena, fill->capacity * sizeof(int32_t), Q_ALIGN);
+    fill->work = (uint8_t *)q_arena_alloc(arena, fill->work_size, Q_ALIGN);
+    fill->held = (char *)q_arena_alloc(arena, fill->held_size, Q_ALIGN);
+}
+
+static q_error_code generator_fill(q_generator *fill, q_session *session, const q_tokenizer *tokenizer,
+                                   const q_generate_config *config, q_diag *diag)
+{
+    q_error_code e;
+    if (session == NULL || tokenizer == NULL || config == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator", session == NULL ? "session" : "tokenizer", 1, 0);
+    }
+    e = generate_check(config, diag);
+    memset(fill, 0, sizeof(*fill));
+    fill->session = session;
+    fill->tokenizer = tokenizer;
+    fill->config = *config;
+    fill->capacity = q_plan_maxima(q_session_plan(session)).kv;
+    if (e == Q_OK) {
+        e = vocabulary(session, tokenizer, &fill->n_vocab, diag);
+    }
+    if (e == Q_OK) {
+        e = q_sampler_work_size(fill->n_vocab, &config->sampler, &fill->work_size, diag);
+    }
+    /* a token's bytes and a character's head behind the longest stop string */
+    fill->held_size = Q_GENERATE_MAX_STOP_BYTES + q_tokenizer_max_token(tokenizer) + 8;
+    return e;
+}
+
+q_error_code q_generator_size(const q_session *session, const q_tokenizer *tokenizer,
+                              const q_generate_config *config, size_t *bytes, q_diag *diag)
+{
+    q_generator fill;
+    q_generator *unused;
+    q_arena arena = {NULL, SIZE_MAX, 0, 0, 0};
+    q_error_code e = generator_fill(&fill, (q_session *)(uintptr_t)session, tokenizer, config, diag);
+    if (e != Q_OK) {
+        return e;
+    }
+    if (bytes == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_size", "bytes", 1, 0);
+    }
+    generator_layout(&arena, &fill, &unused);
+    *bytes = arena.high;
+    return Q_OK;
+}
+
+q_error_code q_generator_init(q_generator **generator, q_block memory, q_session *session,
+                              const q_tokenizer *tokenizer, const q_generate_config *config, q_diag *diag)
+{
+    q_generator fill;
+    q_generator *g;
+    q_arena arena;
+    q_error_code e;
+    size_t need = 0;
+    if (generator == NULL || memory.base == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_init", generator == NULL ? "generator" : "memory", 1, 0);
+    }
+    e = q_generator_size(session, tokenizer, config, &need, diag);
+    if (e == Q_OK && memory.size < need) {
+        e = q_fail(diag, Q_ERR_NO_SPACE, "q_generator_init", "memory", need, memory.size);
+    }
+    if (e == Q_OK && q_arena_init(&arena, memory.base, memory.size) != Q_OK) {
+        e = q_fail(diag, Q_ERR_MISALIGNED, "q_generator_init", "memory", Q_ALIGN, (uintptr_t)memory.base % Q_ALIGN);
+    }
+    if (e == Q_OK) {
+        e = generator_fill(&fill, session, tokenizer, config, diag);
+    }
+    if (e != Q_OK) {
+        return e;
+    }
+    generator_layout(&arena, &fill, &g);
+    *g = fill;
+    *generator = g;
+    return Q_OK;
+}
+
+q_error_code q_generator_configure(q_generator *generator, const q_generate_config *config, q_diag *diag)
+{
+    size_t work = 0;
+    q_error_code e;
+    if (generator == NULL || config == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_configure", "config", 1, 0);
+    }
+    e = generate_check(config, diag);
+    if (e == Q_OK) {
+        e = q_sampler_work_size(generator->n_vocab, &config->sampler, &work, diag);
+    }
+    if (e == Q_OK && work > generator->work_size) {
+        e = q_fail(diag, Q_ERR_NO_SPACE, "q_generator_configure", "sampler", work, generator->work_size);
+    }
+    if (e == Q_OK) {
+        generator->config = *config;
+    }
+    return e;
+}
+
+/* ---- Feeding ---------------------------------------------------------------------------------------------- */
+
+/* Reads history[from, n) into the session; the last one's logits are wanted. */
+static q_error_code read_history(q_generator *g, uint32_t from, q_diag *diag)
+{
+    const void *inputs[1];
+    q_step step;
+    q_error_code e;
+    inputs[0] = g->history + from;
+    memset(&step, 0, sizeof(step));
+    step.n_tokens = g->n - from;
+    step.inputs = inputs;
+    step.select = Q_SELECT_LAST;
+    step.deadline = g->config.deadline;
+    e = q_model_forward(g->session, &step, diag);
+    g->has_logits = e == Q_OK;
+    return e;
+}
+
+/* Makes room for `more` tokens by dropping the older half of what is not kept, as often as needed. */
+static q_error_code shift(q_generator *g, uint32_t more, q_diag *diag)
+{
+    uint32_t keep = g->config.keep < g->n ? g->config.keep : g->n;
+    q_error_code e;
+    if (more >= g->capacity - keep || g->n == keep) {
+        return q_fail(diag, Q_ERR_CONTEXT_FULL, "q_generator", "tokens", g->capacity - keep, more);
+    }
+    while (g->n + more > g->capacity) {
+        uint32_t rest = g->n - keep;
+        uint32_t drop = (rest + 1) / 2;
+        memmove(g->history + keep, g->history + keep + drop, (rest - drop) * sizeof(int32_t));
+        g->n -= drop;
+    }
+    e = q_session_rewind(g->session, keep, diag);
+    return e == Q_OK && g->n > keep ? read_history(g, keep, diag) : e;
+}
+
+static q_error_code feed_tokens(q_generator *g, const int32_t *ids, size_t n, q_diag *diag)
+{
+    uint32_t before;
+    q_error_code e = Q_OK;
+    if (n == 0) {
+        return Q_OK;
+    }
+    if (n > g->capacity || (n > g->capacity - g->n && g->config.full == Q_FULL_STOP)) {
+        return q_fail(diag, Q_ERR_CONTEXT_FULL, "q_generator_feed", "n", g->capacity - g->n, n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || (uint32_t)ids[i] >= g->n_vocab) {
+            (void)q_fail(diag, Q_ERR_INVALID_TOKEN, "q_generator_feed", "ids", g->n_vocab, (uint64_t)(int64_t)ids[i]);
+            if (diag != NULL) {
+                diag->offset = i;
+            }
+            return Q_ERR_INVALID_TOKEN;
+        }
+    }
+    if (n > g->capacity - g->n) {
+        e = shift(g, (uint32_t)n, diag);
+    }
+    if (e != Q_OK) {
+        return e;
+    }
+    before = g->n;
+    memcpy(g->history + g->n, ids, n * sizeof(int32_t));
+    g->n += (uint32_t)n;
+    e = read_history(g, before, diag);
+    if (e != Q_OK) {
+        g->n = before;
+    }
+    return e;
+}
+
+static q_error_code feed_pending(q_generator *g, q_diag *diag)
+{
+    q_error_code e = g->has_pending ? feed_tokens(g, &g->pending, 1, diag) : Q_OK;
+    g->has_pending = g->has_pending && e != Q_OK;
+    return e;
+}
+
+q_error_code q_generator_feed(q_generator *generator, const int32_t *ids, size_t n, q_diag *diag)
+{
+    q_error_code e;
+    if (generator == NULL || (ids == NULL && n != 0)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_feed", generator == NULL ? "generator" : "ids", 1, 0);
+    }
+    e = feed_pending(generator, diag);
+    return e == Q_OK ? feed_tokens(generator, ids, n, diag) : e;
+}
+
+size_t q_generator_text_work(const q_generator *generator, size_t n)
+{
+    size_t encode = q_tokenizer_encode_work_size(generator->tokenizer, n);
+    size_t ids;
+    if (!q_mul_size(n + 2, sizeof(int32_t), &ids) || !q_align_size(ids, Q_ALIGN, &ids) ||
+        !q_add_size(encode, ids, &ids)) {
+        return SIZE_MAX;
+    }
+    return ids;
+}
+
+q_error_code q_generator_text(q_generator *generator, const char *text, size_t n, uint32_t flags, void *work,
+                              size_t work_size, q_diag *diag)
+{
+    q_arena arena;
+    int32_t *ids;
+    uint8_t *encode;
+    size_t encode_size;
+    size_t n_ids = 0;
+    q_error_code e;
+    if (generator == NULL || work == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_text", generator == NULL ? "generator" : "work", 1, 0);
+    }
+    if (work_size < q_generator_text_work(generator, n)) {
+        return q_fail(diag, Q_ERR_NO_SPACE, "q_generator_text", "work", q_generator_text_work(generator, n), work_size);
+    }
+    if (q_arena_init(&arena, work, work_size) != Q_OK) {
+        return q_fail(diag, Q_ERR_MISALIGNED, "q_generator_text", "work", Q_ALIGN, (uintptr_t)work % Q_ALIGN);
+    }
+    encode_size = q_tokenizer_encode_work_size(generator->tokenizer, n);
+    ids = (int32_t *)q_arena_alloc(&arena, (n + 2) * sizeof(int32_t), Q_ALIGN);
+    encode = (uint8_t *)q_arena_alloc(&arena, encode_size, Q_ALIGN);
+    e = q_tokenizer_encode(generator->tokenizer, text, n, flags, encode, encode_size, ids, n + 2, &n_ids, diag);
+    return e == Q_OK ? q_generator_feed(generator, ids, n_ids, diag) : e;
+}
+
+/* ---- Text out --------------------------------------------------------------------------------------------- */
+
+/* Index of the first stop string in held text, or n_held. */
+static size_t find_stop(const q_generator *g)
+{
+    for (size_t at = 0; at < g->n_held; at++) {
+        for (uint32_t i = 0; i < g->config.n_stops; i++) {
+            size_t n = stop_bytes(g->config.stops[i]);
+            if (n <= g->n_held - at && memcmp(g->held + at, g->config.stops[i], n) == 0) {
+                return at;
+            }
+        }
+    }
+    return g->n_held;
+}
+
+/* Bytes at the end of the held text that could still become a stop string. */
+static size_t possible_stop(const q_generator *g)
+{
+    size_t longest = 0;
+    for (uint32_t i = 0; i < g->config.n_stops; i++) {
+        size_t n = stop_bytes(g->config.stops[i]) - 1;
+        for (n = n < g->n_held ? n : g->n_held; n > longest; n--) {
+            if (memcmp(g->held + g->n_held - n, g->config.stops[i], n) == 0) {
+                longest = n;
+            }
+        }
+    }
+    return longest;
+}
+
+/* Hands the first n held bytes out. False: the caller wants to stop. */
+static bool hand_out(q_generator *g, size_t n)
+{
+    bool go_on = true;
+    if (n != 0 && g->config.on_text != NULL) {
+        go_on = g->config.on_text(g->config.user, g->held, n);
+    }
+    memmove(g->held, g->held + n, g->n_held - n);
+    g->n_held -= n;
+    return go_on;
+}
+
+static q_stop_reason emit_token(q_generator *g, int32_t token)
+{
+    size_t n = 0;
+    size_t stop;
+    if (q_tokenizer_stream(g->tokenizer, &g->utf8, token, Q_DECODE_SKIP_SPECIAL, g->held + g->n_held,
+                           g->held_size - g->n_held, &n, NULL) != Q_OK) {
+        n = 0; /* an id of a padded vocabulary: no text */
+    }
+    g->n_held += n;
+    stop = find_stop(g);
+    if (stop < g->n_held) {
+        (void)hand_out(g, stop);
+        g->n_held = 0;
+        return Q_STOP_STRING;
+    }
+    return hand_out(g, g->n_held - possible_stop(g)) ? Q_STOP_NONE : Q_STOP_CALLER;
+}
+
+/* What is held back comes out when nothing more can follow. */
+static void flush_text(q_generator *g)
+{
+    size_t n = 0;
+    if (q_utf8_stream_flush(&g->utf8, g->held + g->n_held, g->held_size - g->n_held, &n) == Q_OK) {
+        g->n_held += n;
+    }
+    (void)hand_out(g, g->n_held);
+}
+
+/* ---- The loop --------------------------------------------------------------------------------------------- */
+
+static q_error_code sample(q_generator *g, int32_t *token, q_stop_reason *reason, q_diag *diag)
+{
+    q_tensor logits;
+    q_error_code e = q_session_output(g->session, 0, &logits, diag);
+    if (e != Q_OK) {
+        return e;
+    }
+    if (g->config.on_logits != NULL && !g->config.on_logits(g->config.user, (float *)logits.data, g->n_vocab)) {
+        *reason = Q_STOP_CALLER;
+        return Q_OK;
+    }
+    e = q_sampler_sample(&g->config.sampler, (const float *)logits.data, g->n_vocab, g->history, g->n, g->step,
+                         g->work, g->work_size, token, diag);
+    g->step++;
+    return e;
+}
+
+/* One token. *reason tells what it ended, if anything. */
+static q_error_code generate_one(q_generator *g, q_stop_reason *reason, q_diag *diag)
+{
+    int32_t token = 0;
+    q_error_code e = sample(g, &token, reason, diag);
+    if (e != Q_OK || *reason != Q_STOP_NONE) {
+        return e;
+    }
+    g->count++;
+    if (g->config.on_token != NULL && !g->config.on_token(g->config.user, token)) {
+        *reason = Q_STOP_CALLER;
+        return Q_OK;
+    }
+    if (g->config.ignore_eog == 0 && q_tokenizer_is_eog(g->tokenizer, token)) {
+        *reason = Q_STOP_TOKEN;
+        return Q_OK;
+    }
+    *reason = emit_token(g, token);
+    g->pending = token;
+    g->has_pending = true;
+    if (*reason == Q_STOP_NONE && g->config.max_tokens != 0 && g->count >= g->config.max_tokens) {
+        *reason = Q_STOP_COUNT;
+    }
+    if (*reason != Q_STOP_NONE) {
+        return Q_OK;
+    }
+    if (g->n == g->capacity && g->config.full == Q_FULL_STOP) {
+        *reason = Q_STOP_CONTEXT;
+        return Q_OK;
+    }
+    return feed_pending(g, diag);
+}
+
+q_error_code q_generator_run(q_generator *generator, q_stop_reason *reason, q_diag *diag)
+{
+    q_generator *g = generator;
+    q_error_code e = Q_OK;
+    q_stop_reason why = Q_STOP_NONE;
+    if (g == NULL || reason == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_run", g == NULL ? "generator" : "reason", 1, 0);
+    }
+    if (!g->has_logits) {
+        return q_fail(diag, Q_ERR_INVALID_STATE, "q_generator_run", "nothing has been fed", 1, 0);
+    }
+    e = feed_pending(g, diag);
+    g->count = 0;
+    q_utf8_stream_init(&g->utf8);
+    g->n_held = 0;
+    while (e == Q_OK && why == Q_STOP_NONE) {
+        e = generate_one(g, &why, diag);
+    }
+    if (why != Q_STOP_STRING) {
+        flush_text(g);
+    }
+    if (e == Q_OK) {
+        *reason = why;
+    }
+    return e;
+}
+
+/* ---- State ------------------------------------------------------------------------------------------------ */
+
+const int32_t *q_generator_history(const q_generator *generator, uint32_t *n)
+{
+    *n = generator->n;
+    return generator->history;
+}
+
+uint32_t q_generator_count(const q_generator *generator)
+{
+    return generator->count;
+}
+
+q_error_code q_generator_rewind(q_generator *generator, uint32_t n, q_diag *diag)
+{
+    q_error_code e;
+    if (generator == NULL || n > generator->n) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_rewind", "n", generator != NULL ? generator->n : 0, n);
+    }
+    e = q_session_rewind(generator->session, n, diag);
+    if (e == Q_OK) {
+        generator->has_logits = generator->has_logits && n == generator->n;
+        generator->has_pending = false;
+        generator->n = n;
+    }
+    return e;
+}
+
+q_error_code q_generator_restore(q_generator *generator, const int32_t *ids, uint32_t n, q_diag *diag)
+{
+    if (generator == NULL || (ids == NULL && n != 0) || n > generator->capacity) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_restore", "n",
+                      generator != NULL ? generator->capacity : 0, n);
+    }
+    if (q_session_position(generator->session) != n) {
+        return q_fail(diag, Q_ERR_MISMATCH, "q_generator_restore", "n", q_session_position(generator->session), n);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || (uint32_t)ids[i] >= generator->n_vocab) {
+            return q_fail(diag, Q_ERR_INVALID_TOKEN, "q_generator_restore", "ids", generator->n_vocab,
+                          (uint64_t)(int64_t)ids[i]);
+        }
+    }
+    if (n != 0) {
+        memcpy(generator->history, ids, n * sizeof(int32_t));
+    }
+    generator->n = n;
+    generator->has_logits = false;
+    generator->has_pending = false;
+    return Q_OK;
+}
