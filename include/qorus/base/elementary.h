@@ -10,7 +10,7 @@
 
 #include "elementary_f32.h"
 #include "elementary_f64.h"
-#include "fma.h"
+#include "elementary_trig.h"
 
 static inline q_real q_exp(q_real x)
 {
@@ -81,6 +81,24 @@ static inline q_real q_gelu_tanh(q_real x)
     return q_gelu_tanh_f64(x);
 #else
     return q_gelu_tanh_f32(x);
+#endif
+}
+
+static inline q_real q_erf(q_real x)
+{
+#ifdef Q_REAL_DOUBLE
+    return q_erf_f64(x);
+#else
+    return q_erf_f32(x);
+#endif
+}
+
+static inline q_real q_gelu_erf(q_real x)
+{
+#ifdef Q_REAL_DOUBLE
+    return q_gelu_erf_f64(x);
+#else
+    return q_gelu_erf_f32(x);
 #endif
 }
 

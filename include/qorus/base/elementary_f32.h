@@ -14,7 +14,7 @@
 #ifndef QORUS_BASE_ELEMENTARY_F32_H
 #define QORUS_BASE_ELEMENTARY_F32_H
 
-#include "elementary_f64.h"
+#include "elementary_trig.h"
 #include "fma.h"
 
 /* a + b exactly, as h + *l; needs |a| >= |b| or a == 0. */
@@ -176,6 +176,87 @@ static inline float q_tanh_f32(float x)
     float q = -eh * inverse;
     float rest = (q_fma_f32(-q, dh, -eh) - el) - q * dl;
     return q_copysign_f32(q_fma_f32(rest, inverse, q), x);
+}
+
+/*
+ * Probability beyond t of the normal distribution: (1 - erf(t / sqrt(2))) / 2 = (*m + *c) * 2^n, n
+ * returned, where h + l is -t^2/2. That is e^(-t^2/2) v G(y), v = 1/(1 + t/4), y = 2v - 1. 0 <= t
+ * <= 17.
+ */
+static inline int32_t q_normal_tail_f32(float t, float h, float l, float *m, float *c)
+{
+    int32_t n;
+    float r;
+    float d;
+    float e;
+    float pl;
+    q_exp_reduce_f32(h, l, &n, &r, &d);
+    float one = q_fast_sum_f32(1.0f, r, &e);
+    float ph = q_fast_sum_f32(one, e + d, &pl);
+    float dh = q_fma_f32(0.25f, t, 1.0f);
+    float v = 1.0f / dh;
+    float vl = q_fma_f32(-v, q_fma_f32(0.25f, t, 1.0f - dh), q_fma_f32(-v, dh, 1.0f)) * v;
+    float y = q_fma_f32(2.0f, v, -1.0f);
+    float g = 0x1.0af298p-15f;
+    g = q_fma_f32(g, y, 0x1.896246p-15f);
+    g = q_fma_f32(g, y, -0x1.9b34bep-12f);
+    g = q_fma_f32(g, y, -0x1.cd6e76p-11f);
+    g = q_fma_f32(g, y, 0x1.ed42d8p-10f);
+    g = q_fma_f32(g, y, 0x1.eed93ep-7f);
+    g = q_fma_f32(g, y, 0x1.7dffbep-5f);
+    g = q_fma_f32(g, y, 0x1.8c6d8ap-4f);
+    g = q_fma_f32(g, y, 0x1.373e3ap-3f);
+    float w = y * g;
+    float gh = w + 0x1.82b4bcp-3f;
+    float u = gh - w; /* TwoSum: y G1(y) may be larger or smaller than the constant */
+    float gl = q_fma_f32(y, g, -w) + ((w - (gh - u)) + (0x1.82b4bcp-3f - u));
+    vl = vl * q_fma_f32(2.2f, v, 1.0f);
+    float a = ph * v;
+    float al = q_fma_f32(ph, v, -a) + q_fma_f32(pl, v, ph * vl);
+    *m = a * gh;
+    *c = q_fma_f32(a, gh, -*m) + q_fma_f32(al, gh, a * gl);
+    return n;
+}
+
+/* Two algorithms joined at 7/8, both computed so that vectors need no branch. */
+static inline float q_erf_f32(float x)
+{
+    float m;
+    float c;
+    float a = q_abs_f32(x);
+    float z = x * x;
+    float p = -0x1.3ca994p-11f;
+    p = q_fma_f32(p, z, 0x1.47d446p-8f);
+    p = q_fma_f32(p, z, -0x1.b6a3b4p-6f);
+    p = q_fma_f32(p, z, 0x1.ce1bfap-4f);
+    p = q_fma_f32(p, z, -0x1.8126eep-2f);
+    p = q_fma_f32(p, z, 0x1.06eba6p-3f);
+    float small = q_fma_f32(x, p, x);
+    a = a > 5.0f ? 5.0f : a;
+    float h = a * a;
+    int32_t n = q_normal_tail_f32(a * 0x1.6a09e6p+0f, -h, -q_fma_f32(a, a, -h), &m, &c);
+    float large = q_copysign_f32(1.0f - q_scale_f32(m + c, n + 1), x);
+    return a < 0.875f ? small : large;
+}
+
+/* x/2 (1 + erf(x / sqrt(2))); -0 for -infinity, the limit. */
+static inline float q_gelu_erf_f32(float x)
+{
+    float m;
+    float c;
+    float el;
+    float a = x < -15.0f ? -15.0f : x;
+    a = a > 15.0f ? 15.0f : a;
+    float z = a * a;
+    float zl = q_fma_f32(a, a, -z);
+    int32_t n = q_normal_tail_f32(q_abs_f32(a), -0.5f * z, -0.5f * zl, &m, &c);
+    bool negative = a < 0.0f;
+    float one = q_fast_sum_f32(1.0f, -q_scale_f32(m, n), &el);
+    el = el - q_scale_f32(c, n);
+    m = negative ? m : one;
+    c = negative ? c : el;
+    float y = q_scale_f32(q_fma_f32(a, m, a * c), negative ? n : 0);
+    return x > 15.0f ? x : y;
 }
 
 /*
