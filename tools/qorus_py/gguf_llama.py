@@ -264,6 +264,8 @@ class LlamaTensors:
                 rows = quant.quantize(values, dtype)
             except ValueError as error:
                 raise ValueError(f"tensor {tensor.name!r}: {error}") from None
+            if not np.isfinite(quant.dequantize(rows, dtype)).all():
+                raise ValueError(f"tensor {tensor.name!r}: a value does not fit {quant.NAMES[dtype]}")
         return rows if order is None else rows[order]
 
 

@@ -77,9 +77,11 @@ def from_bf16_bits(bits):
 
 
 def _inverse(d):
+    """1/d, or 0 where d is 0 or so small that 1/d is not finite."""
     out = np.zeros_like(d)
-    np.divide(np.float32(1), d, out=out, where=d != 0)
-    return out
+    with np.errstate(over="ignore"):
+        np.divide(np.float32(1), d, out=out, where=d != 0)
+    return np.where(np.isfinite(out), out, np.float32(0))
 
 
 def _round_half_away(x):
@@ -121,10 +123,10 @@ def quantize_q4_0(x):
 
 
 def quantize_q4_1(x):
-    """Per block m = min, d = (max - min)/15, q = min(15, trunc((x - m) * (1/d) + 0.5))."""
+    """Per block m = min, d = (max - min)/15, q = min(15, trunc((x - m) * (1/d) + 0.5)); no -0 in m and d."""
     b = _blocks(x, "Q4_1")
-    m = b.min(axis=2, keepdims=True)
-    d = (b.max(axis=2, keepdims=True) - m) / np.float32(15)
+    m = b.min(axis=2, keepdims=True) + np.float32(0)
+    d = (b.max(axis=2, keepdims=True) + np.float32(0) - m) / np.float32(15)
     q = np.minimum(15, np.trunc((b - m) * _inverse(d) + np.float32(0.5)).astype(np.int8))
     _check_scales(np.stack([to_f16_bits(d), to_f16_bits(m)]).view(np.float16), "Q4_1")
     return _join(len(x), _half_bytes(d), _half_bytes(m), _pack_nibbles(q))
