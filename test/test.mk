@@ -15,7 +15,11 @@ TEST_PROGRAMS += $(TEST_DIR)/$(1)
 endef
 
 TEST_PROGRAMS :=
+TEST_LIBS_host := -lcmocka
 $(eval $(call test_program,test_port,port))
+ifneq ($(wildcard /usr/include/cmocka.h),)
+$(eval $(call test_program,test_host,host))
+endif
 test-programs: $(TEST_PROGRAMS)
 test-quick-programs: $(TEST_PROGRAMS)
 .PHONY: test-programs test-quick-programs

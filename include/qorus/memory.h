@@ -80,7 +80,9 @@ typedef struct q_allocator {
 
 /*
  * Fills each regions[i].base with regions[i].size bytes from the allocator (size 0: base stays NULL). On
- * failure everything taken is given back, bases are NULL, and Q_ERR_NO_SPACE is returned.
+ * failure everything taken is given back, bases are NULL, and Q_ERR_NO_SPACE is returned; Q_ERR_MISALIGNED
+ * where the allocator ignored the alignment, Q_ERR_INVALID_ARG where it lacks a function (bases untouched).
+ * diag.offset is the index.
  */
 Q_NODISCARD q_error_code q_regions_alloc(const q_allocator *allocator, q_region *regions, size_t n, q_diag *diag);
 void q_regions_free(const q_allocator *allocator, q_region *regions, size_t n);
