@@ -17,6 +17,8 @@ static inline q_real scalar_activation(uint32_t activation, q_real y)
         return q_silu(y);
     case Q_ACT_GELU_TANH:
         return q_gelu_tanh(y);
+    case Q_ACT_GELU_ERF:
+        return q_gelu_erf(y);
     case Q_ACT_SIGMOID:
         return q_sigmoid(y);
     case Q_ACT_TANH:
