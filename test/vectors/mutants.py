@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""Shows that the vectors see every constant: breaks the scalar kernels one place at a time, each must fail.
+
+Usage: python3 test/vectors/mutants.py BUILD_FOLDER [--cc CC]
+
+Every mutant is a textual change of one file of backends/scalar/; a text that no longer occurs is an error, so
+that the list follows the sources. A mutant that passes all vectors survives, and the script fails.
+"""
+import argparse
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+SCALAR = ROOT / "backends/scalar"
+FLAGS = ["-std=c11", "-ffreestanding", "-ffp-contract=off", "-fno-math-errno", "-O1", "-w", "-I", str(ROOT / "include")]
+
+# (file, text, replacement, kernel whose vectors must fail)
+MUTANTS = [
+    ("rmsnorm.c", "mean + eps", "mean + eps * (q_real)0.5", "rmsnorm"),
+    ("rmsnorm.c", "mean + eps", "mean", "rmsnorm"),
+    ("rmsnorm.c", "/ (q_real)dim", "/ (q_real)(dim + 1)", "rmsnorm"),
+    ("rmsnorm.c", "a->weight[i] + a->offset", "a->weight[i]", "rmsnorm"),
+    ("rmsnorm.c", "i < dim; i++", "i + 1 < dim; i++", "rmsnorm"),
+    ("softmax.c", "out[i] = q_exp(x[i] * scale - max)", "out[i] = q_exp(x[i] - max)", "softmax"),
+    ("softmax.c", "out[i] = out[i] / sum", "out[i] = out[i] / (sum + (q_real)1e-5)", "softmax"),
+    ("softmax.c", "if (max == scalar_minus_infinity())", "if (0)", "softmax"),
+    ("softmax.c", "max = scalar_max(x[i] * scale, max)", "max = 0", "softmax"),
+    ("rope.c", "work->run->position + (double)r", "work->run->position", "rope_table"),
+    ("rope.c", "work->run->position + (double)r", "r", "rope_table"),
+    ("rope.c", "double t = position * a->inv_freq[i]", "double t = (float)(position * a->inv_freq[i])", "rope_table"),
+    ("rope.c", "q_cos_f64(t) * a->magnitude", "q_cos_f64(t)", "rope_table"),
+    ("rope.c", "q_sin_f64(t) * a->magnitude", "q_sin_f64(t)", "rope_table"),
+    ("rope.c", "-(xj * table[i + n])", "xj * table[i + n]", "rope"),
+    ("rope.c", "q_real xj = x[i + n]", "q_real xj = x[i + a->head_dim / 2]", "rope"),
+    ("rope.c", "out[i] = x[i];", "", "rope"),
+    ("kv_store.c", "run->position + r", "run->position", "kv_store_f32"),
+    ("kv_store.c", "(size_t)(p / 16u) * a->head_dim * 16u + p % 16u;\n    q_real *vo", "(size_t)p * a->head_dim;\n    q_real *vo",
+     "kv_store_f32"),
+    ("kv_store.c", "q_f16_from_f32((float)v[d])", "(uint16_t)(q_f16_from_f32((float)v[d]) + 1u)", "kv_store_f16"),
+    ("kv_store.c", "q_f16_from_f32((float)k[d])", "(uint16_t)(q_f16_from_f32((float)k[d] * 1.0005f))", "kv_store_f16"),
+    ("attention.c", "acc[i] * a->scale", "acc[i]", "attention_f32"),
+    ("attention.c", "a->softcap > 0 ? a->softcap * q_tanh(score / a->softcap) : score", "score", "attention_f32"),
+    ("attention.c", "t.hi = work->run->position + r + 1u", "t.hi = work->run->position + 1u", "attention_f32"),
+    ("attention.c", "t.hi = work->run->position + r + 1u", "t.hi = r + 1u", "attention_f16"),
+    ("attention.c", "t.hi - a->window : 0", "t.hi - a->window + 1u : 0", "attention_f32"),
+    ("attention.c", "t.hi > a->window ?", "false ?", "attention_f32"),
+    ("attention.c", "h / (a->heads / a->kv_heads)", "h % a->kv_heads", "attention_f32"),
+    ("attention.c", "c->sum = c->sum * c->rescale[block] +", "c->sum = c->sum +", "attention_f32"),
+    ("attention.c", "o[i] = o[i] * c->rescale[j % ATTN_CHUNK / ATTN_BLOCK];", "", "attention_f32"),
+    ("attention.c", "out[d + i] * old + o[i] * new_factor", "out[d + i] + o[i]", "attention_f32"),
+    ("attention.c", "sum = sum * old + c.sum * new_factor", "sum = sum + c.sum", "attention_f16"),
+    ("attention.c", "(size_t)(j0 / ATTN_KEYS) * a->head_dim * ATTN_KEYS + j0 % ATTN_KEYS",
+     "(size_t)(j0 / ATTN_KEYS) * a->head_dim * ATTN_KEYS", "attention_f32"),
+    ("dequantize.h", "(int32_t)q - 8)", "(int32_t)q - 7)", "gather_q4_0"),
+    ("dequantize.h", "* (q_real)(int32_t)q + (q_real)q_f32_from_f16(m)", "* (q_real)(int32_t)q", "gather_q4_1"),
+    ("dequantize.h", "(int32_t)(q ^ 0x80u) - 128", "(int32_t)q", "gather_q8_0"),
+    ("gemm.c", "(int32_t)q - 8)", "(int32_t)q - 7)", "gemm_q4_0"),
+    ("gemm.c", "* (q_real)(int32_t)q + s->m[i]", "* (q_real)(int32_t)q", "gemm_q4_1"),
+    ("gemm.c", "(int32_t)(q ^ 0x80u) - 128", "(int32_t)q", "gemm_q8_0"),
+    ("gemm.c", "k < a->k; k++", "k + 1 < a->k; k++", "gemm_f32"),
+    ("gemm.c", "k < a->k; k++", "k + 1 < a->k; k++", "gemm_bf16"),
+    ("gemm.c", "lanes = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 :", "lanes =", "gemm_f16"),
+    ("gemm.c", "a->epilogue.bias != NULL && i < lanes ?", "0 ?", "gemm_q4_0"),
+    ("gemm_a8.c", "dtype == Q_Q4_0 ? -8 : 0", "dtype == Q_Q4_0 ? -7 : 0", "gemm_a8_q4_0"),
+    ("gemm_a8.c", "dtype == Q_Q4_0 ? -8 : 0", "-8", "gemm_a8_q4_1"),
+    ("gemm_a8.c", "(int16_t)(int8_t)q[", "(int16_t)q[", "gemm_a8_q8_0"),
+    ("gemm_a8.c", "(w->m[i] * d) * sum", "w->m[i] * sum", "gemm_a8_q4_1"),
+    ("gemm_a8.c", "if (dtype == Q_Q4_1) {", "if (0) {", "gemm_a8_q4_1"),
+    ("gemm_a8.c", "(w->d[i] * d)", "w->d[i]", "gemm_a8_q8_0"),
+    ("gemm_a8.c", "out->q[c + 16u][i] = (int16_t)((byte >> 4)", "out->q[c + 16u][i] = (int16_t)((byte & 15)", "gemm_a8_q4_0"),
+    ("matmul.c", "return scalar_row_out(a->c, a->c_stride, i)[j];", "return 0;", "matmul"),
+    ("matmul.c", "return a->transpose_b ?", "return 0 ?", "matmul"),
+    ("matmul.c", "return a->transpose_a ?", "return 0 ?", "matmul"),
+    ("matmul.c", "acc[j] = q_fma(x, matmul_b(a, p, j0 + j), acc[j])", "acc[j] = x * matmul_b(a, p, j0 + j)", "matmul"),
+    ("quantize.c", "12582912.0f", "0.5f", "quantize_a8"),
+    ("quantize.c", "amax / 127.0f", "amax / 128.0f", "quantize_a8"),
+    ("quantize.c", "127.0f / amax", "126.0f / amax", "quantize_a8"),
+    ("quantize.c", "amax > 0 ?", "amax > 1e-38f ?", "quantize_a8"),
+    ("quantize.c", "v = v < -127.0f ? -127.0f : v;", "", "quantize_a8"),
+    ("quantize.c", "if (!(v == v)) {\n        return 0;\n    }", "", "quantize_a8"),
+    ("quantize.c", "total += r", "total += r > 0 ? r : 0", "quantize_a8"),
+    ("epilogue.h", "y = y * e->scale[m]", "y = y + e->scale[m]", "matmul"),
+    ("epilogue.h", "y = y + e->shift[m]", "y = y - e->shift[m]", "gemm_f32"),
+    ("epilogue.h", "y = y * scalar_row(e->gate, e->gate_stride, r)[m]", "y = y * scalar_row(e->gate, e->gate_stride, 0)[m]",
+     "gemm_q8_0"),
+    ("epilogue.h", "[m] + y;", "[0] + y;", "gemm_f16"),
+    ("epilogue.h", "return q_silu(y)", "return q_gelu_tanh(y)", "gemm_a8_q8_0"),
+    ("epilogue.h", "return q_gelu_tanh(y)", "return y * q_sigmoid((q_real)1.702 * y)", "matmul"),
+    ("epilogue.h", "return q_sigmoid(y)", "return q_tanh(y)", "matmul"),
+    ("epilogue.h", "return scalar_max(0, y)", "return y", "matmul"),
+    ("gather.c", "w * a->scale", "w", "gather_q4_1"),
+    ("gather.c", "i < a->k; i++", "i <= a->k; i++", "gather_f32"),
+    ("rmsnorm.c", "uint32_t r = begin; r", "uint32_t r = begin + (work->worker == 2); r", "rmsnorm"),
+    ("gather.c", "(uint32_t)a->ids[r]", "r", "gather_f16"),
+    ("elementwise.c", "q_silu(x[i]) * y[i]", "x[i] * q_silu(y[i])", "silu_mul"),
+    ("elementwise.c", "work->run->position + 1u", "1u", "causal_mask"),
+    ("elementwise.c", "work->run->position + 1u", "work->run->position + 2u", "causal_mask"),
+    ("elementwise.c", "uint64_t c = (uint64_t)r +", "uint32_t c = r +", None),
+    ("elementwise.c", "work->run->position + 1u; c < a->cols", "(int32_t)work->run->position + 1; (int64_t)c < a->cols",
+     "causal_mask"),
+    ("elementwise.c", "work->run->selected[s]", "s", "select_rows"),
+    ("reduce.c", "lane[i] = scalar_minus_infinity()", "lane[i] = 0", "reduce_max"),
+    ("reduce.c", "lane[i % Q_LANES] = lane[i % Q_LANES] + x[i]", "lane[i % Q_LANES] = x[i]", "reduce_sum"),
+    ("train.c", "grad[i] = 2 * d", "grad[i] = d", "mse"),
+    ("train.c", "(1 / ((q_real)rows * (q_real)a->dim))", "(1 / (q_real)rows)", "mse"),
+    ("train.c", "&& !a->accumulate", "", "bias_grad"),
+    ("train.c", "(double)a->grad[i] * a->grad_scale", "(double)a->grad[i]", "sgd"),
+    ("train.c", "a->w[i] - step", "a->w[i] + step", "sgd"),
+    ("rope.c", "out[i] = q_fma(xi, table[i], -(xj * table[i + n]))", "out[i] = xi * table[i] - xj * table[i + n]", None),
+    ("scalar.h", "half = Q_LANES / 2; half > 0", "half = Q_LANES / 2; half > 1", "softmax"),
+]
+# Mutants marked None are no defects (the result is the same) and show that the harness can pass.
+
+
+def compile_one(cc, source, out, *more):
+    subprocess.run([cc, *FLAGS, *more, "-c", str(source), "-o", str(out)], check=True)
+
+
+def build(cc, folder, scalar):
+    """Objects of the scalar folder given; returns them."""
+    objects = []
+    for source in sorted(scalar.glob("*.c")):
+        out = folder / f"scalar_{source.stem}.o"
+        compile_one(cc, source, out)
+        objects.append(out)
+    return objects
+
+
+def failures(folder, runner, objects, cc):
+    """Kernels with a failing case, by the runner's own words."""
+    program = folder / "mutant"
+    subprocess.run([cc, *map(str, runner + objects), "-o", str(program)], check=True)
+    packs = sorted(str(p) for p in (ROOT / "vectors/kernels").glob("*.qvec"))
+    done = subprocess.run([str(program), "scalar", *packs], stdout=subprocess.PIPE, text=True)
+    lines = [line.split()[1].rstrip(":") for line in done.stdout.splitlines() if line.startswith("FAIL ")]
+    return set(lines) if done.returncode in (0, 1) else {"stopped"}
+
+
+def mutate(folder, file, old, new):
+    """A copy of backends/scalar/ (beside a link to include/) with one text replaced."""
+    copy = folder / "backends/scalar"
+    copy.mkdir(parents=True, exist_ok=True)
+    link = folder / "include"
+    if not link.is_symlink():
+        link.symlink_to(ROOT / "include")
+    for source in SCALAR.iterdir():
+        text = source.read_text()
+        if source.name == file:
+            if old not in text:
+                raise SystemExit(f"mutants: {file} no longer has {old!r}")
+            text = text.replace(old, new)
+        target = copy / source.name
+        if not target.exists() or target.read_text() != text:
+            target.write_text(text)
+    return copy
+
+
+def affected(folder, cc, copy, file, base):
+    """Objects with the mutated file compiled again; all of them for a header."""
+    if file.endswith(".h"):
+        return build(cc, folder, copy)
+    out = folder / "mutated.o"
+    compile_one(cc, copy / file, out)
+    return [out if o.name == f"scalar_{file[:-2]}.o" else o for o in base]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=pathlib.Path, help="where to build")
+    parser.add_argument("--cc", default="cc")
+    options = parser.parse_args()
+    base_folder, mutant_folder = options.folder / "base", options.folder / "mutant"
+    base_folder.mkdir(parents=True, exist_ok=True)
+    mutant_folder.mkdir(parents=True, exist_ok=True)
+    runner = []
+    for name in ("runner", "compare", "drive", "text", "main_posix"):
+        out = base_folder / f"{name}.o"
+        compile_one(options.cc, ROOT / f"test/vectors/{name}.c", out)
+        runner.append(out)
+    base = build(options.cc, base_folder, SCALAR)
+    before = failures(base_folder, runner, base, options.cc)
+    if before:
+        print(f"unmutated kernels fail already: {' '.join(sorted(before))}")
+    survived = 0
+    for file, old, new, kernel in MUTANTS:
+        copy = mutate(mutant_folder, file, old, new)
+        found = failures(mutant_folder, runner, affected(mutant_folder, options.cc, copy, file, base), options.cc)
+        fine = kernel in found or "stopped" in found if kernel else found == before
+        if kernel in before:
+            fine = False
+        survived += not fine
+        if not fine:
+            print(f"SURVIVED {file}: {old!r} -> {new!r}, expected {kernel}, failing: {' '.join(sorted(found)) or 'none'}")
+    print(f"{len(MUTANTS) - survived} passed, {survived + len(before)} failed, 0 skipped")
+    return 1 if survived or before else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
