@@ -32,7 +32,7 @@ export MODEL PROMPT TEXT
 CORE_SRC := $(filter-out core/base/mem.c,$(wildcard core/*/*.c))
 BACKEND_SRC := $(foreach isa,scalar mock $(ISA_BACKENDS),$(wildcard backends/$(isa)/*.c))
 POSIX_SRC := $(wildcard port/posix/*.c port/x86/*.c)
-COMMAND_SRC := $(wildcard tools/qorus/*.c)
+COMMAND_SRC := $(wildcard tools/common/*.c tools/qorus/*.c)
 
 CORE_OBJ := $(CORE_SRC:%.c=$(FREE_DIR)/%.o)
 BACKEND_OBJ := $(BACKEND_SRC:%.c=$(FREE_DIR)/%.o)

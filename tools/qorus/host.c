@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/* Messages, memory, port and model opening for the commands of a hosted system. */
+#define _POSIX_C_SOURCE 200809L
+#include "host.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <errno.h>
+
+void say(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)fputs("qorus: ", stderr);
+    (void)vfprintf(stderr, format, args);
+    (void)fputc('\n', stderr);
+    va_end(args);
+}
+
+int say_failure(const char *subject, const q_diag *diag)
+{
+    char line[256];
+    engine_explain(diag, line, sizeof(line));
+    say("%s: %s", subject, line);
+    return EXIT_FAILED;
+}
+
+/* Page-aligned memory; the program's end gives it back. */
+static q_error_code take(void *user, size_t size, const char *what, void **base, q_diag *diag)
+{
+    (void)user;
+    (void)what;
+    return q_posix_region_alloc(size != 0 ? size : 1, size >= (size_t)1 << 21 ? Q_POSIX_HUGE : 0u, base, diag);
+}
+
+bool host_start(host *h, options *o)
+{
+    memset(h, 0, sizeof(*h));
+    if (o->threads > Q_MAX_WORKERS) {
+        say("-t: at most %d threads", (int)Q_MAX_WORKERS);
+        return false;
+    }
+    if (o->threads == 0) {
+        uint32_t cpus = q_posix_cpus();
+        o->threads = cpus < Q_MAX_WORKERS ? cpus : Q_MAX_WORKERS;
+    }
+    if (q_posix_init(&h->posix, o->threads, &h->diag) != Q_OK) {
+        (void)say_failure("threads", &h->diag);
+        return false;
+    }
+    h->port = q_posix_port(&h->posix);
+    h->memory.user = h;
+    h->memory.take = take;
+    return true;
+}
+
+void host_stop(host *h)
+{
+    if (h->mapped) {
+        q_posix_close_model(&h->posix, &h->file);
+    }
+    q_posix_close(&h->posix);
+}
+
+static bool looks_like_gguf(const void *base, size_t size)
+{
+    return size >= 4 && memcmp(base, "GGUF", 4) == 0;
+}
+
+bool host_open(host *h, const char *path)
+{
+    if (q_posix_open_model(&h->posix, path, NULL, &h->file, &h->diag) != Q_OK) {
+        (void)say_failure(path, &h->diag);
+        return false;
+    }
+    h->mapped = true;
+    if (looks_like_gguf(h->file.base, h->file.size)) {
+        say("%s is a GGUF file: convert it first with tools/convert_model.py %s model.qorus", path, path);
+        return false;
+    }
+    if (engine_open(&h->engine, h->file.base, h->file.size, true, &h->memory, &h->diag) != Q_OK) {
+        (void)say_failure(path, &h->diag);
+        if (h->diag.code == Q_ERR_TRUNCATED || h->diag.code == Q_ERR_NOT_QORUS) {
+            say("is the file complete? make model fetches and converts the default model");
+        }
+        return false;
+    }
+    return true;
+}
+
+bool host_session(host *h, const char *path, const options *o, uint32_t max_selected,
+                  const q_session_config *config)
+{
+    if (!host_open(h, path)) {
+        return false;
+    }
+    if (engine_plan(&h->engine, h->port, o, max_selected, &h->memory, &h->diag) != Q_OK ||
+        engine_start(&h->engine, config, &h->memory, &h->diag) != Q_OK) {
+        (void)say_failure(path, &h->diag);
+        return false;
+    }
+    return true;
+}
+
+void *host_take(host *h, size_t size, const char *what)
+{
+    void *base = NULL;
+    if (h->memory.take(h->memory.user, size, what, &base, &h->diag) != Q_OK) {
+        (void)say_failure(what, &h->diag);
+        return NULL;
+    }
+    return base;
+}
+
+static char *read_stream(FILE *f, const char *path, size_t *n)
+{
+    size_t cap = 65536;
+    char *text = (char *)malloc(cap);
+    *n = 0;
+    while (text != NULL) {
+        size_t got = fread(text + *n, 1, cap - *n - 1, f);
+        *n += got;
+        if (got == 0) {
+            break;
+        }
+        if (*n + 1 == cap) {
+            char *more = (char *)realloc(text, cap * 2);
+            if (more == NULL) {
+                free(text);
+                text = NULL;
+                break;
+            }
+            text = more;
+            cap *= 2;
+        }
+    }
+    if (text == NULL || ferror(f)) {
+        say("%s: %s", path, text == NULL ? "out of memory" : strerror(errno));
+        free(text);
+        return NULL;
+    }
+    text[*n] = '\0';
+    return text;
+}
+
+char *host_read(const char *path, size_t *n)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    char *text;
+    if (f == NULL) {
+        say("%s: %s", path, strerror(errno));
+        return NULL;
+    }
+    text = read_stream(f, path, n);
+    if (f != stdin) {
+        (void)fclose(f);
+    }
+    return text;
+}
+
+double host_seconds(const host *h)
+{
+    return (double)h->port->ticks(h->port->user) * (double)h->port->ns_num / (double)h->port->ns_den * 1e-9;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* host.h: what the commands share on a hosted system: messages, memory, the port, and opening a model. */
+#ifndef QORUS_TOOLS_HOST_H
+#define QORUS_TOOLS_HOST_H
+
+#include <stdio.h>
+
+#include "../../port/posix/posix.h"
+#include "../common/engine.h"
+
+/* Exit codes of every command. */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+typedef struct host {
+    q_posix posix;
+    const q_port *port;
+    q_posix_model file;
+    bool mapped;
+    engine_memory memory;
+    engine engine;
+    q_diag diag;
+} host;
+
+/* Prints "qorus: ..." on stderr. */
+void say(const char *format, ...) Q_PRINTF(1, 2);
+
+/* Prints the diagnostics of a failure concerning `subject` and returns EXIT_FAILED. */
+int say_failure(const char *subject, const q_diag *diag);
+
+/* Port with o->threads workers (0: all CPUs, written back) . */
+bool host_start(host *h, options *o);
+void host_stop(host *h);
+
+/* Maps a .qorus file and opens it. Says what is wrong and returns false on failure: a GGUF file is told apart. */
+bool host_open(host *h, const char *path);
+
+/* host_open, then plan and session. max_selected: rows of logits at once. */
+bool host_session(host *h, const char *path, const options *o, uint32_t max_selected,
+                  const q_session_config *config);
+
+/* Zeroed memory at a multiple of 4096 that lives until the program ends; NULL after saying so. */
+void *host_take(host *h, size_t size, const char *what);
+
+/* A whole file, terminated by a NUL that is not counted; "-" is standard input. NULL after saying what is wrong. */
+char *host_read(const char *path, size_t *n);
+
+/* Seconds since some fixed time. */
+double host_seconds(const host *h);
+
+/* The commands. words do not include the command's name. */
+int command_run(const char *const *words, uint32_t n);
+
+#endif /* QORUS_TOOLS_HOST_H */

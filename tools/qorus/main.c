@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* The qorus command: finds the subcommand, and helps. */
+#include "host.h"
+
+#include <string.h>
+
+typedef struct command {
+    const char *name;
+    const char *usage;
+    const char *does;
+    uint32_t options;
+    int (*run)(const char *const *words, uint32_t n);
+} command;
+
+static const command commands[] = {
+    {"run", "MODEL [-p TEXT | -f FILE] [options]", "continues a text", FOR_RUN, command_run},
+};
+
+enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]), MAX_WORDS = 256 };
+
+static void print_line(void *user, const char *line)
+{
+    (void)fprintf((FILE *)user, "%s\n", line);
+}
+
+static void usage(FILE *to)
+{
+    (void)fprintf(to, "usage: qorus COMMAND ...\n\n");
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        (void)fprintf(to, "  %-11s %-42s %s\n", commands[i].name, commands[i].usage, commands[i].does);
+    }
+    (void)fprintf(to, "\nqorus COMMAND --help lists the options of a command. Results go to stdout, progress and\n"
+                      "figures to stderr. Exit status: 0 done, 1 the work failed, 2 bad usage.\n");
+}
+
+static int help(const command *c)
+{
+    (void)printf("usage: qorus %s %s\n\n%s\n\n", c->name, c->usage, c->does);
+    options_help(c->options, print_line, stdout);
+    return EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+    const char *words[MAX_WORDS];
+    if (argc < 2) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        usage(stdout);
+        return EXIT_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        uint32_t v = q_version();
+        (void)printf("qorus %u.%u.%u\n", v >> 16, v >> 8 & 255u, v & 255u);
+        return EXIT_DONE;
+    }
+    if (argc - 2 > MAX_WORDS) {
+        say("too many words");
+        return EXIT_USAGE;
+    }
+    for (int i = 2; i < argc; i++) {
+        words[i - 2] = argv[i];
+    }
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name) != 0) {
+            continue;
+        }
+        for (int k = 2; k < argc; k++) {
+            if (strcmp(argv[k], "--help") == 0) {
+                return help(&commands[i]);
+            }
+        }
+        return commands[i].run(words, (uint32_t)(argc - 2));
+    }
+    say("unknown command '%s'; qorus --help lists them", argv[1]);
+    return EXIT_USAGE;
+}
