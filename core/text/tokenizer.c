@@ -2,6 +2,8 @@
 /*
  * tokenizer.c: what a tokenizer knows of its tokens: bytes, types, lookup by text, special ids, merges.
  */
+#include "../base/diag.h"
+
 #include "tokenizer_inner.h"
 
 /* ---- The byte tokenizer's tokens ----------------------------------------------------------------------- */
@@ -199,28 +201,12 @@ bool q_tokenizer_merge(const q_tokenizer *t, uint32_t rank, uint32_t *left, uint
 
 /* ---- Failure ------------------------------------------------------------------------------------------- */
 
-/* Copies text into a field of `size` bytes, cut to fit and terminated; the rest becomes zero. */
-static void diag_text(char *to, size_t size, const char *from)
-{
-    size_t i = 0;
-    for (; i + 1 < size && from[i] != '\0'; i++) {
-        to[i] = from[i];
-    }
-    for (; i < size; i++) {
-        to[i] = '\0';
-    }
-}
-
 q_error_code q_tokenizer_fail(q_diag *diag, q_error_code code, const char *field, uint64_t offset, uint64_t need,
                               uint64_t have)
 {
     if (diag != NULL) {
-        diag->code = code;
-        diag_text(diag->what, sizeof diag->what, "tokenizer");
-        diag_text(diag->field, sizeof diag->field, field);
+        (void)q_fail(diag, code, "tokenizer", field, need, have);
         diag->offset = offset;
-        diag->need = need;
-        diag->have = have;
     }
     return code;
 }
