@@ -13,7 +13,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SCALAR = ROOT / "backends/scalar"
-FLAGS = ["-std=c11", "-ffreestanding", "-ffp-contract=off", "-fno-math-errno", "-O1", "-w", "-I", str(ROOT / "include")]
+FLAGS = ["-std=c11", "-ffreestanding", "-ffp-contract=off", "-fno-math-errno", "-O1", "-w",
+         "-I", str(ROOT / "include")]
 
 # (file, text, replacement, kernel whose vectors must fail)
 MUTANTS = [

@@ -31,7 +31,7 @@ def samples(rows, k):
         x[0, :32] = 0
         x[1, :32] = np.arange(32) - 16
         x[2, :32] = np.float32(2.5)
-        x[3, 5] = np.float32(100 * scale)
+        x[3, 5] = np.float32(20 * scale)
         x[4, :32] = (np.arange(32) - 15.5) * 0.5
         yield scale, x
 

@@ -201,7 +201,8 @@ def attention_cases(half):
     cases += [make(f"window {w} at {p}", r, 2, 1, 4, c, p, window=w)
               for w, p, r, c in ((1, 20, 2, 64), (5, 3, 6, 64), (16, 40, 3, 64), (64, 100, 2, 128), (70, 130, 3, 192),
                                  (16, 270, 2, 320), (40, 280, 2, 320), (300, 310, 3, 320), (1000, 50, 2, 64))]
-    cases += [make(f"softcap {c}", 2, 2, 1, 8, 64, 30, softcap=c, sharp=s) for c, s in ((50.0, 1.0), (2.0, 4.0), (0.5, 9.0))]
+    cases += [make(f"softcap {c}", 2, 2, 1, 8, 64, 30, softcap=c, sharp=s)
+              for c, s in ((50.0, 1.0), (2.0, 4.0), (0.5, 9.0))]
     cases.append(make("softcap and window", 3, 2, 2, 8, 128, 90, window=33, softcap=5.0, sharp=3.0))
     cases += [make(f"scale {s}", 2, 2, 1, 8, 64, 25, scale=s) for s in (1.0, 0.0, 0.0625, -0.5)]
     cases += [make(f"sharp {s}", 2, 1, 1, 8, 128, 90, sharp=s) for s in (10.0, 40.0)]

@@ -51,7 +51,8 @@ def rmsnorm_cases():
     cases.append(rmsnorm_case("offset 0.25 strided", real("offset2", 3, 21), offset=0.25, gap=12))
     cases.append(rmsnorm_case("in place", real("in place", 4, 33), in_place=True))
     cases.append(rmsnorm_case("in place strided", real("in place 2", 4, 17), in_place=True, gap=8))
-    cases.append(rmsnorm_case("one large value", np.eye(3, 40, 5, dtype=np.float32) * 1000 + real("one", 3, 40, 0.01)))
+    one = np.eye(3, 40, 5, dtype=np.float32) * 1000 + real("one", 3, 40, 0.01)
+    cases.append(rmsnorm_case("one large value", one))
     cases.append(rmsnorm_case("each place counts", np.eye(40, dtype=np.float32) * 3 + real("each", 40, 40, 0.1)))
     cases.append(rmsnorm_case("specials", rmsnorm_specials()))
     cases += [rmsnorm_case(f"count {label}", real(label, 4, 10), sym=sym)
@@ -91,7 +92,7 @@ def binary_case(name, kernel, a, b, sym=ONE, gap=0, in_place=""):
 
 def binary_cases(kernel):
     def pair(name, rows, dim, scale=3.0):
-        return Bits(f"{kernel} a/{name}").real((rows, dim), scale), Bits(f"{kernel} b/{name}").real((rows, dim), scale)
+        return tuple(Bits(f"{kernel} {side}/{name}").real((rows, dim), scale) for side in "ab")
 
     cases = [binary_case(f"d{d}", kernel, *pair(d, 2, d)) for d in DIMS]
     cases += [binary_case(f"r{r}", kernel, *pair(f"r{r}", r, 9)) for r in (1, 3, 5, 8)]
@@ -189,7 +190,8 @@ def softmax_cases():
     real = lambda name, rows, dim, scale=4.0: Bits(f"softmax/{name}").real((rows, dim), scale)  # noqa: E731
     cases = [softmax_case(f"d{d}", real(d, 2, d)) for d in DIMS + (48, 63, 64, 65, 100)]
     cases += [softmax_case(f"r{r}", real(f"r{r}", r, 9)) for r in (1, 3, 5, 8)]
-    cases += [softmax_case(f"scale {s}", real(f"scale{s}", 3, 20, 10.0), scale=s) for s in (0.125, 0.08838835, 3.0, -1.0)]
+    cases += [softmax_case(f"scale {s}", real(f"scale{s}", 3, 20, 10.0), scale=s)
+              for s in (0.125, 0.08838835, 3.0, -1.0)]
     cases.append(softmax_case("causal rows", softmax_masked()))
     nothing = real("nothing", 4, 18)
     nothing[1] = -np.inf
@@ -198,7 +200,8 @@ def softmax_cases():
     cases.append(softmax_case("far apart", real("far", 3, 40, 300.0)))
     cases.append(softmax_case("large values", real("large values", 3, 24) + np.float32(10000)))
     cases.append(softmax_case("equal values", np.full((2, 33), 7.25, dtype=np.float32)))
-    cases.append(softmax_case("zeros of both signs", np.where(np.arange(36) % 2, 0.0, -0.0).astype(np.float32).reshape(2, 18)))
+    zeros = np.where(np.arange(36) % 2, 0.0, -0.0).astype(np.float32).reshape(2, 18)
+    cases.append(softmax_case("zeros of both signs", zeros))
     cases.append(softmax_case("in place", real("in place", 3, 33), in_place=True))
     cases.append(softmax_case("strided", real("strided", 4, 19), gap=12))
     cases.append(softmax_case("in place strided", real("in place 2", 4, 19), gap=12, in_place=True))
