@@ -28,6 +28,12 @@ static inline void q_two_over_pi(uint32_t first, uint64_t w[3])
     }
 }
 
+/* The number u rounded to double, by halves: 32-bit targets have no instruction for the whole. */
+static inline double q_double_from_u64(uint64_t u)
+{
+    return (double)(uint32_t)(u >> 32) * 0x1p+32 + (double)(uint32_t)(u & 0xffffffffu);
+}
+
 /* The fraction |f| <= 1/2 of a turn by pi/2, in units of 2^-192, times pi/2 as h + *l. f != 0. */
 static inline double q_trig_fraction_f64(uint64_t f0, uint64_t f1, uint64_t f2, double *l)
 {
@@ -39,8 +45,8 @@ static inline double q_trig_fraction_f64(uint64_t f0, uint64_t f1, uint64_t f2, 
         unit *= 0.5;
     }
     double e;
-    double a = (double)(f0 >> 11) * 0x1p-53;
-    double b = (double)(((f0 & 0x7ffu) << 53) | (f1 >> 11)) * 0x1p-117;
+    double a = q_double_from_u64(f0 >> 11) * 0x1p-53;
+    double b = q_double_from_u64(((f0 & 0x7ffu) << 53) | (f1 >> 11)) * 0x1p-117;
     double h = q_product_f64(a, 0x1.921fb54442d18p+0, &e);
     e += a * 0x1.1a62633145c07p-54 + b * 0x1.921fb54442d18p+0;
     h = q_fast_sum_f64(h, e, l);
