@@ -5,7 +5,7 @@
 #include "qorus/base/random.h"
 #include "sampler_inner.h"
 
-/* ---- Drawing ------------------------------------------------------------------------------------------- */
+/* ---- Drawing --------------------------------------------------------------------------------- */
 
 static float sampler_scale(double temperature)
 {
@@ -47,7 +47,7 @@ static uint32_t sampler_draw(const q_sampler_state *s, uint64_t total, uint64_t 
     return sampler_pick(s, q_sampler_mul_high(q_random_u64(&place, 0), total));
 }
 
-/* ---- A call -------------------------------------------------------------------------------------------- */
+/* ---- A call ---------------------------------------------------------------------------------- */
 
 static q_error_code sampler_check_inputs(const q_sampler_call *c)
 {
@@ -75,10 +75,12 @@ static bool sampler_aliases(const q_sampler_call *c, size_t need, const void *ou
     return q_overlaps(c->work, need, c->logits, sizeof(float) * c->n_vocab) ||
            q_overlaps(c->work, need, c->history, sizeof(int32_t) * c->n_history) ||
            q_overlaps(c->work, need, c->cfg->bias, sizeof(q_logit_bias) * c->cfg->n_bias) ||
-           q_overlaps(c->work, need, c->cfg, sizeof(*c->cfg)) || q_overlaps(c->work, need, out, out_bytes);
+           q_overlaps(c->work, need, c->cfg, sizeof(*c->cfg)) ||
+           q_overlaps(c->work, need, out, out_bytes);
 }
 
-static q_error_code sampler_check_work(const q_sampler_call *c, q_sampler_state *s, const void *out, size_t out_bytes)
+static q_error_code sampler_check_work(const q_sampler_call *c, q_sampler_state *s, const void *out,
+                                       size_t out_bytes)
 {
     size_t need = q_sampler_layout(s, c->cfg, c->n_vocab, NULL);
     if (need == 0) {
@@ -91,7 +93,8 @@ static q_error_code sampler_check_work(const q_sampler_call *c, q_sampler_state 
         return q_sampler_fail(c->diag, Q_ERR_INVALID_ARG, "work", 0);
     }
     if ((uintptr_t)c->work % Q_ALIGN != 0) {
-        return q_fail(c->diag, Q_ERR_MISALIGNED, "sampler", "work", Q_ALIGN, (uintptr_t)c->work % Q_ALIGN);
+        return q_fail(c->diag, Q_ERR_MISALIGNED, "sampler", "work", Q_ALIGN,
+                      (uintptr_t)c->work % Q_ALIGN);
     }
     if (sampler_aliases(c, need, out, out_bytes)) {
         return q_sampler_fail(c->diag, Q_ERR_ALIASING, "work", 0);
@@ -101,8 +104,8 @@ static q_error_code sampler_check_work(const q_sampler_call *c, q_sampler_state 
 }
 
 /* Everything up to the draw. *total is 0 if the choice is greedy: *token is then the token. */
-static q_error_code sampler_run(const q_sampler_call *c, q_sampler_state *s, const void *out, size_t out_bytes,
-                                uint64_t *total, uint32_t *token)
+static q_error_code sampler_run(const q_sampler_call *c, q_sampler_state *s, const void *out,
+                                size_t out_bytes, uint64_t *total, uint32_t *token)
 {
     q_error_code rc = sampler_check_work(c, s, out, out_bytes);
     if (rc == Q_OK) {
@@ -112,7 +115,7 @@ static q_error_code sampler_run(const q_sampler_call *c, q_sampler_state *s, con
         return rc;
     }
     *total = 0;
-    if (c->cfg->temperature > 0.0) {
+    if (s->draws) {
         s->scale = sampler_scale(c->cfg->temperature);
         q_sampler_cut(s);
         *total = q_sampler_sum(s);
@@ -120,7 +123,7 @@ static q_error_code sampler_run(const q_sampler_call *c, q_sampler_state *s, con
     return Q_OK;
 }
 
-/* ---- Public -------------------------------------------------------------------------------------------- */
+/* ---- Public ---------------------------------------------------------------------------------- */
 
 q_error_code q_sampler_sample(const q_sampler_config *cfg, const float *logits, uint32_t n_vocab,
                               const int32_t *history, size_t n_history, uint64_t step, void *work,
@@ -153,7 +156,8 @@ static float sampler_ratio(uint64_t w, uint64_t total)
     return (float)(a / b);
 }
 
-static uint32_t sampler_list(const q_sampler_state *s, uint64_t total, q_sampler_candidate *out, uint32_t capacity)
+static uint32_t sampler_list(const q_sampler_state *s, uint64_t total, q_sampler_candidate *out,
+                             uint32_t capacity)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < s->n; i++) {
@@ -167,9 +171,10 @@ static uint32_t sampler_list(const q_sampler_state *s, uint64_t total, q_sampler
     return n;
 }
 
-q_error_code q_sampler_candidates(const q_sampler_config *cfg, const float *logits, uint32_t n_vocab,
-                                  const int32_t *history, size_t n_history, void *work, size_t work_size,
-                                  q_sampler_candidate *out, uint32_t capacity, uint32_t *n, q_diag *diag)
+q_error_code q_sampler_candidates(const q_sampler_config *cfg, const float *logits,
+                                  uint32_t n_vocab, const int32_t *history, size_t n_history,
+                                  void *work, size_t work_size, q_sampler_candidate *out,
+                                  uint32_t capacity, uint32_t *n, q_diag *diag)
 {
     const q_sampler_call c = { cfg, logits, n_vocab, history, n_history, work, work_size, diag };
     q_sampler_state s;

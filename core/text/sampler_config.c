@@ -4,7 +4,7 @@
 #include "qorus/base/checked.h"
 #include "sampler_inner.h"
 
-/* ---- Configuration ------------------------------------------------------------------------------------- */
+/* ---- Configuration --------------------------------------------------------------------------- */
 
 q_error_code q_sampler_fail(q_diag *diag, q_error_code code, const char *field, uint64_t offset)
 {
@@ -64,7 +64,8 @@ q_error_code q_sampler_check(const q_sampler_config *cfg, uint32_t n_vocab, q_di
         return q_sampler_fail(diag, Q_ERR_INVALID_ARG, "cfg", 0);
     }
     if (cfg->struct_size != sizeof(*cfg)) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "sampler", "struct_size", sizeof(*cfg), cfg->struct_size);
+        return q_fail(diag, Q_ERR_INVALID_ARG, "sampler", "struct_size", sizeof(*cfg),
+                      cfg->struct_size);
     }
     if (cfg->reserved != 0) {
         return q_sampler_fail(diag, Q_ERR_INVALID_ARG, "reserved", 0);
@@ -97,9 +98,9 @@ void q_sampler_defaults(q_sampler_config *cfg)
     cfg->reserved = 0;
 }
 
-/* ---- Memory -------------------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
-/* The next `bytes` of work memory, or NULL if they are not needed. Nothing is formed while base is NULL. */
+/* The next `bytes` of work memory; NULL if they are not needed, or base is NULL. */
 static void *sampler_take(uint8_t *base, size_t *at, bool needed, size_t bytes)
 {
     void *piece = needed && base != NULL ? base + *at : NULL;
@@ -107,28 +108,38 @@ static void *sampler_take(uint8_t *base, size_t *at, bool needed, size_t bytes)
     return piece;
 }
 
-/* Arrays of 8 bytes come first. Below 2^27 bytes in all. */
-size_t q_sampler_layout(q_sampler_state *s, const q_sampler_config *cfg, uint32_t n, uint8_t *base)
+static void sampler_note(q_sampler_state *s, const q_sampler_config *cfg, uint32_t n)
 {
-    bool draws = cfg->temperature > 0.0;
-    bool cuts_k = draws && sampler_cuts_k(cfg, n);
-    bool cuts_p = draws && cfg->top_p < 1.0;
-    bool adjusts = cfg->n_bias != 0 || sampler_penalises(cfg);
-    size_t at = 0;
     s->cfg = cfg;
     s->n = n;
     s->n_blocks = q_ceil_div_u32(n, SAMPLER_BLOCK);
-    s->bins = (uint64_t *)sampler_take(base, &at, cuts_p && !cuts_k, sizeof(uint64_t) * SAMPLER_BINS);
-    s->digits = (uint64_t *)sampler_take(base, &at, cuts_k || cuts_p, sizeof(uint64_t) * SAMPLER_DIGITS);
-    s->sums = (uint64_t *)sampler_take(base, &at, draws, sizeof(uint64_t) * s->n_blocks);
-    s->keys = (int32_t *)sampler_take(base, &at, draws || adjusts, sizeof(int32_t) * n);
-    s->tops = (int32_t *)sampler_take(base, &at, draws, sizeof(int32_t) * s->n_blocks);
-    s->ids = (uint32_t *)sampler_take(base, &at, cuts_k || cuts_p || sampler_penalises(cfg),
-                                      sizeof(uint32_t) * n);
+    s->penalises = cfg->repeat_penalty != 1.0 || cfg->presence_penalty != 0.0;
+    s->penalises = s->penalises || cfg->frequency_penalty != 0.0;
+    s->penalises = s->penalises && cfg->penalty_window != 0;
+    s->draws = cfg->temperature > 0.0;
+    s->cuts_k = s->draws && cfg->top_k != 0 && cfg->top_k < n;
+    s->cuts_p = s->draws && cfg->top_p < 1.0;
+}
+
+/* Arrays of 8 bytes come first. Below 2^27 bytes in all. */
+size_t q_sampler_layout(q_sampler_state *s, const q_sampler_config *cfg, uint32_t n, uint8_t *base)
+{
+    size_t at = 0;
+    sampler_note(s, cfg, n);
+    bool selects = s->cuts_k || s->cuts_p;
+    bool adjusts = s->penalises || cfg->n_bias != 0;
+    s->bins = (uint64_t *)sampler_take(base, &at, s->cuts_p && !s->cuts_k,
+                                       sizeof(uint64_t) * SAMPLER_BINS);
+    s->digits = (uint64_t *)sampler_take(base, &at, selects, sizeof(uint64_t) * SAMPLER_DIGITS);
+    s->sums = (uint64_t *)sampler_take(base, &at, s->draws, sizeof(uint64_t) * s->n_blocks);
+    s->keys = (int32_t *)sampler_take(base, &at, s->draws || adjusts, sizeof(int32_t) * n);
+    s->tops = (int32_t *)sampler_take(base, &at, s->draws, sizeof(int32_t) * s->n_blocks);
+    s->ids = (uint32_t *)sampler_take(base, &at, selects || s->penalises, sizeof(uint32_t) * n);
     return at;
 }
 
-q_error_code q_sampler_work_size(uint32_t n_vocab, const q_sampler_config *cfg, size_t *size, q_diag *diag)
+q_error_code q_sampler_work_size(uint32_t n_vocab, const q_sampler_config *cfg, size_t *size,
+                                 q_diag *diag)
 {
     q_sampler_state s;
     q_error_code rc = q_sampler_check(cfg, n_vocab, diag);

@@ -11,16 +11,16 @@
 #include "qorus/sampler.h"
 
 enum {
-    SAMPLER_BLOCK = 64,      /* tokens whose largest key is kept, so that a pass can leave them out */
-    SAMPLER_BINS = 641,      /* weights by sixteenths of an octave, 40 octaves, and v = 40 * 2^16 itself */
-    SAMPLER_BIN_SHIFT = 12,  /* v has 16 fractional bits */
+    SAMPLER_BLOCK = 64, /* tokens whose largest key is kept, so that a pass can leave them out */
+    SAMPLER_BINS = 641, /* weights by 1/16 octave: 40 octaves, and v = 40 * 2^16 itself */
+    SAMPLER_BIN_SHIFT = 12, /* v has 16 fractional bits */
     SAMPLER_DIGITS = 256
 };
 
-#define SAMPLER_KEY_PLUS_INF ((int32_t)0x7F800000)
+#define SAMPLER_KEY_PLUS_INF  ((int32_t)0x7F800000)
 #define SAMPLER_KEY_MINUS_INF (-(int32_t)0x7F800001)
-#define SAMPLER_FLT_MAX 0x1.fffffep+127f
-#define SAMPLER_V_LIMIT 2621440.0f /* 40 * 2^16: from here on weights are 0 */
+#define SAMPLER_FLT_MAX       0x1.fffffep+127f
+#define SAMPLER_V_LIMIT       2621440.0f /* 40 * 2^16: from here on weights are 0 */
 
 /* Last member of a beginning of the order "larger key first, then lower id". */
 typedef struct sampler_mark {
@@ -33,6 +33,10 @@ typedef struct q_sampler_state {
     const q_sampler_config *cfg;
     uint32_t n;
     uint32_t n_blocks;
+    bool penalises; /* what of the configuration is on */
+    bool draws;
+    bool cuts_k;
+    bool cuts_p;
     uint64_t *bins;    /* [SAMPLER_BINS] weight by bin of v */
     uint64_t *digits;  /* [SAMPLER_DIGITS] amount by digit of the key */
     uint64_t *sums;    /* [n_blocks] weight kept */
@@ -74,20 +78,7 @@ static inline bool sampler_before(int32_t key, uint32_t id, sampler_mark last)
     return key > last.key || (key == last.key && id <= last.id);
 }
 
-/* True if top_k cuts anything. */
-static inline bool sampler_cuts_k(const q_sampler_config *cfg, uint32_t n)
-{
-    return cfg->top_k != 0 && cfg->top_k < n;
-}
-
-/* True if the penalties change anything. */
-static inline bool sampler_penalises(const q_sampler_config *cfg)
-{
-    return cfg->penalty_window != 0 && (cfg->repeat_penalty != 1.0 || cfg->presence_penalty != 0.0 ||
-                                        cfg->frequency_penalty != 0.0);
-}
-
-/* ---- sampler_config.c ---------------------------------------------------------------------------------- */
+/* ---- sampler_config.c ------------------------------------------------------------------------ */
 
 /* Fills diag (may be NULL) with what "sampler" and returns code. */
 q_error_code q_sampler_fail(q_diag *diag, q_error_code code, const char *field, uint64_t offset);
@@ -95,13 +86,13 @@ q_error_code q_sampler_fail(q_diag *diag, q_error_code code, const char *field, 
 /* Places the arrays at base, or nowhere if base is NULL, and returns their bytes. cfg is valid. */
 size_t q_sampler_layout(q_sampler_state *s, const q_sampler_config *cfg, uint32_t n, uint8_t *base);
 
-/* ---- sampler_logits.c ---------------------------------------------------------------------------------- */
+/* ---- sampler_logits.c ------------------------------------------------------------------------ */
 
-/* Loads and adjusts the logits of a checked call into a placed state. Greedy: *token is the result; otherwise
-   s is ready to be cut. */
+/* Loads and adjusts the logits of a checked call into a placed state. Greedy: *token is the result;
+   otherwise s is ready to be cut. */
 q_error_code q_sampler_prepare(const q_sampler_call *c, q_sampler_state *s, uint32_t *token);
 
-/* ---- sampler_weight.c ---------------------------------------------------------------------------------- */
+/* ---- sampler_weight.c ------------------------------------------------------------------------ */
 
 extern const uint32_t q_sampler_octave[256]; /* H of sampler.h */
 extern const uint32_t q_sampler_fine[256];   /* L of sampler.h */
@@ -127,17 +118,18 @@ static inline uint64_t sampler_weight(const q_sampler_state *s, int32_t key)
     return v == SAMPLER_V_NONE ? 0 : sampler_weight_of(v);
 }
 
-/* floor(x * 2^bits) for 0 <= x <= 1, bits <= 62; *rest tells if something was cut off. No conversion of floats:
-   32-bit targets would need a compiler helper for it. */
+/* floor(x * 2^bits) for 0 <= x <= 1, bits <= 62; *rest tells if something was cut off. No
+   conversion of floats: 32-bit targets would need a compiler helper for it. */
 uint64_t q_sampler_fixed(double x, uint32_t bits, bool *rest);
 
 /* floor(a * b / 2^64). */
 uint64_t q_sampler_mul_high(uint64_t a, uint64_t b);
 
-/* The least integer that is at least total * p, p = floor(top_p * 2^53) / 2^53, and at least 1; total >= 1. */
+/* The least integer that is at least total * p, p = floor(top_p * 2^53) / 2^53, and at least 1;
+   total >= 1. */
 uint64_t q_sampler_share(uint64_t total, double top_p);
 
-/* ---- sampler_select.c ---------------------------------------------------------------------------------- */
+/* ---- sampler_select.c ------------------------------------------------------------------------ */
 
 /* Makes s->last and s->least: the cuts. At least one token is kept. */
 void q_sampler_cut(q_sampler_state *s);

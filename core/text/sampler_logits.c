@@ -2,12 +2,12 @@
 /* sampler_logits.c: logits become keys, penalties and bias are applied, the largest is found. */
 #include "sampler_inner.h"
 
-/* ---- Loading ------------------------------------------------------------------------------------------- */
+/* ---- Loading --------------------------------------------------------------------------------- */
 
-/* Turns logits into keys; *low and *high become the least and the largest. n > 0. Inner loops of fixed length:
-   compilers vectorise them at -O2. */
-static void sampler_load(const float *Q_RESTRICT x, int32_t *Q_RESTRICT keys, uint32_t n, int32_t *low,
-                         int32_t *high)
+/* Turns logits into keys; *low and *high become the least and the largest. n > 0. Inner loops of
+   fixed length: compilers vectorise them at -O2. */
+static void sampler_load(const float *Q_RESTRICT x, int32_t *Q_RESTRICT keys, uint32_t n,
+                         int32_t *low, int32_t *high)
 {
     int32_t lo = INT32_MAX;
     int32_t hi = INT32_MIN;
@@ -70,7 +70,7 @@ static q_error_code sampler_report_logits(const float *logits, q_diag *diag)
     return q_sampler_fail(diag, Q_ERR_NON_FINITE, "logits", i);
 }
 
-/* ---- Penalties and bias -------------------------------------------------------------------------------- */
+/* ---- Penalties and bias ---------------------------------------------------------------------- */
 
 static float sampler_penalise(const q_sampler_config *cfg, float x, uint32_t count)
 {
@@ -89,7 +89,8 @@ static bool sampler_store(const q_sampler_state *s, uint32_t token, float x)
 }
 
 /* The window's tokens are below n: ids serves as their counts. */
-static q_error_code sampler_apply_penalties(const q_sampler_state *s, const int32_t *window, size_t n, q_diag *diag)
+static q_error_code sampler_apply_penalties(const q_sampler_state *s, const int32_t *window,
+                                            size_t n, q_diag *diag)
 {
     for (size_t i = 0; i < n; i++) {
         s->ids[window[i]] = 0;
@@ -100,8 +101,9 @@ static q_error_code sampler_apply_penalties(const q_sampler_state *s, const int3
     for (size_t i = 0; i < n; i++) {
         uint32_t token = (uint32_t)window[i];
         uint32_t count = s->ids[token];
-        s->ids[token] = 0;
-        if (count != 0 && !sampler_store(s, token, sampler_penalise(s->cfg, sampler_float(s->keys[token]), count))) {
+        float x = sampler_float(s->keys[token]);
+        s->ids[token] = 0; /* each token once */
+        if (count != 0 && !sampler_store(s, token, sampler_penalise(s->cfg, x, count))) {
             return q_sampler_fail(diag, Q_ERR_NON_FINITE, "adjusted logits", token);
         }
     }
@@ -119,11 +121,13 @@ static q_error_code sampler_apply_bias(const q_sampler_state *s, q_diag *diag)
     return Q_OK;
 }
 
-static q_error_code sampler_adjust(const q_sampler_state *s, const int32_t *history, size_t n_history, q_diag *diag)
+static q_error_code sampler_adjust(const q_sampler_state *s, const int32_t *history,
+                                   size_t n_history, q_diag *diag)
 {
-    if (sampler_penalises(s->cfg)) {
+    if (s->penalises) {
         size_t n = n_history < s->cfg->penalty_window ? n_history : s->cfg->penalty_window;
-        q_error_code rc = n != 0 ? sampler_apply_penalties(s, history + (n_history - n), n, diag) : Q_OK;
+        const int32_t *window = n != 0 ? history + (n_history - n) : NULL;
+        q_error_code rc = sampler_apply_penalties(s, window, n, diag);
         if (rc != Q_OK) {
             return rc;
         }
@@ -131,7 +135,7 @@ static q_error_code sampler_adjust(const q_sampler_state *s, const int32_t *hist
     return sampler_apply_bias(s, diag);
 }
 
-/* ---- Greedy -------------------------------------------------------------------------------------------- */
+/* ---- Greedy ---------------------------------------------------------------------------------- */
 
 /* First index of the largest key: the first block that holds it, then the place in that block. */
 static uint32_t sampler_first(const int32_t *keys, uint32_t n)
@@ -152,7 +156,8 @@ static uint32_t sampler_first(const int32_t *keys, uint32_t n)
 }
 
 /* Without work memory: the best block, then its best token. */
-static q_error_code sampler_greedy_plain(const float *logits, uint32_t n, uint32_t *token, q_diag *diag)
+static q_error_code sampler_greedy_plain(const float *logits, uint32_t n, uint32_t *token,
+                                         q_diag *diag)
 {
     int32_t keys[SAMPLER_BLOCK];
     int32_t best = SAMPLER_KEY_MINUS_INF;
@@ -177,7 +182,7 @@ static q_error_code sampler_greedy_plain(const float *logits, uint32_t n, uint32
     return Q_OK;
 }
 
-/* ---- Loaded and adjusted -------------------------------------------------------------------------------- */
+/* ---- Loaded and adjusted --------------------------------------------------------------------- */
 
 q_error_code q_sampler_prepare(const q_sampler_call *c, q_sampler_state *s, uint32_t *token)
 {
@@ -195,7 +200,7 @@ q_error_code q_sampler_prepare(const q_sampler_call *c, q_sampler_state *s, uint
         return rc;
     }
     uint32_t first = 0;
-    if (s->tops != NULL) {
+    if (s->draws) {
         sampler_find_tops(s);
         hi = sampler_largest(s->tops, s->n_blocks);
     } else {

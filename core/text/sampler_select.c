@@ -2,14 +2,15 @@
 /*
  * sampler_select.c: top_k, top_p and min_p as marks in the order of tokens, found without sorting.
  *
- * A beginning of the order is described by its last member. To find the shortest beginning whose amounts (1
- * each, or weights) reach a target, candidates are split by the highest 8 bits of their keys; the groups before
- * the one where the sum crosses the target are in, those after it out, and the group itself is split by the
- * next 8 bits. After four rounds all keys are equal and the order is that of the ids.
+ * A beginning of the order is described by its last member. To find the shortest beginning whose
+ * amounts (1 each, or weights) reach a target, candidates are split by the highest 8 bits of their
+ * keys; the groups before the one where the sum crosses the target are in, those after it out, and
+ * the group itself is split by the next 8 bits. After four rounds all keys are equal and the order
+ * is that of the ids.
  */
 #include "sampler_inner.h"
 
-/* ---- Selection ----------------------------------------------------------------------------------------- */
+/* ---- Selection ------------------------------------------------------------------------------- */
 
 static inline uint32_t sampler_digit(int32_t key, uint32_t shift)
 {
@@ -17,7 +18,8 @@ static inline uint32_t sampler_digit(int32_t key, uint32_t shift)
 }
 
 /* Amount of the whole group of a digit, for each digit. */
-static void sampler_count(const q_sampler_state *s, const int32_t *keys, uint32_t n, uint32_t shift, bool weighted)
+static void sampler_count(const q_sampler_state *s, const int32_t *keys, uint32_t n, uint32_t shift,
+                          bool weighted)
 {
     for (uint32_t d = 0; d < SAMPLER_DIGITS; d++) {
         s->digits[d] = 0;
@@ -29,8 +31,8 @@ static void sampler_count(const q_sampler_state *s, const int32_t *keys, uint32_
 }
 
 /* Keeps the candidates with that digit, in their order; returns how many. */
-static uint32_t sampler_narrow(const q_sampler_state *s, const int32_t *keys, uint32_t n, uint32_t shift,
-                               uint32_t digit)
+static uint32_t sampler_narrow(const q_sampler_state *s, const int32_t *keys, uint32_t n,
+                               uint32_t shift, uint32_t digit)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -42,11 +44,11 @@ static uint32_t sampler_narrow(const q_sampler_state *s, const int32_t *keys, ui
 }
 
 /*
- * End of the shortest beginning of the candidates ids[0..n) whose amounts reach target; 1 <= target <= their
- * sum. Destroys the candidates.
+ * End of the shortest beginning of the candidates ids[0..n) whose amounts reach target; 1 <= target
+ * <= their sum. Destroys the candidates.
  */
-static sampler_mark sampler_select(const q_sampler_state *s, const int32_t *keys, uint32_t n, uint64_t target,
-                                   bool weighted)
+static sampler_mark sampler_select(const q_sampler_state *s, const int32_t *keys, uint32_t n,
+                                   uint64_t target, bool weighted)
 {
     sampler_mark mark;
     for (uint32_t shift = 32; shift != 0;) {
@@ -69,7 +71,7 @@ static sampler_mark sampler_select(const q_sampler_state *s, const int32_t *keys
     return mark;
 }
 
-/* ---- Candidates ---------------------------------------------------------------------------------------- */
+/* ---- Candidates ------------------------------------------------------------------------------ */
 
 static inline uint32_t sampler_block_end(const q_sampler_state *s, uint32_t block)
 {
@@ -111,7 +113,7 @@ static uint32_t sampler_gather_bin(const q_sampler_state *s, uint32_t bin)
     return n;
 }
 
-/* ---- Cuts ---------------------------------------------------------------------------------------------- */
+/* ---- Cuts ------------------------------------------------------------------------------------ */
 
 /* The k-th largest of the blocks' largest keys is a lower bound of the k-th largest key. */
 static sampler_mark sampler_cut_k(const q_sampler_state *s, uint32_t k)
@@ -176,18 +178,18 @@ void q_sampler_cut(q_sampler_state *s)
     bool rest = false;
     s->last.key = INT32_MIN;
     s->last.id = UINT32_MAX;
-    if (sampler_cuts_k(s->cfg, s->n)) {
+    if (s->cuts_k) {
         s->last = sampler_cut_k(s, s->cfg->top_k);
     }
-    if (s->cfg->top_p < 1.0) {
-        s->last = sampler_cuts_k(s->cfg, s->n) ? sampler_cut_p_after_k(s, s->cfg->top_p)
-                                               : sampler_cut_p(s, s->cfg->top_p);
+    if (s->cuts_p) {
+        s->last =
+            s->cuts_k ? sampler_cut_p_after_k(s, s->cfg->top_p) : sampler_cut_p(s, s->cfg->top_p);
     }
     s->least = q_sampler_fixed(s->cfg->min_p, 40, &rest);
     s->least += rest || s->least == 0 ? 1u : 0u;
 }
 
-/* ---- What is kept -------------------------------------------------------------------------------------- */
+/* ---- What is kept ---------------------------------------------------------------------------- */
 
 static uint64_t sampler_sum_block(const q_sampler_state *s, uint32_t block)
 {

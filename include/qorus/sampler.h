@@ -9,7 +9,8 @@
  *     size_t size;
  *     q_error_code rc = q_sampler_work_size(n_vocab, &cfg, &size, &diag);
  *     ...
- *     rc = q_sampler_sample(&cfg, logits, n_vocab, history, n_history, step, work, size, &token, &diag);
+ *     rc = q_sampler_sample(&cfg, logits, n_vocab, history, n_history, step, work, size,
+ *                           &token, &diag);
  *
  * The same configuration, logits, history and step give the same token on every machine. The
  * algorithm, each float operation rounded on its own, in this order:
@@ -74,7 +75,7 @@ typedef struct q_sampler_config {
     uint64_t seed;            /* any value */
     const q_logit_bias *bias; /* n_bias entries; the caller's, read during calls only */
     uint32_t n_bias;
-    uint32_t reserved;        /* 0 */
+    uint32_t reserved; /* 0 */
 } q_sampler_config;
 
 /* A token that survived the cuts. */
@@ -87,19 +88,20 @@ typedef struct q_sampler_candidate {
 void q_sampler_defaults(q_sampler_config *cfg);
 
 /*
- * Checks a configuration for a vocabulary; diag.field names the member that is wrong and diag.offset the entry
- * of bias. Errors: Q_ERR_INVALID_ARG, Q_ERR_INVALID_SIZE (n_vocab 0 or above the limit), Q_ERR_INVALID_TOKEN
- * (a bias for a token outside the vocabulary). O(n_bias).
+ * Checks a configuration for a vocabulary; diag.field names the member that is wrong and
+ * diag.offset the entry of bias. Errors: Q_ERR_INVALID_ARG, Q_ERR_INVALID_SIZE (n_vocab 0 or above
+ * the limit), Q_ERR_INVALID_TOKEN (a bias for a token outside the vocabulary). O(n_bias).
  */
-Q_NODISCARD q_error_code q_sampler_check(const q_sampler_config *cfg, uint32_t n_vocab, q_diag *diag);
+Q_NODISCARD q_error_code q_sampler_check(const q_sampler_config *cfg, uint32_t n_vocab,
+                                         q_diag *diag);
 
 /*
- * Bytes of work memory that calls with this configuration need: exactly those they use; 0 for plain greedy
- * search, at most some 9 * n_vocab + 8 KiB. Of the configuration, only which members are "off" matters.
- * Errors: those of q_sampler_check.
+ * Bytes of work memory that calls with this configuration need: exactly those they use; 0 for plain
+ * greedy search, at most some 9 * n_vocab + 8 KiB. Of the configuration, only which members are
+ * "off" matters. Errors: those of q_sampler_check.
  */
-Q_NODISCARD q_error_code q_sampler_work_size(uint32_t n_vocab, const q_sampler_config *cfg, size_t *size,
-                                             q_diag *diag);
+Q_NODISCARD q_error_code q_sampler_work_size(uint32_t n_vocab, const q_sampler_config *cfg,
+                                             size_t *size, q_diag *diag);
 
 /*
  * The next token.
@@ -107,26 +109,29 @@ Q_NODISCARD q_error_code q_sampler_work_size(uint32_t n_vocab, const q_sampler_c
  *   logits   n_vocab floats, not modified; -infinity marks a token that must not come
  *   history  tokens so far, prompt included, oldest first; NULL if n_history is 0
  *   step     number of the token within the generation: selects the random number
- *   work     work_size bytes at a multiple of Q_ALIGN, contents do not matter; NULL if 0 are needed. It must
- *            not overlap the other arguments
+ *   work     work_size bytes at a multiple of Q_ALIGN, contents do not matter; NULL if 0 are
+ *            needed. It must not overlap the other arguments
  *
- * Errors: those of q_sampler_check; Q_ERR_INVALID_TOKEN (history holds a token outside the vocabulary; offset is
- * its index), Q_ERR_MISALIGNED, Q_ERR_ALIASING, Q_ERR_NO_SPACE (need, have), Q_ERR_NON_FINITE (a logit is NaN or
- * +infinity: field "logits", or becomes so by penalties and bias: field "adjusted logits"; offset is its index;
- * or all are -infinity: field "all masked").
+ * Errors: those of q_sampler_check; Q_ERR_INVALID_TOKEN (history holds a token outside the
+ * vocabulary; offset is its index), Q_ERR_MISALIGNED, Q_ERR_ALIASING, Q_ERR_NO_SPACE (need, have),
+ * Q_ERR_NON_FINITE (a logit is NaN or +infinity: field "logits", or becomes so by penalties and
+ * bias: field "adjusted logits"; offset is its index; or all are -infinity: field "all masked").
  */
-Q_NODISCARD q_error_code q_sampler_sample(const q_sampler_config *cfg, const float *logits, uint32_t n_vocab,
-                                          const int32_t *history, size_t n_history, uint64_t step, void *work,
+Q_NODISCARD q_error_code q_sampler_sample(const q_sampler_config *cfg, const float *logits,
+                                          uint32_t n_vocab, const int32_t *history,
+                                          size_t n_history, uint64_t step, void *work,
                                           size_t work_size, int32_t *token, q_diag *diag);
 
 /*
- * The tokens q_sampler_sample would draw from, in order of token numbers, with their probabilities. *n receives
- * their number even if it exceeds `capacity`, which cuts the list and is no error; out may be NULL if capacity
- * is 0. With temperature 0 there is one, of probability 1. Errors as q_sampler_sample.
+ * The tokens q_sampler_sample would draw from, in order of token numbers, with their probabilities.
+ * *n receives their number even if it exceeds `capacity`, which cuts the list and is no error; out
+ * may be NULL if capacity is 0. With temperature 0 there is one, of probability 1. Errors as
+ * q_sampler_sample.
  */
-Q_NODISCARD q_error_code q_sampler_candidates(const q_sampler_config *cfg, const float *logits, uint32_t n_vocab,
-                                              const int32_t *history, size_t n_history, void *work,
-                                              size_t work_size, q_sampler_candidate *out, uint32_t capacity,
+Q_NODISCARD q_error_code q_sampler_candidates(const q_sampler_config *cfg, const float *logits,
+                                              uint32_t n_vocab, const int32_t *history,
+                                              size_t n_history, void *work, size_t work_size,
+                                              q_sampler_candidate *out, uint32_t capacity,
                                               uint32_t *n, q_diag *diag);
 
 #ifdef __cplusplus

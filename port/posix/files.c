@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* files.c: the POSIX port's files: exact reads and writes, durable replacement, nothing but files and disks. */
+/* files.c: the POSIX port's files: exact reads and writes, durable replacement. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
@@ -15,7 +15,7 @@
 
 #include "internal.h"
 
-/* Largest piece handed to one system call: below the cap of every system, a multiple of any block. */
+/* Largest piece handed to one system call: below every system's cap, a multiple of any block. */
 #define POSIX_IO_MAX ((size_t)1 << 30)
 
 static int posix_fd(q_port_file file)
@@ -23,7 +23,7 @@ static int posix_fd(q_port_file file)
     return file <= (q_port_file)INT_MAX ? (int)file : -1;
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------------ */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 static const char *posix_why_not_a_file(mode_t mode)
 {
@@ -57,7 +57,8 @@ static int posix_open_flags(q_open_mode mode)
     }
 }
 
-static q_error_code posix_file_open(void *user, const char *path, q_open_mode mode, q_port_file *out)
+static q_error_code posix_file_open(void *user, const char *path, q_open_mode mode,
+                                    q_port_file *out)
 {
     q_posix *p = (q_posix *)user;
     struct stat st;
@@ -72,7 +73,8 @@ static q_error_code posix_file_open(void *user, const char *path, q_open_mode mo
     if (fd < 0) {
         return posix_open_failed(p, path, errno);
     }
-    const char *reason = fstat(fd, &st) == 0 ? posix_why_not_a_file(st.st_mode) : "cannot be examined";
+    const char *reason =
+        fstat(fd, &st) == 0 ? posix_why_not_a_file(st.st_mode) : "cannot be examined";
     if (reason == NULL && fcntl(fd, F_SETFL, 0) != 0) {
         reason = "cannot be made to wait";
     }
@@ -95,7 +97,7 @@ static q_error_code posix_file_size(void *user, q_port_file file, uint64_t *byte
     return Q_OK;
 }
 
-/* ---- Reading and writing ------------------------------------------------------------------------------ */
+/* ---- Reading and writing --------------------------------------------------------------------- */
 
 /* True if [offset, offset + n) fits off_t, which is 64 bits wide or 32. */
 static bool posix_offsets_fit(uint64_t offset, size_t n)
@@ -104,7 +106,8 @@ static bool posix_offsets_fit(uint64_t offset, size_t n)
     return offset <= last && n <= last - offset;
 }
 
-static q_error_code posix_file_read_at(void *user, q_port_file file, uint64_t offset, void *to, size_t n)
+static q_error_code posix_file_read_at(void *user, q_port_file file, uint64_t offset, void *to,
+                                       size_t n)
 {
     q_posix *p = (q_posix *)user;
     if (!posix_offsets_fit(offset, n)) {
@@ -112,7 +115,8 @@ static q_error_code posix_file_read_at(void *user, q_port_file file, uint64_t of
     }
     for (size_t done = 0; done < n;) {
         size_t piece = n - done < POSIX_IO_MAX ? n - done : POSIX_IO_MAX;
-        ssize_t got = p->calls.pread(posix_fd(file), (char *)to + done, piece, (off_t)(offset + done));
+        ssize_t got =
+            p->calls.pread(posix_fd(file), (char *)to + done, piece, (off_t)(offset + done));
         if (got > 0) {
             done += (size_t)got;
         } else if (got == 0) {
@@ -124,7 +128,8 @@ static q_error_code posix_file_read_at(void *user, q_port_file file, uint64_t of
     return Q_OK;
 }
 
-static q_error_code posix_file_write_at(void *user, q_port_file file, uint64_t offset, const void *from, size_t n)
+static q_error_code posix_file_write_at(void *user, q_port_file file, uint64_t offset,
+                                        const void *from, size_t n)
 {
     q_posix *p = (q_posix *)user;
     if (!posix_offsets_fit(offset, n)) {
@@ -132,7 +137,8 @@ static q_error_code posix_file_write_at(void *user, q_port_file file, uint64_t o
     }
     for (size_t done = 0; done < n;) {
         size_t piece = n - done < POSIX_IO_MAX ? n - done : POSIX_IO_MAX;
-        ssize_t put = p->calls.pwrite(posix_fd(file), (const char *)from + done, piece, (off_t)(offset + done));
+        ssize_t put = p->calls.pwrite(posix_fd(file), (const char *)from + done, piece,
+                                      (off_t)(offset + done));
         if (put > 0) {
             done += (size_t)put;
         } else if (put == 0) {
@@ -144,7 +150,7 @@ static q_error_code posix_file_write_at(void *user, q_port_file file, uint64_t o
     return Q_OK;
 }
 
-/* ---- Making durable ----------------------------------------------------------------------------------- */
+/* ---- Making durable -------------------------------------------------------------------------- */
 
 static int posix_fsync(int fd)
 {
@@ -237,7 +243,7 @@ static q_error_code posix_file_close(void *user, q_port_file file)
     return Q_OK;
 }
 
-/* ---- Local storage ------------------------------------------------------------------------------------ */
+/* ---- Local storage --------------------------------------------------------------------------- */
 
 static int posix_is_fuse(int fd)
 {

@@ -11,16 +11,17 @@
 #define Q_POSIX_NO_FUTEX 1
 #endif
 
-/* Words shared between threads are plain uint32_t in posix.h, so that C++ can read it, and atomic here. */
+/* Words shared between threads are plain uint32_t in posix.h, for C++, and atomic here. */
 static inline _Atomic uint32_t *posix_atomic(const uint32_t *word)
 {
     return (_Atomic uint32_t *)(uintptr_t)word;
 }
 
 /* Fill q_posix.last and return code. `reason` NULL: the text of the errno value `err`. */
-q_error_code posix_fail(q_posix *p, q_error_code code, const char *what, const char *reason, int err);
-q_error_code posix_fail_file(q_posix *p, q_error_code code, q_port_file file, const char *reason, int err,
-                             uint64_t offset);
+q_error_code posix_fail(q_posix *p, q_error_code code, const char *what, const char *reason,
+                        int err);
+q_error_code posix_fail_file(q_posix *p, q_error_code code, q_port_file file, const char *reason,
+                             int err, uint64_t offset);
 
 /* Copies last to diag, if there is one, and returns its code. */
 q_error_code posix_report(const q_posix *p, q_diag *diag);

@@ -20,7 +20,7 @@ static size_t posix_page(void)
     return n > 0 ? (size_t)n : 4096u;
 }
 
-/* ---- Mapped files ------------------------------------------------------------------------------------- */
+/* ---- Mapped files ---------------------------------------------------------------------------- */
 
 static q_error_code posix_map(void *user, q_port_file file, const void **base, size_t *size)
 {
@@ -52,7 +52,7 @@ static void posix_unmap(void *user, const void *base, size_t size)
     }
 }
 
-/* ---- Pinned ranges ------------------------------------------------------------------------------------ */
+/* ---- Pinned ranges --------------------------------------------------------------------------- */
 
 /* Widens [base, base + size) to whole pages. */
 static const void *posix_whole_pages(const void *base, size_t *size)
@@ -103,9 +103,10 @@ void posix_memory_init(q_posix *p)
     p->calls.mlock = mlock;
 }
 
-/* ---- Regions ------------------------------------------------------------------------------------------ */
+/* ---- Regions --------------------------------------------------------------------------------- */
 
-static q_error_code posix_region_fail(q_diag *diag, q_error_code code, const char *field, size_t need)
+static q_error_code posix_region_fail(q_diag *diag, q_error_code code, const char *field,
+                                      size_t need)
 {
     if (diag != NULL) {
         memset(diag, 0, sizeof *diag);

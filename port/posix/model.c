@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* model.c: opening a model file in place, or through a local copy if it lies on a FUSE file system. */
+/* model.c: opening a model file in place, or through a local copy if it lies on FUSE. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
@@ -17,9 +17,9 @@
 
 enum { POSIX_NAME_TRIES = 100 };
 
-/* ---- A file without a name ---------------------------------------------------------------------------- */
+/* ---- A file without a name ------------------------------------------------------------------- */
 
-/* For file systems without nameless files: a new name, removed before anything is written under it. */
+/* Where there are no nameless files: a new name, removed before anything is written under it. */
 static int posix_open_unlinked(q_posix *p, const char *dir)
 {
     for (unsigned i = 0; i < POSIX_NAME_TRIES; i++) {
@@ -47,9 +47,10 @@ static int posix_open_temporary(q_posix *p, const char *dir)
     return fd >= 0 ? fd : posix_open_unlinked(p, dir);
 }
 
-/* ---- Copying ------------------------------------------------------------------------------------------ */
+/* ---- Copying --------------------------------------------------------------------------------- */
 
-static q_error_code posix_copy_bytes(q_posix *p, q_port_file from, q_port_file to, uint64_t bytes, void *buffer)
+static q_error_code posix_copy_bytes(q_posix *p, q_port_file from, q_port_file to, uint64_t bytes,
+                                     void *buffer)
 {
     for (uint64_t at = 0; at < bytes;) {
         size_t n = bytes - at < POSIX_COPY_BYTES ? (size_t)(bytes - at) : POSIX_COPY_BYTES;
@@ -66,7 +67,8 @@ static q_error_code posix_copy_bytes(q_posix *p, q_port_file from, q_port_file t
 }
 
 /* A descriptor of the copy in that directory, or -1 with the reason in p->last. */
-static int posix_copy_into(q_posix *p, q_port_file from, uint64_t bytes, const char *dir, void *buffer)
+static int posix_copy_into(q_posix *p, q_port_file from, uint64_t bytes, const char *dir,
+                           void *buffer)
 {
     int fd = posix_open_temporary(p, dir);
     if (fd < 0) {
@@ -82,7 +84,8 @@ static int posix_copy_into(q_posix *p, q_port_file from, uint64_t bytes, const c
     return -1;
 }
 
-static int posix_copy_anywhere(q_posix *p, q_port_file from, uint64_t bytes, const char *cache_dir, void *buffer)
+static int posix_copy_anywhere(q_posix *p, q_port_file from, uint64_t bytes, const char *cache_dir,
+                               void *buffer)
 {
     const char *const dirs[4] = { cache_dir, getenv("TMPDIR"), "/var/tmp", "/tmp" };
     int fd = -1;
@@ -94,14 +97,16 @@ static int posix_copy_anywhere(q_posix *p, q_port_file from, uint64_t bytes, con
     return fd;
 }
 
-static q_error_code posix_map_copy(q_posix *p, q_port_file from, const char *cache_dir, q_posix_model *m)
+static q_error_code posix_map_copy(q_posix *p, q_port_file from, const char *cache_dir,
+                                   q_posix_model *m)
 {
     uint64_t bytes = 0;
     q_error_code rc = p->port.file_size(p, from, &bytes);
     if (rc != Q_OK || bytes == 0) {
         return rc != Q_OK ? rc : posix_fail_file(p, Q_ERR_INVALID_SIZE, from, "empty file", 0, 0);
     }
-    void *buffer = mmap(NULL, POSIX_COPY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *buffer =
+        mmap(NULL, POSIX_COPY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (buffer == MAP_FAILED) {
         return posix_fail(p, Q_ERR_IO, "copy buffer", NULL, errno);
     }
@@ -116,9 +121,10 @@ static q_error_code posix_map_copy(q_posix *p, q_port_file from, const char *cac
     return rc;
 }
 
-/* ---- Public ------------------------------------------------------------------------------------------- */
+/* ---- Public ---------------------------------------------------------------------------------- */
 
-static q_error_code posix_map_model(q_posix *p, q_port_file file, const char *cache_dir, q_posix_model *m)
+static q_error_code posix_map_model(q_posix *p, q_port_file file, const char *cache_dir,
+                                    q_posix_model *m)
 {
     if (p->calls.is_fuse((int)file) != 0) {
         return posix_map_copy(p, file, cache_dir, m);
@@ -126,8 +132,8 @@ static q_error_code posix_map_model(q_posix *p, q_port_file file, const char *ca
     return p->port.map(p, file, &m->base, &m->size);
 }
 
-q_error_code q_posix_open_model(q_posix *p, const char *path, const char *cache_dir, q_posix_model *out,
-                                q_diag *diag)
+q_error_code q_posix_open_model(q_posix *p, const char *path, const char *cache_dir,
+                                q_posix_model *out, q_diag *diag)
 {
     q_posix_model m;
     q_port_file file = 0;
@@ -136,7 +142,8 @@ q_error_code q_posix_open_model(q_posix *p, const char *path, const char *cache_
         return Q_ERR_INVALID_ARG;
     }
     if (path == NULL || out == NULL) {
-        (void)posix_fail(p, Q_ERR_INVALID_ARG, "q_posix_open_model", path == NULL ? "path" : "out", 0);
+        (void)posix_fail(p, Q_ERR_INVALID_ARG, "q_posix_open_model", path == NULL ? "path" : "out",
+                         0);
         return posix_report(p, diag);
     }
     if (p->port.file_open(p, path, Q_OPEN_READ, &file) != Q_OK) {

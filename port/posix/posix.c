@@ -20,10 +20,10 @@
 #include "../x86/cpu_detect.h"
 #endif
 
-/* A worker watches its word this long before it sleeps: longer than the gap between two regions of a token. */
+/* A worker watches its word this long before it sleeps. */
 enum { POSIX_SPIN_NS = 30000 };
 
-/* ---- Failures ----------------------------------------------------------------------------------------- */
+/* ---- Failures -------------------------------------------------------------------------------- */
 
 /* The end of a path says more than its beginning. */
 static void posix_copy_tail(char *to, size_t cap, const char *from)
@@ -41,7 +41,8 @@ static void posix_copy_head(char *to, size_t cap, const char *from)
     to[n] = '\0';
 }
 
-q_error_code posix_fail(q_posix *p, q_error_code code, const char *what, const char *reason, int err)
+q_error_code posix_fail(q_posix *p, q_error_code code, const char *what, const char *reason,
+                        int err)
 {
     memset(&p->last, 0, sizeof p->last);
     p->last.code = code;
@@ -50,8 +51,8 @@ q_error_code posix_fail(q_posix *p, q_error_code code, const char *what, const c
     return code;
 }
 
-q_error_code posix_fail_file(q_posix *p, q_error_code code, q_port_file file, const char *reason, int err,
-                             uint64_t offset)
+q_error_code posix_fail_file(q_posix *p, q_error_code code, q_port_file file, const char *reason,
+                             int err, uint64_t offset)
 {
     char what[32];
     (void)snprintf(what, sizeof what, "file %llu", (unsigned long long)file);
@@ -73,7 +74,7 @@ const q_diag *q_posix_last(const q_posix *p)
     return &p->last;
 }
 
-/* ---- Time --------------------------------------------------------------------------------------------- */
+/* ---- Time ------------------------------------------------------------------------------------ */
 
 uint64_t posix_now_ns(void)
 {
@@ -88,7 +89,7 @@ static uint64_t posix_ticks(void *user)
     return posix_now_ns();
 }
 
-/* ---- Processor ---------------------------------------------------------------------------------------- */
+/* ---- Processor ------------------------------------------------------------------------------- */
 
 uint32_t q_posix_cpus(void)
 {
@@ -135,7 +136,7 @@ static uint64_t posix_cpu_features(void *user)
     return ((const q_posix *)user)->features;
 }
 
-/* ---- Words -------------------------------------------------------------------------------------------- */
+/* ---- Words ----------------------------------------------------------------------------------- */
 
 static const char *posix_level_prefix(q_log_level level)
 {
@@ -147,7 +148,7 @@ static const char *posix_level_prefix(q_log_level level)
     }
 }
 
-/* One writev per line, so that lines of several threads do not mix. A log that fails is no failure. */
+/* One writev per line: lines of several threads do not mix. A log that fails is no failure. */
 static void posix_log(void *user, q_log_level level, const char *text, size_t n)
 {
     const char *prefix = posix_level_prefix(level);
@@ -159,7 +160,7 @@ static void posix_log(void *user, q_log_level level, const char *text, size_t n)
     parts[0].iov_len = strlen(prefix);
     parts[1].iov_base = (void *)(uintptr_t)text;
     parts[1].iov_len = n;
-    parts[2].iov_base = (void *)(uintptr_t)"\n";
+    parts[2].iov_base = (void *)(uintptr_t) "\n";
     parts[2].iov_len = 1;
     if (writev(STDERR_FILENO, parts, 3) < 0) {
         return;
@@ -170,8 +171,10 @@ static void posix_panic(void *user, const q_diag *diag)
 {
     char line[256];
     (void)user;
-    int n = snprintf(line, sizeof line, "panic: code %d, what '%.51s', field '%.39s', offset %llu, need %llu, "
-                     "have %llu\n", (int)diag->code, diag->what, diag->field, (unsigned long long)diag->offset,
+    int n = snprintf(line, sizeof line,
+                     "panic: code %d, what '%.51s', field '%.39s', offset %llu, need %llu, "
+                     "have %llu\n",
+                     (int)diag->code, diag->what, diag->field, (unsigned long long)diag->offset,
                      (unsigned long long)diag->need, (unsigned long long)diag->have);
     if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0) {
         abort();
@@ -179,7 +182,7 @@ static void posix_panic(void *user, const q_diag *diag)
     abort();
 }
 
-/* ---- Start and end ------------------------------------------------------------------------------------ */
+/* ---- Start and end --------------------------------------------------------------------------- */
 
 static void posix_words_init(q_posix *p)
 {

@@ -2,13 +2,15 @@
 /*
  * threads.c: persistent workers behind `parallel`, and sleeping on a word behind `wait` and `wake`.
  *
- * Starting a region: the caller stores {fn, arg, granted, remaining}, then raises `go` of each worker it wants.
- * A worker watches only its own `go`, so one that is not wanted never reads the job and cannot miss a region.
- * The caller writes the next job only after `remaining` reached 0, when no worker reads the old one any more.
+ * Starting a region: the caller stores {fn, arg, granted, remaining}, then raises `go` of each
+ * worker it wants. A worker watches only its own `go`, so one that is not wanted never reads the
+ * job and cannot miss a region. The caller writes the next job only after `remaining` reached 0,
+ * when no worker reads the old one any more.
  *
- * Sleeping without a lost wake-up: the sleeper stores asleep = 1, then sleeps only if the word is still
- * unchanged; the waker changes the word, then loads asleep. All four are sequentially consistent: either the
- * waker sees asleep = 1 and wakes, or the sleeper's check sees the changed word.
+ * Sleeping without a lost wake-up: the sleeper stores asleep = 1, then sleeps only if the word is
+ * still unchanged; the waker changes the word, then loads asleep. All four are sequentially
+ * consistent: either the waker sees asleep = 1 and wakes, or the sleeper's check sees the changed
+ * word.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
@@ -29,7 +31,7 @@ enum {
     POSIX_SPINS_PER_LOOK = 32    /* pauses between two looks at the clock */
 };
 
-/* ---- Sleeping on a word ------------------------------------------------------------------------------- */
+/* ---- Sleeping on a word ---------------------------------------------------------------------- */
 
 #ifndef Q_POSIX_NO_FUTEX
 
@@ -86,7 +88,7 @@ static void posix_wake(void *user, const uint32_t *address)
     posix_wake_all((q_posix *)user, address);
 }
 
-/* ---- Watching a word ---------------------------------------------------------------------------------- */
+/* ---- Watching a word ------------------------------------------------------------------------- */
 
 static inline void posix_pause(void)
 {
@@ -129,7 +131,7 @@ static void posix_await(q_posix *p, const uint32_t *word, uint32_t *asleep, uint
     atomic_store(posix_atomic(asleep), 0);
 }
 
-/* ---- Workers ------------------------------------------------------------------------------------------ */
+/* ---- Workers --------------------------------------------------------------------------------- */
 
 static void posix_finish(q_posix *p)
 {
@@ -169,7 +171,7 @@ static void posix_await_workers(q_posix *p)
     }
 }
 
-/* A region inside a region, or beside one of another thread, finds the pool busy and runs serially. */
+/* A region inside a region, or beside one of another thread, finds the pool busy: serial. */
 static uint32_t posix_parallel(void *user, uint32_t n_workers, q_parallel_fn fn, void *arg)
 {
     q_posix *p = (q_posix *)user;
@@ -191,7 +193,7 @@ static uint32_t posix_parallel(void *user, uint32_t n_workers, q_parallel_fn fn,
     return granted;
 }
 
-/* ---- Start and end ------------------------------------------------------------------------------------ */
+/* ---- Start and end --------------------------------------------------------------------------- */
 
 static void posix_buckets_init(q_posix *p)
 {

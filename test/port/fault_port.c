@@ -80,7 +80,7 @@ static q_error_code fault_after(fault_verdict v, q_fault_event *e, q_error_code 
     return v.broken && rc == Q_OK ? Q_ERR_IO : rc;
 }
 
-/* ---- Files -------------------------------------------------------------------------------------------- */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 static q_error_code fault_open(void *user, const char *path, q_open_mode mode, q_port_file *out)
 {
@@ -166,7 +166,8 @@ static q_error_code fault_read_at(void *user, q_port_file file, uint64_t offset,
     return fault_end(f, &e, rc);
 }
 
-static q_error_code fault_write_at(void *user, q_port_file file, uint64_t offset, const void *from, size_t n)
+static q_error_code fault_write_at(void *user, q_port_file file, uint64_t offset, const void *from,
+                                   size_t n)
 {
     q_fault_port *f = (q_fault_port *)user;
     fault_verdict v = fault_judge(f, Q_FAULT_WRITE);
@@ -241,7 +242,7 @@ static q_error_code fault_remove(void *user, const char *path)
     return fault_end(f, &e, fault_after(v, &e, rc));
 }
 
-/* A close always frees the descriptor, as on POSIX; only an interrupted one is to be called again. */
+/* A close frees the descriptor, as on POSIX; only an interrupted one is to be called again. */
 static q_error_code fault_close(void *user, q_port_file file)
 {
     q_fault_port *f = (q_fault_port *)user;
@@ -270,7 +271,7 @@ static q_error_code fault_block_facts(void *user, q_port_file file, q_block_fact
     return fault_end(f, &e, fault_after(v, &e, rc));
 }
 
-/* ---- Memory ------------------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 static q_error_code fault_map(void *user, q_port_file file, const void **base, size_t *size)
 {
@@ -297,7 +298,8 @@ static q_error_code fault_pin(void *user, const void *base, size_t size)
     q_fault_event e = fault_event(Q_FAULT_PIN, 0);
     e.n = size;
     if (v.broken) {
-        return fault_end(f, &e, v.kind == Q_FAULT_FAIL ? Q_ERR_NOT_SUPPORTED : fault_nothing(v.kind));
+        return fault_end(f, &e,
+                         v.kind == Q_FAULT_FAIL ? Q_ERR_NOT_SUPPORTED : fault_nothing(v.kind));
     }
     q_error_code rc = f->inner->pin(f->inner->user, base, size);
     return fault_end(f, &e, fault_after(v, &e, rc));
@@ -309,7 +311,7 @@ static void fault_unpin(void *user, const void *base, size_t size)
     f->inner->unpin(f->inner->user, base, size);
 }
 
-/* ---- Time, processor, words --------------------------------------------------------------------------- */
+/* ---- Time, processor, words ------------------------------------------------------------------ */
 
 static uint64_t fault_ticks(void *user)
 {
@@ -359,7 +361,7 @@ static void fault_panic(void *user, const q_diag *diag)
     f->inner->panic(f->inner->user, diag);
 }
 
-/* ---- Public ------------------------------------------------------------------------------------------- */
+/* ---- Public ---------------------------------------------------------------------------------- */
 
 /* Wraps a member, unless the inner port has none. */
 #define FAULT_WRAP(member, wrapper) (f->port.member = inner->member != NULL ? (wrapper) : NULL)

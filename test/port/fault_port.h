@@ -4,11 +4,11 @@
  *
  *     q_fault_port faults;
  *     q_fault_init(&faults, q_posix_port(&posix));
- *     q_fault_add(&faults, Q_FAULT_AT(Q_FAULT_WRITE), Q_FAULT_SHORT, 3, false);   // the third write, once
+ *     q_fault_add(&faults, Q_FAULT_AT(Q_FAULT_WRITE), Q_FAULT_SHORT, 3, false);   // 3rd, once
  *     ... use &faults.port ...
  *
- * Members the inner port leaves NULL stay NULL. Counting is safe from any thread; rules and the recorder are
- * set between calls.
+ * Members the inner port leaves NULL stay NULL. Counting is safe from any thread; rules and the
+ * recorder are set between calls.
  */
 #ifndef QORUS_TEST_FAULT_PORT_H
 #define QORUS_TEST_FAULT_PORT_H
@@ -36,27 +36,28 @@ typedef enum q_fault_op {
 } q_fault_op;
 
 #define Q_FAULT_AT(op) (1u << (op))
-#define Q_FAULT_FILES 0x1FFu /* every file member */
-#define Q_FAULT_ALL 0x7FFFu
+#define Q_FAULT_FILES  0x1FFu /* every file member */
+#define Q_FAULT_ALL    0x7FFFu
 
 /*
- * What a broken call does. Members without an error code have one way to fail, whatever the kind: ticks gives
- * 0 (a clock that jumps back), cpu_features gives 0, parallel grants one worker, wait returns at once.
+ * What a broken call does. Members without an error code have one way to fail, whatever the kind:
+ * ticks gives 0 (a clock that jumps back), cpu_features gives 0, parallel grants one worker, wait
+ * returns at once.
  */
 typedef enum q_fault_kind {
-    Q_FAULT_FAIL = 0,      /* nothing happens; Q_ERR_IO (pin: Q_ERR_NOT_SUPPORTED) */
-    Q_FAULT_SHORT = 1,     /* reads and writes: the first `keep` bytes (or half) happen, then Q_ERR_IO; a size
-                              query answers one byte less, Q_OK; others as FAIL */
+    Q_FAULT_FAIL = 0,  /* nothing happens; Q_ERR_IO (pin: Q_ERR_NOT_SUPPORTED) */
+    Q_FAULT_SHORT = 1, /* reads and writes: the first `keep` bytes (or half) happen, then Q_ERR_IO;
+                          a size query answers one byte less, Q_OK; others as FAIL */
     Q_FAULT_INTERRUPT = 2, /* nothing happens; Q_ERR_INTERRUPTED: the caller is to call again */
-    Q_FAULT_DENY = 3,      /* it happens, and Q_ERR_IO is reported all the same (a rename over the network) */
-    Q_FAULT_SILENT = 4,    /* writes, sync, replace, remove, close of a write: nothing happens, Q_OK is
-                              reported; reads: the bytes are zeros, Q_OK; others as FAIL */
-    Q_FAULT_CUT = 5        /* the power goes: SHORT for a write, FAIL for others, and every later file call,
-                              whatever it is, fails with Q_ERR_IO and does nothing, until q_fault_repower */
+    Q_FAULT_DENY = 3, /* it happens, and Q_ERR_IO is reported all the same (a network rename) */
+    Q_FAULT_SILENT = 4, /* writes, sync, replace, remove, close of a write: nothing happens, Q_OK is
+                           reported; reads: the bytes are zeros, Q_OK; others as FAIL */
+    Q_FAULT_CUT = 5 /* the power goes: SHORT for a write, FAIL for others; every later file call
+                       fails with Q_ERR_IO and does nothing until q_fault_repower */
 } q_fault_kind;
 
 typedef struct q_fault_rule {
-    uint32_t ops;   /* Q_FAULT_AT bits */
+    uint32_t ops; /* Q_FAULT_AT bits */
     q_fault_kind kind;
     uint64_t at;    /* call that breaks, counted from 1 over all ops of the rule together */
     bool forever;   /* and every one after it */
@@ -89,8 +90,8 @@ typedef struct q_fault_port {
     const q_port *inner;
     uint64_t calls[Q_FAULT_OPS];
     uint64_t total;
-    size_t keep; /* bytes that a SHORT or CUT read or write still moves; SIZE_MAX after init: half */
-    bool cut;    /* the power is gone */
+    size_t keep; /* bytes a SHORT or CUT read or write still moves; SIZE_MAX, as after init: half */
+    bool cut; /* the power is gone */
     uint32_t n_rules;
     q_fault_rule rules[Q_FAULT_RULES];
     q_fault_recorder record;

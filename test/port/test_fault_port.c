@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* test_fault_port.c: the fault port is transparent without rules and breaks exactly what it is told to. */
+/* test_fault_port.c: the fault port is transparent without rules and breaks what it is told to. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
@@ -9,7 +9,7 @@
 #include "fault_port.h"
 #include "posix_tests.h"
 
-/* ---- A job that makes a known sequence of calls --------------------------------------------------------- */
+/* ---- A job that makes a known sequence of calls ---------------------------------------------- */
 
 typedef struct save_log {
     unsigned n;
@@ -29,7 +29,7 @@ static void record_event(void *arg, const q_fault_event *e)
     log->n++;
 }
 
-/* Writes "old" or "new" under a temporary name and gives it the name `to`: open, 2 writes, sync, close, replace. */
+/* Saves a text of 3 bytes under the name `to`: open, 2 writes, sync, close, replace. */
 static q_error_code save(const q_port *port, const char *temp, const char *to, const char *text)
 {
     q_port_file f = 0;
@@ -66,8 +66,8 @@ static void fault_port_without_rules_is_transparent(void)
     q_fault_port f;
     char text[4];
     save_log log = { 0 };
-    const q_fault_op want[6] = { Q_FAULT_OPEN, Q_FAULT_WRITE, Q_FAULT_WRITE, Q_FAULT_SYNC, Q_FAULT_CLOSE,
-                                 Q_FAULT_REPLACE };
+    const q_fault_op want[6] = { Q_FAULT_OPEN, Q_FAULT_WRITE, Q_FAULT_WRITE,
+                                 Q_FAULT_SYNC, Q_FAULT_CLOSE, Q_FAULT_REPLACE };
     q_fault_init(&f, q_posix_port(&test_posix));
     f.record = record_event;
     f.record_arg = &log;
@@ -82,7 +82,7 @@ static void fault_port_without_rules_is_transparent(void)
     CHECK_EQ(unlink(to), 0);
 }
 
-/* For each call of the job and each kind: the old file survives unless the rename truly happened. */
+/* For each call of the job and each kind of fault: the old file survives. */
 static void fault_port_breaks_every_call_once(void)
 {
     const q_fault_kind kinds[4] = { Q_FAULT_FAIL, Q_FAULT_SHORT, Q_FAULT_INTERRUPT, Q_FAULT_CUT };
@@ -94,7 +94,7 @@ static void fault_port_breaks_every_call_once(void)
             q_fault_port f;
             char text[4];
             if (kinds[k] == Q_FAULT_INTERRUPT && at == 5) {
-                continue; /* an interrupted close is to be called again, which this job does not do */
+                continue; /* the job would have to close again */
             }
             CHECK_EQ(save(q_posix_port(&test_posix), temp, to, "old"), Q_OK);
             q_fault_init(&f, q_posix_port(&test_posix));

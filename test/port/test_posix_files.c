@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* test_posix_files.c: the file members of the POSIX port, on real files and under failing system calls. */
+/* test_posix_files.c: the POSIX port's files, on real files and under failing system calls. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
@@ -32,7 +32,7 @@ static void close_ok(q_port_file f)
     CHECK_EQ(PORT->file_close(PORT->user, f), Q_OK);
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------------ */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 static void open_missing_file_p01(void)
 {
@@ -41,8 +41,10 @@ static void open_missing_file_p01(void)
     CHECK_EQ(f, 77);
     CHECK_EQ(test_posix.last.code, Q_ERR_NOT_FOUND);
     CHECK(strstr(test_posix.last.what, "absent") != NULL);
-    CHECK_EQ(PORT->file_open(PORT->user, test_path("absent"), Q_OPEN_READ_WRITE, &f), Q_ERR_NOT_FOUND);
-    CHECK_EQ(PORT->file_open(PORT->user, test_path("absent"), (q_open_mode)9, &f), Q_ERR_INVALID_ARG);
+    CHECK_EQ(PORT->file_open(PORT->user, test_path("absent"), Q_OPEN_READ_WRITE, &f),
+             Q_ERR_NOT_FOUND);
+    CHECK_EQ(PORT->file_open(PORT->user, test_path("absent"), (q_open_mode)9, &f),
+             Q_ERR_INVALID_ARG);
 }
 
 static void refuse(const char *path, const char *why)
@@ -96,7 +98,7 @@ static void open_sets_close_on_exec(void)
     CHECK_EQ(PORT->file_remove(PORT->user, path), Q_ERR_NOT_FOUND);
 }
 
-/* ---- Reading and writing ------------------------------------------------------------------------------ */
+/* ---- Reading and writing --------------------------------------------------------------------- */
 
 static void write_read_size_round_trip(void)
 {
@@ -156,7 +158,7 @@ static void calls_on_a_closed_file_fail(void)
     }
 }
 
-/* ---- Failing system calls ----------------------------------------------------------------------------- */
+/* ---- Failing system calls -------------------------------------------------------------------- */
 
 static unsigned stutter_turn;
 static size_t full_after;
@@ -294,7 +296,7 @@ static void sync_and_close_errors_p09_p10(void)
     CHECK_EQ(unlink(path), 0);
 }
 
-/* ---- Replacing ---------------------------------------------------------------------------------------- */
+/* ---- Replacing ------------------------------------------------------------------------------- */
 
 static char first_byte(const char *path)
 {

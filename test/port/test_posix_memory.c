@@ -29,7 +29,7 @@ static bool bytes_right(const void *base, size_t n)
     return true;
 }
 
-/* ---- Mapping ------------------------------------------------------------------------------------------ */
+/* ---- Mapping --------------------------------------------------------------------------------- */
 
 static void map_outlives_close(void)
 {
@@ -85,7 +85,7 @@ static void map_refuses_an_empty_file_m01(void)
     CHECK_EQ(unlink(path), 0);
 }
 
-/* ---- Pinning ------------------------------------------------------------------------------------------ */
+/* ---- Pinning --------------------------------------------------------------------------------- */
 
 static void pin_any_address(void)
 {
@@ -107,7 +107,8 @@ static int child_pins(void)
 {
     const struct rlimit limit = { 4096, 4096 };
     void *base = NULL;
-    if (q_posix_region_alloc(65536, 0, &base, NULL) != Q_OK || setrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
+    if (q_posix_region_alloc(65536, 0, &base, NULL) != Q_OK ||
+        setrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
         return 2;
     }
     if (getuid() == 0 && setresuid(65534, 65534, 65534) != 0) {
@@ -156,7 +157,7 @@ static void pin_other_failures_are_io(void)
     test_posix.calls = real;
 }
 
-/* ---- Models ------------------------------------------------------------------------------------------- */
+/* ---- Models ---------------------------------------------------------------------------------- */
 
 static char fuse_source[512];
 
@@ -165,7 +166,8 @@ static int source_is_fuse(int fd)
 {
     struct stat a;
     struct stat b;
-    return fstat(fd, &a) == 0 && stat(fuse_source, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+    return fstat(fd, &a) == 0 && stat(fuse_source, &b) == 0 && a.st_ino == b.st_ino &&
+           a.st_dev == b.st_dev;
 }
 
 static int all_is_fuse(int fd)
@@ -227,7 +229,7 @@ static void model_missing_or_bad_arguments(void)
     CHECK_EQ(m.size, 9);
 }
 
-/* Copies, then checks bytes, that the cache directory is empty, and that the copy is another file. */
+/* The bytes are right, the cache directory is empty, and the copy is another file. */
 static void copy_once(size_t n)
 {
     const q_posix_calls real = test_posix.calls;
@@ -301,14 +303,15 @@ static void model_copy_failures(void)
     CHECK_EQ(unlink(empty), 0);
 }
 
-/* ---- Regions ------------------------------------------------------------------------------------------ */
+/* ---- Regions --------------------------------------------------------------------------------- */
 
 static void region_is_aligned_zero_and_writable(void)
 {
     const size_t sizes[4] = { 1, 4096, 4097, ((size_t)5 << 20) + 1 };
     for (int i = 0; i < 4; i++) {
         void *base = NULL;
-        uint32_t flags = i % 2 == 0 ? (uint32_t)Q_POSIX_HUGE : (uint32_t)(Q_POSIX_HUGE | Q_POSIX_TOUCH);
+        uint32_t flags =
+            i % 2 == 0 ? (uint32_t)Q_POSIX_HUGE : (uint32_t)(Q_POSIX_HUGE | Q_POSIX_TOUCH);
         CHECK_EQ(q_posix_region_alloc(sizes[i], flags, &base, NULL), Q_OK);
         CHECK_EQ((uintptr_t)base % ((uintptr_t)2 << 20), 0);
         char *b = (char *)base;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* test_posix_port.c: runs every test of the POSIX port and of the fault port; init, clock, log and panic. */
+/* test_posix_port.c: runs the tests of the POSIX and the fault port; init, clock, log, panic. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
@@ -22,7 +22,7 @@ q_posix test_posix;
 
 static char test_dir[256];
 
-/* ---- Helpers ------------------------------------------------------------------------------------------ */
+/* ---- Helpers --------------------------------------------------------------------------------- */
 
 const char *test_path(const char *name)
 {
@@ -67,7 +67,7 @@ int test_count_fds(void)
     return n;
 }
 
-/* ---- Init --------------------------------------------------------------------------------------------- */
+/* ---- Init ------------------------------------------------------------------------------------ */
 
 static void init_refuses_bad_arguments(void)
 {
@@ -120,7 +120,8 @@ static int child_without_room(void)
     if (q_posix_init(&p, Q_MAX_WORKERS, &d) != Q_ERR_NO_DEVICE) {
         return 3;
     }
-    if (d.code != Q_ERR_NO_DEVICE || d.need != Q_MAX_WORKERS - 1 || d.have == 0 || d.have >= d.need) {
+    if (d.code != Q_ERR_NO_DEVICE || d.need != Q_MAX_WORKERS - 1 || d.have == 0 ||
+        d.have >= d.need) {
         return 4;
     }
     q_posix_close(&p);
@@ -152,7 +153,8 @@ static void port_is_complete(void)
     CHECK_EQ(port->struct_size, sizeof(q_port));
     CHECK(port->file_open && port->file_size && port->file_read_at && port->file_write_at);
     CHECK(port->file_sync && port->file_replace && port->file_remove && port->file_close);
-    CHECK(port->map && port->unmap && port->pin && port->unpin && port->ticks && port->cpu_features);
+    CHECK(port->map && port->unmap && port->pin && port->unpin && port->ticks &&
+          port->cpu_features);
     CHECK(port->parallel && port->wait && port->wake && port->log && port->panic);
     CHECK(port->block_facts == NULL);
     CHECK(port->ns_den != 0);
@@ -170,7 +172,7 @@ static void cpu_features_stay(void)
 #endif
 }
 
-/* ---- Clock -------------------------------------------------------------------------------------------- */
+/* ---- Clock ----------------------------------------------------------------------------------- */
 
 static void clock_is_monotonic_in_ns(void)
 {
@@ -188,7 +190,7 @@ static void clock_is_monotonic_in_ns(void)
     CHECK(ns < 20000000000u);
 }
 
-/* ---- Log and panic ------------------------------------------------------------------------------------ */
+/* ---- Log and panic --------------------------------------------------------------------------- */
 
 /* Runs fn in a child whose stderr is read into text; returns the child's status. */
 static int run_child(void (*fn)(const q_port *), char *text, size_t cap)
@@ -267,7 +269,7 @@ static void panic_prints_and_aborts(void)
     CHECK(strstr(text, "offset 17") != NULL);
 }
 
-/* ---- Main --------------------------------------------------------------------------------------------- */
+/* ---- Main ------------------------------------------------------------------------------------ */
 
 static void nothing_is_left_behind(void)
 {

@@ -21,7 +21,7 @@ typedef struct region_job {
     uint32_t nested_calls;
 } region_job;
 
-/* ---- Regions ------------------------------------------------------------------------------------------ */
+/* ---- Regions --------------------------------------------------------------------------------- */
 
 static void count_call(void *arg, uint32_t worker, uint32_t n_workers)
 {
@@ -144,7 +144,7 @@ static void parallel_wakes_sleepers(void)
     CHECK_EQ(job.calls[1], 50);
 }
 
-/* ---- Two callers --------------------------------------------------------------------------------------- */
+/* ---- Two callers ----------------------------------------------------------------------------- */
 
 static void *second_caller(void *arg)
 {
@@ -173,7 +173,7 @@ static void parallel_two_callers_share_one_pool_x02(void)
     CHECK_EQ(b.calls[0] + b.calls[1], b.nested_calls);
 }
 
-/* ---- Sleeping on a word -------------------------------------------------------------------------------- */
+/* ---- Sleeping on a word ---------------------------------------------------------------------- */
 
 typedef struct ping_pong {
     const q_port *port;

@@ -22,7 +22,7 @@ typedef struct sampler_bench {
     size_t work_size;
 } sampler_bench;
 
-/* ---- Inputs -------------------------------------------------------------------------------------------- */
+/* ---- Inputs ---------------------------------------------------------------------------------- */
 
 /* 31 bits. */
 static uint32_t case_random(uint64_t *s)
@@ -95,7 +95,8 @@ static void case_fill_config(const sampler_case *c, q_sampler_config *cfg)
 /* Cuts the memory into logits, history, kept tokens and exactly the sampler's work memory. */
 static bool case_place(const sampler_case *c, uint8_t *memory, sampler_bench *b)
 {
-    const size_t n = ((size_t)c->n_vocab + 15u) / 16u * 16u; /* keeps every part at a multiple of 64 */
+    /* every part at a multiple of 64 bytes */
+    const size_t n = ((size_t)c->n_vocab + 15u) / 16u * 16u;
     const size_t h = ((size_t)c->n_history + 15u) / 16u * 16u;
     b->logits = (float *)(void *)memory;
     b->history = (int32_t *)(void *)(memory + 4u * n);
@@ -106,14 +107,14 @@ static bool case_place(const sampler_case *c, uint8_t *memory, sampler_bench *b)
            4u * (3u * n + h) + b->work_size <= SAMPLER_CASES_WORK;
 }
 
-/* ---- Outputs ------------------------------------------------------------------------------------------- */
+/* ---- Outputs --------------------------------------------------------------------------------- */
 
 static bool case_tokens_right(const sampler_case *c, const sampler_bench *b)
 {
     for (uint32_t i = 0; i < SAMPLER_CASE_STEPS; i++) {
         int32_t token = -1;
-        q_error_code rc = q_sampler_sample(&b->cfg, b->logits, c->n_vocab, b->history, c->n_history, c->step + i,
-                                           b->work, b->work_size, &token, NULL);
+        q_error_code rc = q_sampler_sample(&b->cfg, b->logits, c->n_vocab, b->history, c->n_history,
+                                           c->step + i, b->work, b->work_size, &token, NULL);
         if (rc != Q_OK || token != c->tokens[i]) {
             return false;
         }
@@ -132,8 +133,9 @@ static uint64_t case_hash(const q_sampler_candidate *kept, uint32_t n)
     return h;
 }
 
-/* Relative error of the probability of a token, the unit of the weights left out; 1 if it was not kept. */
-static double case_error(const q_sampler_candidate *kept, uint32_t n, int32_t token, double probability)
+/* Relative error of a token's probability, a unit of weight left out; 1 if it was not kept. */
+static double case_error(const q_sampler_candidate *kept, uint32_t n, int32_t token,
+                         double probability)
 {
     for (uint32_t i = 0; i < n; i++) {
         if (kept[i].token == token) {
@@ -149,8 +151,8 @@ static bool case_kept_right(const sampler_case *c, const sampler_bench *b, doubl
 {
     uint32_t n = 0;
     bool right = true;
-    if (q_sampler_candidates(&b->cfg, b->logits, c->n_vocab, b->history, c->n_history, b->work, b->work_size,
-                             b->kept, c->n_vocab, &n, NULL) != Q_OK) {
+    if (q_sampler_candidates(&b->cfg, b->logits, c->n_vocab, b->history, c->n_history, b->work,
+                             b->work_size, b->kept, c->n_vocab, &n, NULL) != Q_OK) {
         return false;
     }
     if (n != c->n_kept || case_hash(b->kept, n) != c->kept_hash) {
@@ -164,8 +166,8 @@ static bool case_kept_right(const sampler_case *c, const sampler_bench *b, doubl
     return right;
 }
 
-void sampler_cases_run(void *work, uint8_t fill, sampler_cases_print print, void *user, uint32_t *passed,
-                       uint32_t *failed, double *worst)
+void sampler_cases_run(void *work, uint8_t fill, sampler_cases_print print, void *user,
+                       uint32_t *passed, uint32_t *failed, double *worst)
 {
     for (uint32_t i = 0; i < SAMPLER_CASE_COUNT; i++) {
         const sampler_case *c = &sampler_case_table[i];

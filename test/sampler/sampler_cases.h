@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sampler_cases.h: runs vectors/sampler/cases.inc without libc, files or allocation, so that every port can.
+ * sampler_cases.h: runs vectors/sampler/cases.inc without libc, files or allocation, so that every
+ * port can.
  *
- * A case names its inputs by the seed of a generator; what comes out is compared exactly (tokens, kept set) or
- * to SAMPLER_CASES_GATE (probabilities).
+ * A case names its inputs by the seed of a generator; what comes out is compared exactly (tokens,
+ * kept set) or to SAMPLER_CASES_GATE (probabilities).
  */
 #ifndef QORUS_TEST_SAMPLER_CASES_H
 #define QORUS_TEST_SAMPLER_CASES_H
@@ -17,8 +18,9 @@ enum {
 };
 
 /*
- * Largest relative error of a probability. v is rounded to 2^-16 octave, which is ln(2) * 2^-17 = 5.3e-6 in the
- * token's weight and as much in the sum. Beyond that, weights are cut to whole units of 2^-40.
+ * Largest relative error of a probability. v is rounded to 2^-16 octave, which is ln(2) * 2^-17
+ * = 5.3e-6 in the token's weight and as much in the sum. Beyond that, weights are cut to whole
+ * units of 2^-40.
  */
 #define SAMPLER_CASES_GATE 1.2e-5
 
@@ -59,11 +61,11 @@ typedef struct sampler_case {
 typedef void (*sampler_cases_print)(void *user, const char *line, size_t n);
 
 /*
- * Runs every case; prints the name of each that fails. work: SAMPLER_CASES_WORK bytes at a multiple of Q_ALIGN,
- * filled with `fill` before each case. *passed and *failed grow; *worst becomes the largest relative error of a
- * probability, if it was smaller.
+ * Runs every case; prints the name of each that fails. work: SAMPLER_CASES_WORK bytes at a multiple
+ * of Q_ALIGN, filled with `fill` before each case. *passed and *failed grow; *worst becomes the
+ * largest relative error of a probability, if it was smaller.
  */
-void sampler_cases_run(void *work, uint8_t fill, sampler_cases_print print, void *user, uint32_t *passed,
-                       uint32_t *failed, double *worst);
+void sampler_cases_run(void *work, uint8_t fill, sampler_cases_print print, void *user,
+                       uint32_t *passed, uint32_t *failed, double *worst);
 
 #endif /* QORUS_TEST_SAMPLER_CASES_H */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* test_sampler.c: the sampler's vectors, its statistics, its memory, and arguments it must refuse. */
+/* test_sampler.c: the sampler's vectors, statistics, memory, and arguments it must refuse. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
@@ -20,7 +20,7 @@ static float logits[BIG];
 static int32_t history[300];
 static Q_ALIGNED(64) uint8_t work[SAMPLER_CASES_WORK];
 
-/* ---- Helpers ------------------------------------------------------------------------------------------- */
+/* ---- Helpers --------------------------------------------------------------------------------- */
 
 static void fill_logits(uint32_t n)
 {
@@ -54,7 +54,7 @@ static q_error_code sample(const q_sampler_config *cfg, int32_t *token, q_diag *
     return q_sampler_sample(cfg, logits, VOCAB, history, 300, 7, work, sizeof work, token, d);
 }
 
-/* ---- Vectors ------------------------------------------------------------------------------------------- */
+/* ---- Vectors --------------------------------------------------------------------------------- */
 
 static void print_case(void *user, const char *line, size_t n)
 {
@@ -68,7 +68,8 @@ static void vectors_with(uint8_t fill)
     uint32_t failed = 0;
     double worst = 0.0;
     sampler_cases_run(work, fill, print_case, NULL, &passed, &failed, &worst);
-    (void)printf("     %u cases, largest relative error of a probability %.2g\n", passed + failed, worst);
+    (void)printf("     %u cases, largest relative error of a probability %.2g\n", passed + failed,
+                 worst);
     CHECK(passed >= 120);
     CHECK_EQ(failed, 0);
     CHECK(worst > 0.0);
@@ -84,12 +85,12 @@ static void vectors_memory_filled_ff_r12(void)
     vectors_with(0xFF);
 }
 
-static void vectors_memory_filled_signalling_nan_r12(void)
+static void vectors_memory_filled_7f_r12(void)
 {
-    vectors_with(0x7F); /* 0x7F7F7F7F is finite; as two halves of a double and as keys it is extreme */
+    vectors_with(0x7F);
 }
 
-/* ---- Random numbers ------------------------------------------------------------------------------------ */
+/* ---- Random numbers -------------------------------------------------------------------------- */
 
 /* Known answers published with the generator (Random123, kat_vectors: philox4x32, 10 rounds). */
 static void philox_known_answers(void)
@@ -99,11 +100,9 @@ static void philox_known_answers(void)
         { 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu },
         { 0x243F6A88u, 0x85A308D3u, 0x13198A2Eu, 0x03707344u, 0xA4093822u, 0x299F31D0u }
     };
-    static const uint32_t want[3][4] = {
-        { 0x6627E8D5u, 0xE169C58Du, 0xBC57AC4Cu, 0x9B00DBD8u },
-        { 0x408F276Du, 0x41C83B0Eu, 0xA20BC7C6u, 0x6D5451FDu },
-        { 0xD16CFE09u, 0x94FDCCEBu, 0x5001E420u, 0x24126EA1u }
-    };
+    static const uint32_t want[3][4] = { { 0x6627E8D5u, 0xE169C58Du, 0xBC57AC4Cu, 0x9B00DBD8u },
+                                         { 0x408F276Du, 0x41C83B0Eu, 0xA20BC7C6u, 0x6D5451FDu },
+                                         { 0xD16CFE09u, 0x94FDCCEBu, 0x5001E420u, 0x24126EA1u } };
     for (int i = 0; i < 3; i++) {
         uint32_t out[4];
         q_philox4x32(in[i], in[i] + 4, out);
@@ -145,7 +144,7 @@ static void random_units_are_below_one(void)
     CHECK(q_random_unit_f64((uint64_t)1 << 63) == 0.5);
 }
 
-/* ---- Statistics ---------------------------------------------------------------------------------------- */
+/* ---- Statistics ------------------------------------------------------------------------------ */
 
 /* Pearson's statistic of 100,000 draws; the seed is fixed, so the verdict never changes. */
 static double chi_square(const q_sampler_config *cfg, uint32_t n, uint32_t *kinds)
@@ -158,10 +157,13 @@ static double chi_square(const q_sampler_config *cfg, uint32_t n, uint32_t *kind
     memset(seen, 0, sizeof seen);
     for (uint32_t i = 0; i < draws; i++) {
         int32_t token = -1;
-        CHECK_EQ(q_sampler_sample(cfg, logits, n, NULL, 0, i, work, sizeof work, &token, NULL), Q_OK);
+        CHECK_EQ(q_sampler_sample(cfg, logits, n, NULL, 0, i, work, sizeof work, &token, NULL),
+                 Q_OK);
         seen[token & 63]++;
     }
-    CHECK_EQ(q_sampler_candidates(cfg, logits, n, NULL, 0, work, sizeof work, kept, 64, kinds, NULL), Q_OK);
+    CHECK_EQ(
+        q_sampler_candidates(cfg, logits, n, NULL, 0, work, sizeof work, kept, 64, kinds, NULL),
+        Q_OK);
     for (uint32_t i = 0; i < *kinds; i++) {
         double expected = (double)kept[i].probability * draws;
         double d = (double)seen[kept[i].token] - expected;
@@ -188,10 +190,12 @@ static void draws_follow_the_probabilities(void)
     cfg.top_p = 0.9;
     double x = chi_square(&cfg, 24, &kinds);
     CHECK(kinds > 4 && kinds < 12);
-    CHECK(x < 29.6); /* at most 10 degrees of freedom, 0.1 % */
+    CHECK(x < 29.6);       /* at most 10 degrees of freedom, 0.1 % */
     cfg.temperature = 0.5; /* the test can fail: other temperatures give other probabilities */
     static q_sampler_candidate a[64];
-    CHECK_EQ(q_sampler_candidates(&cfg, logits, 24, NULL, 0, work, sizeof work, a, 64, &kinds, NULL), Q_OK);
+    CHECK_EQ(
+        q_sampler_candidates(&cfg, logits, 24, NULL, 0, work, sizeof work, a, 64, &kinds, NULL),
+        Q_OK);
     CHECK(a[0].probability > 0.0f && kinds < 8);
 }
 
@@ -206,7 +210,8 @@ static void draws_differ_by_seed_step_and_sequence(void)
         cfg.seed = run == 1 ? 1u : 0u;
         cfg.sequence = run == 2 ? 1u : 0u;
         for (uint32_t i = 0; i < 64; i++) {
-            CHECK_EQ(q_sampler_sample(&cfg, logits, BIG, NULL, 0, i, work, sizeof work, &tokens[run][i], NULL),
+            CHECK_EQ(q_sampler_sample(&cfg, logits, BIG, NULL, 0, i, work, sizeof work,
+                                      &tokens[run][i], NULL),
                      Q_OK);
         }
     }
@@ -216,7 +221,7 @@ static void draws_differ_by_seed_step_and_sequence(void)
     CHECK(tokens[0][0] != tokens[0][1] || tokens[0][1] != tokens[0][2]);
 }
 
-/* ---- Memory -------------------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 /* Each combination of what is on, at exactly the size asked for, between pages nobody may touch. */
 static void size_between_guard_pages(q_sampler_config *cfg, uint8_t *pages, size_t span, uint32_t n)
@@ -231,15 +236,17 @@ static void size_between_guard_pages(q_sampler_config *cfg, uint8_t *pages, size
     for (int i = 0; i < 2; i++) {
         int32_t token = -1;
         memset(ends[i], 0xA5, (size + 63) / 64 * 64);
-        CHECK_EQ(q_sampler_sample(cfg, logits, n, history, 300, 3, ends[i], size, &token, &d), Q_OK);
+        CHECK_EQ(q_sampler_sample(cfg, logits, n, history, 300, 3, ends[i], size, &token, &d),
+                 Q_OK);
         CHECK_EQ(token, want);
         for (size_t b = size; b % 64 != 0; b++) {
             CHECK_EQ(ends[i][b], 0xA5);
         }
         if (size != 0) {
             token = -5;
-            CHECK_EQ(q_sampler_sample(cfg, logits, n, history, 300, 3, ends[i], size - 1, &token, &d),
-                     Q_ERR_NO_SPACE);
+            CHECK_EQ(
+                q_sampler_sample(cfg, logits, n, history, 300, 3, ends[i], size - 1, &token, &d),
+                Q_ERR_NO_SPACE);
             CHECK_EQ(d.need, size);
             CHECK_EQ(d.have, size - 1);
             CHECK_EQ(token, -5);
@@ -251,7 +258,8 @@ static void work_is_exact_r01_r02(void)
 {
     const uint32_t sizes[4] = { 1, 64, 1000, 4099 };
     const size_t span = (size_t)64 << 10;
-    uint8_t *pages = (uint8_t *)mmap(NULL, span + 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *pages = (uint8_t *)mmap(NULL, span + 8192, PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK((void *)pages != MAP_FAILED);
     CHECK_EQ(mprotect(pages, 4096, PROT_NONE), 0);
     CHECK_EQ(mprotect(pages + 4096 + span, 4096, PROT_NONE), 0);
@@ -310,19 +318,23 @@ static void work_bad_blocks_r03_r04_r05_r07(void)
     fill_logits(VOCAB);
     CHECK_EQ(sample(&cfg, &token, &d), Q_OK);
     token = -5;
-    CHECK_EQ(q_sampler_sample(&cfg, logits, VOCAB, history, 300, 7, NULL, 0, &token, &d), Q_ERR_NO_SPACE);
+    CHECK_EQ(q_sampler_sample(&cfg, logits, VOCAB, history, 300, 7, NULL, 0, &token, &d),
+             Q_ERR_NO_SPACE);
     CHECK_EQ(q_sampler_sample(&cfg, logits, VOCAB, history, 300, 7, NULL, sizeof work, &token, &d),
              Q_ERR_INVALID_ARG);
     CHECK(strcmp(d.field, "work") == 0);
     for (uint32_t by = 1; by < 64; by++) {
-        CHECK_EQ(q_sampler_sample(&cfg, logits, VOCAB, history, 300, 7, work + by, sizeof work - by, &token, &d),
+        CHECK_EQ(q_sampler_sample(&cfg, logits, VOCAB, history, 300, 7, work + by, sizeof work - by,
+                                  &token, &d),
                  Q_ERR_MISALIGNED);
     }
     CHECK_EQ(d.need, 64);
     float *inside = (float *)(void *)(work + 64);
     memcpy(inside, logits, VOCAB * sizeof(float));
-    CHECK_EQ(q_sampler_sample(&cfg, inside, VOCAB, history, 300, 7, work, sizeof work, &token, &d), Q_ERR_ALIASING);
-    CHECK_EQ(q_sampler_sample(&cfg, logits, VOCAB, history, 300, 7, work, sizeof work, (int32_t *)(void *)work, &d),
+    CHECK_EQ(q_sampler_sample(&cfg, inside, VOCAB, history, 300, 7, work, sizeof work, &token, &d),
+             Q_ERR_ALIASING);
+    CHECK_EQ(q_sampler_sample(&cfg, logits, VOCAB, history, 300, 7, work, sizeof work,
+                              (int32_t *)(void *)work, &d),
              Q_ERR_ALIASING);
     CHECK_EQ(token, -5);
 }
@@ -341,7 +353,7 @@ static void inputs_stay_untouched(void)
     CHECK(memcmp(seen, history, sizeof seen) == 0);
 }
 
-/* ---- Bad inputs: each differs from an accepted twin by one defect ---------------------------------------- */
+/* ---- Bad inputs: each differs from an accepted twin by one defect ---------------------------- */
 
 static void expect(const q_sampler_config *cfg, q_error_code code, const char *field)
 {
@@ -361,7 +373,9 @@ static void expect(const q_sampler_config *cfg, q_error_code code, const char *f
     CHECK_EQ(sample(cfg, &token, NULL), code);
     CHECK_EQ(q_sampler_check(cfg, VOCAB, &d), code);
     CHECK_EQ(q_sampler_work_size(VOCAB, cfg, &size, &d), code);
-    CHECK_EQ(q_sampler_candidates(cfg, logits, VOCAB, history, 300, work, sizeof work, NULL, 0, &n, &d), code);
+    CHECK_EQ(
+        q_sampler_candidates(cfg, logits, VOCAB, history, 300, work, sizeof work, NULL, 0, &n, &d),
+        code);
     CHECK(size == 77 && n == 77);
 }
 
@@ -385,9 +399,11 @@ static void a01_null_pointers(void)
              Q_ERR_INVALID_ARG);
     CHECK(strcmp(d.field, "token") == 0);
     CHECK_EQ(q_sampler_work_size(VOCAB, &cfg, NULL, &d), Q_ERR_INVALID_ARG);
-    CHECK_EQ(q_sampler_candidates(&cfg, logits, VOCAB, history, 300, work, sizeof work, NULL, 1, &n, &d),
-             Q_ERR_INVALID_ARG);
-    CHECK_EQ(q_sampler_candidates(&cfg, logits, VOCAB, history, 300, work, sizeof work, NULL, 0, NULL, &d),
+    CHECK_EQ(
+        q_sampler_candidates(&cfg, logits, VOCAB, history, 300, work, sizeof work, NULL, 1, &n, &d),
+        Q_ERR_INVALID_ARG);
+    CHECK_EQ(q_sampler_candidates(&cfg, logits, VOCAB, history, 300, work, sizeof work, NULL, 0,
+                                  NULL, &d),
              Q_ERR_INVALID_ARG);
     cfg.n_bias = 1;
     expect(&cfg, Q_ERR_INVALID_ARG, "bias");
@@ -458,7 +474,9 @@ static void a15_top_k(void)
         q_sampler_defaults(&cfg);
         cfg.temperature = 1.0;
         cfg.top_k = off[i];
-        CHECK_EQ(q_sampler_candidates(&cfg, logits, VOCAB, NULL, 0, work, sizeof work, NULL, 0, &n, NULL), Q_OK);
+        CHECK_EQ(q_sampler_candidates(&cfg, logits, VOCAB, NULL, 0, work, sizeof work, NULL, 0, &n,
+                                      NULL),
+                 Q_OK);
         CHECK_EQ(n, VOCAB);
     }
 }
@@ -599,7 +617,9 @@ static void candidates_are_cut_to_the_capacity(void)
     CHECK_EQ(n, 1);
     cfg.temperature = 1.0;
     memset(out, 0xA5, sizeof out);
-    CHECK_EQ(q_sampler_candidates(&cfg, logits, VOCAB, NULL, 0, work, sizeof work, out, 5, &n, NULL), Q_OK);
+    CHECK_EQ(
+        q_sampler_candidates(&cfg, logits, VOCAB, NULL, 0, work, sizeof work, out, 5, &n, NULL),
+        Q_OK);
     CHECK_EQ(n, VOCAB);
     CHECK(out[4].token == 4 && out[4].probability > 0.0f);
     CHECK_EQ((uint32_t)out[5].token, 0xA5A5A5A5u);
@@ -609,7 +629,7 @@ int main(void)
 {
     RUN(vectors_memory_filled_00);
     RUN(vectors_memory_filled_ff_r12);
-    RUN(vectors_memory_filled_signalling_nan_r12);
+    RUN(vectors_memory_filled_7f_r12);
     RUN(philox_known_answers);
     RUN(random_place_reaches_every_word);
     RUN(random_units_are_below_one);

@@ -284,8 +284,8 @@ def emit(c):
 
 def print_tables():
     for table in (OCTAVE, FINE):
-        for i in range(0, 256, 8):
-            print("    " + ", ".join(f"0x{int(v):08X}u" for v in table[i:i + 8]) + ",")
+        for i in range(0, 256, 4):
+            print("    " + ", ".join(f"0x{int(v):08X}u" for v in table[i:i + 4]) + ",")
         print()
 
 

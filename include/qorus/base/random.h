@@ -24,7 +24,7 @@
 /* Users of random numbers that are no node of a graph. */
 #define Q_RANDOM_NODE_SAMPLER 0xFFFFFFFFu
 #define Q_RANDOM_NODE_SHUFFLE 0xFFFFFFFEu
-#define Q_RANDOM_NODE_INIT 0xFFFFFFFDu
+#define Q_RANDOM_NODE_INIT    0xFFFFFFFDu
 
 /* Where a number is used; the element is given apart. */
 typedef struct q_random_place {
