@@ -6,7 +6,6 @@ enum {
     MSR_APIC_BASE = 0x1B,
     APIC_ENABLED = 1 << 11,
     APIC_X2 = 1 << 10,
-    CPUID1_D_APIC = 1 << 9,
     REG_ID = 0x20,
     REG_SPURIOUS = 0xF0,
     REG_ICR_LOW = 0x300,
@@ -57,7 +56,7 @@ static void apic_measure_timer(void)
 
 bool q_bare_apic_init(void)
 {
-    if ((read_cpuid(1, 0).d & CPUID1_D_APIC) == 0) {
+    if (!q_bare_cpu.apic) {
         return false;
     }
     const uint64_t base = q_bare_ask_ring0(SERVICE_READ_MSR, MSR_APIC_BASE, 0);

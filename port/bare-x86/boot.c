@@ -2,8 +2,6 @@
 /* boot.c: reads what the loader left (PVH or multiboot2), brings the machine up, calls the application. */
 #include "internal.h"
 
-#include "../x86/cpu_detect.h"
-
 #define PVH_MAGIC 0x336EC578u
 #define MB2_MAGIC 0x36D76289u
 
@@ -80,6 +78,9 @@ static const char *boot_copy_text(uint64_t address)
 
 static void boot_add_range(uint64_t base, uint64_t size, uint32_t kind)
 {
+    if (size == 0) {
+        return;
+    }
     if (boot_info.n_ranges == Q_BARE_MAX_RANGES) {
         boot_fail("the memory map has more than 128 entries");
     }
@@ -233,7 +234,7 @@ static uint64_t boot_low_page(void)
 static uint64_t boot_cpu_features(void *user)
 {
     (void)user;
-    return q_cpu_detect();
+    return q_cpu_decode(&q_bare_cpu.leaves);
 }
 
 static void boot_fill_port(void)

@@ -5,6 +5,8 @@
 
 #include "bare.h"
 
+#include "../x86/cpu_detect.h"
+
 enum {
     PAGE_BYTES = 4096,
     VECTOR_SERVICE = 3,     /* INT3 from ring 3 */
@@ -131,8 +133,17 @@ Q_NORETURN void q_bare_enter(uint64_t info, uint32_t kind);
 /* Both called by boot.S in ring 0. Tables, then every vector state this CPU has; x87 and MXCSR come later. */
 void q_bare_prepare_first(void);
 void q_bare_prepare_other(uint32_t cpu);
-/* The no-execute bit of a page table entry; 0 where the CPU has none. */
-uint64_t q_bare_cpu_nx(void);
+/* What CPUID says in ring 0. Ring 3 does not ask it: a hypervisor need not answer there as it does here. */
+typedef struct bare_cpu_facts {
+    q_cpu_leaves leaves; /* for q_cpu_decode() */
+    uint64_t nx;         /* the no-execute bit of a page table entry; 0 where there is none */
+    uint64_t tsc_hz;     /* 0 if CPUID does not say */
+    const char *tsc_source;
+    bool gib_pages;
+    bool apic;
+} bare_cpu_facts;
+
+extern bare_cpu_facts q_bare_cpu;
 
 /* ---- memory.c ----------------------------------------------------------------------------------------- */
 

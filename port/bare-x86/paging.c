@@ -9,8 +9,7 @@ enum {
     READABLE = PRESENT | USER,
     UNCACHED = 0x18, /* PCD and PWT */
     LARGE = 0x80,
-    FULL = PRESENT | WRITABLE | USER,
-    CPUID_EXT_D_GIB_PAGES = 1u << 26
+    FULL = PRESENT | WRITABLE | USER
 };
 
 #define MIB2 0x200000ull
@@ -24,12 +23,12 @@ static void pages_flush(void)
 
 /* ---- Above 4 GiB --------------------------------------------------------------------------------------- */
 
-static void pages_map_gib(uint64_t gib, bool gib_pages)
+static void pages_map_gib(uint64_t gib)
 {
     if (q_bare_pdpt[gib] != 0) {
         return;
     }
-    if (gib_pages) {
+    if (q_bare_cpu.gib_pages) {
         q_bare_pdpt[gib] = gib * GIB | FULL | LARGE;
         return;
     }
@@ -42,7 +41,6 @@ static void pages_map_gib(uint64_t gib, bool gib_pages)
 
 void q_bare_pages_map_high(const q_bare_range *ranges, uint32_t n)
 {
-    const bool gib_pages = (read_cpuid(0x80000001u, 0).d & CPUID_EXT_D_GIB_PAGES) != 0;
     for (uint32_t i = 0; i < n; i++) {
         const uint64_t from = ranges[i].base;
         const uint64_t size = ranges[i].size;
@@ -51,7 +49,7 @@ void q_bare_pages_map_high(const q_bare_range *ranges, uint32_t n)
         }
         const uint64_t last = size - 1 > 512 * GIB - 1 - from ? 512 * GIB - 1 : from + size - 1;
         for (uint64_t gib = from / GIB; gib <= last / GIB; gib++) {
-            pages_map_gib(gib, gib_pages);
+            pages_map_gib(gib);
         }
     }
     pages_flush();
@@ -96,7 +94,7 @@ static uint64_t symbol_address(const char *symbol)
 
 void q_bare_pages_protect_image(void)
 {
-    const uint64_t nx = q_bare_cpu_nx();
+    const uint64_t nx = q_bare_cpu.nx;
     const uint64_t text = symbol_address(q_bare_text_start);
     const uint64_t rodata = symbol_address(q_bare_text_end);
     const uint64_t data = symbol_address(q_bare_rodata_end);

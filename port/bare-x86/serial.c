@@ -27,6 +27,8 @@ enum {
 };
 
 static uint16_t diagnostic_line = COM1;
+/* Bytes an idle COM1 takes at once. */
+static size_t com1_burst = FIFO_BYTES;
 static uint32_t serial_lock;
 static bool serial_lock_broken;
 /* A ring of bytes read ahead by q_bare_interrupted(). */
@@ -34,6 +36,7 @@ static char input_ring[INPUT_BYTES];
 static uint32_t input_head;
 static uint32_t input_tail;
 static bool input_saw_cr;
+static bool input_ended; /* Ctrl-D came behind a last line without an end */
 
 static bool serial_setup(uint16_t line)
 {
@@ -46,8 +49,14 @@ static bool serial_setup(uint16_t line)
     out8((uint16_t)(line + REG_DATA), 1);
     out8((uint16_t)(line + REG_INTERRUPTS), 0);
     out8((uint16_t)(line + REG_LINE), 0x03); /* 8 bits, no parity, 1 stop bit */
-    out8((uint16_t)(line + REG_FIFO), 0x07); /* FIFOs on and empty */
     out8((uint16_t)(line + REG_MODEM), 0x03);
+    /* Switching the FIFOs on loses a byte that has already arrived. */
+    const bool waiting = line == COM1 && (in8((uint16_t)(line + REG_STATUS)) & STATUS_READY) != 0;
+    if (waiting) {
+        com1_burst = 1;
+    } else {
+        out8((uint16_t)(line + REG_FIFO), 0x07);
+    }
     return true;
 }
 
@@ -98,8 +107,9 @@ static void serial_release(void)
 /* An empty FIFO takes 16 bytes at once: one status read and one string instruction for each 16. */
 static void serial_send(uint16_t line, const char *text, size_t n)
 {
+    const size_t burst = line == COM1 ? com1_burst : FIFO_BYTES;
     while (n != 0) {
-        size_t part = n < FIFO_BYTES ? n : FIFO_BYTES;
+        size_t part = n < burst ? n : burst;
         n -= part;
         serial_await(line, STATUS_FIFO_EMPTY);
         __asm__ volatile("rep outsb" : "+S"(text), "+c"(part) : "d"(line) : "memory");
@@ -249,42 +259,61 @@ static size_t line_less_one(const char *text, size_t n)
     return n != 0 ? n - 1 : 0;
 }
 
-q_error_code q_bare_read_line(char *to, size_t cap, bool echo, size_t *n)
+/* The next byte that is not the LF of a CR LF. */
+static int line_next_byte(void)
 {
-    size_t used = 0;
-    bool overlong = cap == 0;
     for (;;) {
         const int c = serial_await_byte();
         const bool after_cr = input_saw_cr;
         input_saw_cr = c == '\r';
-        if (c == '\n' && after_cr) {
-            continue;
+        if (c != '\n' || !after_cr) {
+            return c;
         }
-        if (c == '\n' || c == '\r' || (c == CTRL_D && used != 0)) {
-            break;
+    }
+}
+
+/* Takes c into the line of *used bytes; false if there is no room for it. */
+static bool line_take(char *to, size_t cap, size_t *used, char c, bool echo)
+{
+    if (c == BACKSPACE || c == DELETE) {
+        const bool erased = *used != 0;
+        *used = line_less_one(to, *used);
+        if (echo && erased) {
+            q_bare_write("\b \b", 3);
         }
-        if (c == CTRL_D && !overlong) {
+        return true;
+    }
+    if (cap - *used <= 1) {
+        return false;
+    }
+    to[(*used)++] = c;
+    if (echo) {
+        q_bare_write(&c, 1);
+    }
+    return true;
+}
+
+q_error_code q_bare_read_line(char *to, size_t cap, bool echo, size_t *n)
+{
+    size_t used = 0;
+    bool fits = cap != 0;
+    bool more = true;
+    while (more) {
+        const int c = input_ended ? CTRL_D : line_next_byte();
+        if (c == CTRL_D && used == 0 && fits) {
+            input_ended = false;
             return Q_ERR_CANCELLED;
         }
-        if (c == BACKSPACE || c == DELETE) {
-            const bool erased = used != 0;
-            used = line_less_one(to, used);
-            if (echo && erased) {
-                q_bare_write("\b \b", 3);
-            }
-        } else if (used + 1 < cap) {
-            to[used++] = (char)c;
-            if (echo) {
-                q_bare_write(&to[used - 1], 1);
-            }
-        } else {
-            overlong = true;
+        input_ended = c == CTRL_D;
+        more = c != '\n' && c != '\r' && c != CTRL_D;
+        if (more) {
+            fits = fits && line_take(to, cap, &used, (char)c, echo);
         }
     }
     if (echo) {
         q_bare_write("\r\n", 2);
     }
-    if (overlong) {
+    if (!fits) {
         return Q_ERR_NO_SPACE;
     }
     to[used] = '\0';

@@ -10,13 +10,8 @@ enum {
     PIT_SPAN = 30000, /* counts: 25 ms of the 55 ms a 16-bit count lasts */
     PIT_TRIES = 5,
     PIT_ATTEMPTS = 8,
-    PIT_READ_LIMIT = 200000,
-    LEAF_CRYSTAL = 0x15
+    PIT_READ_LIMIT = 200000
 };
-
-#define CPUID1_C_HYPERVISOR 0x80000000u
-#define LEAF_HYPERVISOR 0x40000000u
-#define LEAF_HYPERVISOR_TSC 0x40000010u
 
 __extension__ typedef unsigned __int128 time_u128;
 
@@ -88,35 +83,10 @@ static uint64_t tsc_hz_from_pit(void)
     return hz;
 }
 
-static uint64_t tsc_hz_from_cpuid(void)
-{
-    if (read_cpuid(0, 0).a < LEAF_CRYSTAL) {
-        return 0;
-    }
-    const bare_cpuid r = read_cpuid(LEAF_CRYSTAL, 0);
-    return r.a != 0 ? (uint64_t)r.c * r.b / r.a : 0;
-}
-
-static uint64_t tsc_hz_from_hypervisor(void)
-{
-    if ((read_cpuid(1, 0).c & CPUID1_C_HYPERVISOR) == 0) {
-        return 0;
-    }
-    const uint32_t highest = read_cpuid(LEAF_HYPERVISOR, 0).a;
-    if (highest < LEAF_HYPERVISOR_TSC || highest > LEAF_HYPERVISOR + 0xFFFF) {
-        return 0;
-    }
-    return (uint64_t)read_cpuid(LEAF_HYPERVISOR_TSC, 0).a * 1000;
-}
-
 uint64_t q_bare_time_init(const char **source)
 {
-    uint64_t hz = tsc_hz_from_cpuid();
-    *source = "CPUID";
-    if (hz == 0) {
-        hz = tsc_hz_from_hypervisor();
-        *source = "hypervisor";
-    }
+    uint64_t hz = q_bare_cpu.tsc_hz;
+    *source = q_bare_cpu.tsc_source;
     if (hz == 0) {
         hz = tsc_hz_from_pit();
         *source = "PIT";

@@ -60,55 +60,75 @@ static bool cpu_has(uint32_t reg, uint32_t mask)
     return (reg & mask) == mask;
 }
 
-static uint64_t cpu_bits_avx512(cpuid_regs l7, cpuid_regs l71)
+static uint64_t cpu_bits_avx512(const q_cpu_leaves *l)
 {
-    if (!cpu_has(l7.b, CPUID7_B_AVX512)) {
+    if (!cpu_has(l->leaf7_b, CPUID7_B_AVX512)) {
         return 0;
     }
     uint64_t bits = Q_CPU_AVX512;
-    bits |= cpu_has(l7.c, CPUID7_C_AVX512_VNNI) ? Q_CPU_AVX512_VNNI : 0u;
-    bits |= cpu_has(l71.a, CPUID71_A_AVX512_BF16) ? Q_CPU_AVX512_BF16 : 0u;
-    bits |= cpu_has(l7.d, CPUID7_D_AVX512_FP16) ? Q_CPU_AVX512_FP16 : 0u;
+    bits |= cpu_has(l->leaf7_c, CPUID7_C_AVX512_VNNI) ? Q_CPU_AVX512_VNNI : 0u;
+    bits |= cpu_has(l->leaf7_1_a, CPUID71_A_AVX512_BF16) ? Q_CPU_AVX512_BF16 : 0u;
+    bits |= cpu_has(l->leaf7_d, CPUID7_D_AVX512_FP16) ? Q_CPU_AVX512_FP16 : 0u;
     return bits;
 }
 
-static uint64_t cpu_bits_amx(cpuid_regs l7)
+static uint64_t cpu_bits_amx(const q_cpu_leaves *l)
 {
-    if (!cpu_has(l7.d, CPUID7_D_AMX_TILE)) {
+    if (!cpu_has(l->leaf7_d, CPUID7_D_AMX_TILE)) {
         return 0;
     }
     uint64_t bits = 0;
-    bits |= cpu_has(l7.d, CPUID7_D_AMX_INT8) ? Q_CPU_AMX_INT8 : 0u;
-    bits |= cpu_has(l7.d, CPUID7_D_AMX_BF16) ? Q_CPU_AMX_BF16 : 0u;
+    bits |= cpu_has(l->leaf7_d, CPUID7_D_AMX_INT8) ? Q_CPU_AMX_INT8 : 0u;
+    bits |= cpu_has(l->leaf7_d, CPUID7_D_AMX_BF16) ? Q_CPU_AMX_BF16 : 0u;
     return bits;
 }
 
-uint64_t q_cpu_detect(void)
+void q_cpu_read_leaves(q_cpu_leaves *out)
 {
-    const cpuid_regs l1 = cpu_leaf(1, 0);
-    if (!cpu_has(l1.c, CPUID1_C_OSXSAVE)) {
+    const cpuid_regs l7 = cpu_leaf(7, 0);
+    out->leaf1_c = cpu_leaf(1, 0).c;
+    out->leaf7_b = l7.b;
+    out->leaf7_c = l7.c;
+    out->leaf7_d = l7.d;
+    out->leaf7_1_a = l7.a >= 1 ? cpu_leaf(7, 1).a : 0;
+}
+
+uint64_t q_cpu_decode(const q_cpu_leaves *l)
+{
+    if (!cpu_has(l->leaf1_c, CPUID1_C_OSXSAVE)) {
         return 0;
     }
     const uint32_t xcr0 = cpu_xcr0();
-    const cpuid_regs l7 = cpu_leaf(7, 0);
-    const cpuid_regs l71 = l7.a >= 1 ? cpu_leaf(7, 1) : (cpuid_regs){0, 0, 0, 0};
-    const bool avx2 = cpu_has(l1.c, CPUID1_C_AVX | CPUID1_C_FMA | CPUID1_C_F16C)
-                      && cpu_has(l7.b, CPUID7_B_AVX2) && cpu_has(xcr0, XCR0_AVX);
+    const bool avx2 = cpu_has(l->leaf1_c, CPUID1_C_AVX | CPUID1_C_FMA | CPUID1_C_F16C)
+                      && cpu_has(l->leaf7_b, CPUID7_B_AVX2) && cpu_has(xcr0, XCR0_AVX);
     uint64_t bits = 0;
     if (avx2) {
         bits |= Q_CPU_AVX2;
-        bits |= cpu_has(l71.a, CPUID71_A_AVX_VNNI) ? Q_CPU_AVX_VNNI : 0u;
-        bits |= cpu_has(xcr0, XCR0_AVX512) ? cpu_bits_avx512(l7, l71) : 0u;
+        bits |= cpu_has(l->leaf7_1_a, CPUID71_A_AVX_VNNI) ? Q_CPU_AVX_VNNI : 0u;
+        bits |= cpu_has(xcr0, XCR0_AVX512) ? cpu_bits_avx512(l) : 0u;
     }
-    bits |= cpu_has(xcr0, XCR0_AMX) ? cpu_bits_amx(l7) : 0u;
+    bits |= cpu_has(xcr0, XCR0_AMX) ? cpu_bits_amx(l) : 0u;
     return bits;
 }
 
 #else
 
-uint64_t q_cpu_detect(void)
+void q_cpu_read_leaves(q_cpu_leaves *out)
 {
+    *out = (q_cpu_leaves){0, 0, 0, 0, 0};
+}
+
+uint64_t q_cpu_decode(const q_cpu_leaves *l)
+{
+    (void)l;
     return 0;
 }
 
 #endif
+
+uint64_t q_cpu_detect(void)
+{
+    q_cpu_leaves leaves;
+    q_cpu_read_leaves(&leaves);
+    return q_cpu_decode(&leaves);
+}

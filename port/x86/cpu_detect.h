@@ -18,4 +18,20 @@
  */
 uint64_t q_cpu_detect(void);
 
+/* The CPUID registers that the decision rests on; zero where the processor has no such leaf. */
+typedef struct q_cpu_leaves {
+    uint32_t leaf1_c;
+    uint32_t leaf7_b;
+    uint32_t leaf7_c;
+    uint32_t leaf7_d;
+    uint32_t leaf7_1_a;
+} q_cpu_leaves;
+
+/*
+ * q_cpu_detect() in two steps, for a port that runs them in different privilege rings: the first executes only
+ * CPUID (which a hypervisor may answer differently per ring), the second only XGETBV.
+ */
+void q_cpu_read_leaves(q_cpu_leaves *out);
+uint64_t q_cpu_decode(const q_cpu_leaves *leaves);
+
 #endif /* QORUS_PORT_X86_CPU_DETECT_H */
