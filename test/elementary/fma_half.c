@@ -111,10 +111,36 @@ static bool fma_f32_ok(uint64_t n, bool hardware, uint64_t seed)
         float c = i % 2 == 0 ? odd_float(&seed) : against_product_f32(a, b, &seed);
         float want = hardware ? hardware_fma_f32(a, b, c) : fmaf(a, b, c);
         float got = q_soft_fma_f32(a, b, c);
-        if (!same_f32(got, want)) {
+        if (!same_f32(got, want) || !same_f32(q_soft_fma_odd_f32(a, b, c), want)) {
             printf("fma_f32(%a, %a, %a) = %a, not %a\n", (double)a, (double)b, (double)c,
                    (double)got, (double)want);
             return false;
+        }
+    }
+    return true;
+}
+
+/* 16 lanes at once, of which one, several or none need care. */
+static bool fma16_ok(uint64_t n, bool hardware, uint64_t seed)
+{
+    for (uint64_t k = 0; k < n; ++k) {
+        float b[16];
+        float acc[16];
+        float want[16];
+        float a = k % 2 == 0 ? odd_float(&seed) : (float)(int32_t)random_u64(&seed) * 0x1p-31f;
+        for (size_t i = 0; i < 16; ++i) {
+            bool odd = k % 2 == 0 || i == k % 32;
+            b[i] = odd ? odd_float(&seed) : (float)(int32_t)random_u64(&seed) * 0x1p-31f;
+            acc[i] = odd ? against_product_f32(a, b[i], &seed) : b[i] * 3.0f;
+            want[i] = hardware ? hardware_fma_f32(a, b[i], acc[i]) : fmaf(a, b[i], acc[i]);
+        }
+        q_soft_fma16_f32(a, b, acc);
+        for (size_t i = 0; i < 16; ++i) {
+            if (!same_f32(acc[i], want[i])) {
+                printf("fma16(%a, %a) = %a, not %a\n", (double)a, (double)b[i], (double)acc[i],
+                       (double)want[i]);
+                return false;
+            }
         }
     }
     return true;
@@ -267,6 +293,7 @@ void test_fma_half(tally *t, bool full, bool hardware, uint64_t seed)
 {
     uint64_t stride = full ? 1 : 641;
     report(t, fma_f32_ok(full ? 400000000 : 4000000, hardware, seed), "fma_f32", "software");
+    report(t, fma16_ok(full ? 20000000 : 200000, hardware, seed), "fma16_f32", "software");
     report(t, fma_f64_ok(full ? 200000000 : 2000000, hardware, seed), "fma_f64", "software");
     report(t, sqrt_f32_ok(stride), "sqrt_f32", "software");
     report(t, sqrt_f64_ok(full ? 50000000 : 500000, seed), "sqrt_f64", "software");

@@ -3,12 +3,13 @@
  * fma.h: fused multiply-add and square root, correctly rounded on every target.
  *
  *   q_fma_f32, q_fma_f64, q_fma      a*b + c rounded once
+ *   q_fma16_f32, q_fma16             the same on 16 lanes: acc[i] = a*b[i] + acc[i]
  *   q_sqrt_f32, q_sqrt_f64, q_sqrt   square root rounded once
  *
  * One instruction where the target has it, else software with the same bits; no libm symbol is ever
  * referenced. The software forms (q_soft_*) are always there, so that tests can hold them against
- * the hardware. Software cost: fma f32 some 20 operations without a branch, which compilers
- * vectorise; fma f64 and the square roots 50 to 200.
+ * the hardware. What software costs: fma f32 a conversion, a product, a sum and two tests of the
+ * result in double, on 16 lanes less; fma f64 and the square roots 50 to 200 operations.
  */
 #ifndef QORUS_BASE_FMA_H
 #define QORUS_BASE_FMA_H
@@ -78,9 +79,9 @@
  * the true value is taken, whose last bit is odd. A double so rounded carries 53 >= 24 + 2 bits,
  * hence the conversion to float gives the rounding of the true value, subnormals included (Boldo
  * and Melquiond 2008). err is NaN where s is infinite or NaN; both comparisons are then false and s
- * stays.
+ * stays. Without a branch.
  */
-static inline float q_soft_fma_f32(float a, float b, float c)
+static inline float q_soft_fma_odd_f32(float a, float b, float c)
 {
     double p = (double)a * (double)b;
     double z = (double)c;
@@ -95,12 +96,67 @@ static inline float q_soft_fma_f32(float a, float b, float c)
     return (float)q_double_u64(u);
 }
 
+/*
+ * True where rounding the double s once more, to float, may differ from rounding the true value: s
+ * lies halfway between two floats, or below 2^-126, where halfway patterns are others.
+ */
+static inline uint32_t q_soft_fma_doubtful(double s)
+{
+    uint64_t u = q_bits_f64(s);
+    uint32_t low = (uint32_t)u & 0x1fffffffu;
+    uint32_t high = (uint32_t)(u >> 32) & 0x7fffffffu;
+    return (uint32_t)(low == 0x10000000u) | (uint32_t)(high < 0x38100000u);
+}
+
+static inline float q_soft_fma_f32(float a, float b, float c)
+{
+    double s = (double)a * (double)b + (double)c;
+    if (Q_UNLIKELY(q_soft_fma_doubtful(s) != 0)) {
+        return q_soft_fma_odd_f32(a, b, c);
+    }
+    return (float)s;
+}
+
 static inline float q_fma_f32(float a, float b, float c)
 {
 #if Q_HAS_FMA_F32
     return __builtin_fmaf(a, b, c);
 #else
     return q_soft_fma_f32(a, b, c);
+#endif
+}
+
+/* acc[i] = fma(a, b[i], acc[i]) for 16 lanes in software; the doubt is looked at once for all. */
+static inline void q_soft_fma16_f32(float a, const float *Q_RESTRICT b, float *Q_RESTRICT acc)
+{
+    double s[16];
+    uint32_t doubt = 0;
+    for (uint32_t i = 0; i < 16; ++i) {
+        s[i] = (double)a * (double)b[i] + (double)acc[i];
+    }
+    for (uint32_t i = 0; i < 16; ++i) {
+        doubt |= q_soft_fma_doubtful(s[i]);
+    }
+    if (Q_UNLIKELY(doubt != 0)) {
+        for (uint32_t i = 0; i < 16; ++i) {
+            acc[i] = q_soft_fma_odd_f32(a, b[i], acc[i]);
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < 16; ++i) {
+        acc[i] = (float)s[i];
+    }
+}
+
+/* acc[i] = fma(a, b[i], acc[i]) for 16 lanes: the inner loop of a product, lane = output. */
+static inline void q_fma16_f32(float a, const float *Q_RESTRICT b, float *Q_RESTRICT acc)
+{
+#if Q_HAS_FMA_F32
+    for (uint32_t i = 0; i < 16; ++i) {
+        acc[i] = __builtin_fmaf(a, b[i], acc[i]);
+    }
+#else
+    q_soft_fma16_f32(a, b, acc);
 #endif
 }
 
@@ -373,6 +429,13 @@ static inline q_real q_fma(q_real a, q_real b, q_real c)
     return q_fma_f64(a, b, c);
 }
 
+static inline void q_fma16(q_real a, const q_real *Q_RESTRICT b, q_real *Q_RESTRICT acc)
+{
+    for (uint32_t i = 0; i < 16; ++i) {
+        acc[i] = q_fma_f64(a, b[i], acc[i]);
+    }
+}
+
 static inline q_real q_sqrt(q_real x)
 {
     return q_sqrt_f64(x);
@@ -381,6 +444,11 @@ static inline q_real q_sqrt(q_real x)
 static inline q_real q_fma(q_real a, q_real b, q_real c)
 {
     return q_fma_f32(a, b, c);
+}
+
+static inline void q_fma16(q_real a, const q_real *Q_RESTRICT b, q_real *Q_RESTRICT acc)
+{
+    q_fma16_f32(a, b, acc);
 }
 
 static inline q_real q_sqrt(q_real x)
