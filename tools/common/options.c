@@ -34,12 +34,12 @@ static const option table[] = {
     {"-r", "N", "repetitions (5)", offsetof(options, repeat), FOR_BENCH, KIND_COUNT},
     {"-t", "N", "threads (all CPUs)", offsetof(options, threads), FOR_MODEL | FOR_CONFORM, KIND_COUNT},
     {"--ctx", "N", "positions of the context", offsetof(options, ctx), FOR_MODEL, KIND_COUNT},
-    {"--chunk", "N", "most tokens of one step (64)", offsetof(options, chunk), FOR_MODEL, KIND_COUNT},
+    {"--chunk", "N", "most tokens of one step (64)", offsetof(options, chunk), FOR_MODEL | FOR_CONFORM, KIND_COUNT},
     {"--batch", "N", "most samples of one step", offsetof(options, batch), FOR_PLAN, KIND_COUNT},
     {"--backend", "NAME", "scalar, avx2; default: the best this CPU runs", offsetof(options, backend),
      FOR_MODEL | FOR_CONFORM, KIND_TEXT},
-    {"--exact", "", "keep activations in f32", offsetof(options, exact), FOR_MODEL, KIND_FLAG},
-    {"--no-fuse", "", "one kernel per node", offsetof(options, no_fuse), FOR_MODEL, KIND_FLAG},
+    {"--exact", "", "keep activations in f32", offsetof(options, exact), FOR_MODEL | FOR_CONFORM, KIND_FLAG},
+    {"--no-fuse", "", "one kernel per node", offsetof(options, no_fuse), FOR_MODEL | FOR_CONFORM, KIND_FLAG},
     {"--check-finite", "", "stop at the first node that yields NaN or infinity", offsetof(options, check_finite),
      FOR_RUN | FOR_CHAT | FOR_PERPLEXITY, KIND_FLAG},
     {"--profile", "", "time of every node, at the end", offsetof(options, profile), FOR_RUN | FOR_BENCH, KIND_FLAG},
@@ -72,6 +72,7 @@ static const option table[] = {
     {"--train", "OPTIMIZER", "plan for training (sgd)", offsetof(options, train), FOR_PLAN, KIND_TEXT},
     {"--dot", "", "as a graph for Graphviz", 0, FOR_PLAN, KIND_DOT},
     {"--json", "", "figures as JSON", 0, FOR_RUN | FOR_BENCH | FOR_PERPLEXITY | FOR_INSPECT | FOR_PLAN, KIND_JSON},
+    {"--vectors", "FILE", "a pack of golden vectors to run", offsetof(options, vectors), FOR_CONFORM, KIND_TEXT},
     {"--help", "", "this text", offsetof(options, help), UINT32_MAX, KIND_FLAG},
 };
 
@@ -314,38 +315,4 @@ void options_help(uint32_t command, void (*emit)(void *user, const char *line), 
         q_text_str(&t, table[i].help);
         emit(user, line);
     }
-}
-
-/* ---- Command lines ---------------------------------------------------------------------------------------- */
-
-uint32_t options_split(char *line, const char **words, uint32_t max)
-{
-    char *from = line;
-    char *to = line;
-    uint32_t n = 0;
-    while (n < max) {
-        char quote = '\0';
-        while (*from == ' ' || *from == '\t') {
-            from++;
-        }
-        if (*from == '\0') {
-            break;
-        }
-        words[n++] = to;
-        for (; *from != '\0' && (quote != '\0' || (*from != ' ' && *from != '\t')); from++) {
-            if (quote == '\0' && (*from == '"' || *from == '\'')) {
-                quote = *from;
-            } else if (quote != '\0' && *from == quote) {
-                quote = '\0';
-            } else if (*from == '\\' && from[1] != '\0') {
-                from++;
-                *to++ = *from == 'n' ? '\n' : *from;
-            } else {
-                *to++ = *from;
-            }
-        }
-        from += *from != '\0' ? 1 : 0;
-        *to++ = '\0';
-    }
-    return n;
 }

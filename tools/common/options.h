@@ -20,6 +20,7 @@ typedef struct options {
     const char *logits;  /* --logits */
     const char *backend; /* --backend */
     const char *train;   /* --train */
+    const char *vectors; /* --vectors */
     const char *format;  /* --dot or --json: "dot", "json"; NULL: text */
     uint32_t n;          /* -n; UINT32_MAX: not given */
     uint32_t n_prompt;   /* -p of bench, --prompt-tokens */
@@ -68,12 +69,6 @@ bool options_parse(options *o, uint32_t command, const char *const *words, uint3
 
 /* One line of help per option of a command, handed to emit. */
 void options_help(uint32_t command, void (*emit)(void *user, const char *line), void *user);
-
-/*
- * Cuts a command line into words in place: blanks separate, "..." and '...' keep them, \ keeps the next byte (and
- * \n is a newline). Returns the number of words, at most max.
- */
-uint32_t options_split(char *line, const char **words, uint32_t max);
 
 /* Numbers as people write them; the whole word must be one. */
 bool options_u64(const char *word, uint64_t *out);
