@@ -80,8 +80,10 @@ static inline q_real scalar_plain_weight(uint32_t dtype, const uint8_t *row, uin
     const uint8_t *block = row + (size_t)(column / Q_BLOCK) * q_dtype_block_bytes(dtype);
     const uint8_t *quants = block + (dtype == Q_Q4_1 ? 4 : 2);
     uint32_t c = column % Q_BLOCK;
-    uint32_t q = quants[c];
-    if (dtype != Q_Q8_0) {
+    uint32_t q;
+    if (dtype == Q_Q8_0) {
+        q = quants[c];
+    } else {
         q = c < 16u ? quants[c] & 15u : (uint32_t)quants[c - 16u] >> 4;
     }
     return scalar_dequant(dtype, q, scalar_u16_at(block), dtype == Q_Q4_1 ? scalar_u16_at(block + 2) : (uint16_t)0);

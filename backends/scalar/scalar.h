@@ -8,12 +8,12 @@
 #ifndef Q_SCALAR_H
 #define Q_SCALAR_H
 
-#include "../../include/qorus/backend.h"
-#include "../../include/qorus/base/elementary.h"
-#include "../../include/qorus/base/fma.h"
-#include "../../include/qorus/base/half.h"
-#include "../../include/qorus/base/mem.h"
-#include "../../include/qorus/base/panel.h"
+#include "qorus/backend.h"
+#include "qorus/base/elementary.h"
+#include "qorus/base/fma.h"
+#include "qorus/base/half.h"
+#include "qorus/base/mem.h"
+#include "qorus/base/panel.h"
 
 enum { Q_LANES = 16 }; /* partial sums of norms, softmax and losses */
 

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * backend.c: the table of the AVX2 backend: scalar, with every hot slot replaced. Left to scalar: select_rows (a
+ * copy), rope_table (once a step, in double), mse and sgd.
+ */
+#include "qorus/port.h"
+#include "kernels_avx2.h"
+
+static void avx2_fill_products(q_kernels *k)
+{
+    k->gemm_f32 = q_gemm_f32_avx2;
+    k->gemm_f16 = q_gemm_f16_avx2;
+    k->gemm_bf16 = q_gemm_bf16_avx2;
+    k->gemm_q8_0 = q_gemm_q8_0_avx2;
+    k->gemm_q4_0 = q_gemm_q4_0_avx2;
+    k->gemm_q4_1 = q_gemm_q4_1_avx2;
+    k->gemm_a8_q8_0 = q_gemm_a8_q8_0_avx2;
+    k->gemm_a8_q4_0 = q_gemm_a8_q4_0_avx2;
+    k->gemm_a8_q4_1 = q_gemm_a8_q4_1_avx2;
+    k->matmul = q_matmul_avx2;
+    k->gather_f32 = q_gather_f32_avx2;
+    k->gather_f16 = q_gather_f16_avx2;
+    k->gather_bf16 = q_gather_bf16_avx2;
+    k->gather_q8_0 = q_gather_q8_0_avx2;
+    k->gather_q4_0 = q_gather_q4_0_avx2;
+    k->gather_q4_1 = q_gather_q4_1_avx2;
+    k->quantize_a8 = q_quantize_a8_avx2;
+}
+
+static void avx2_fill_rows(q_kernels *k)
+{
+    k->rmsnorm = q_rmsnorm_avx2;
+    k->add = q_add_avx2;
+    k->mul = q_mul_avx2;
+    k->silu_mul = q_silu_mul_avx2;
+    k->silu = q_silu_avx2;
+    k->exp = q_exp_avx2;
+    k->softmax = q_softmax_avx2;
+    k->causal_mask = q_causal_mask_avx2;
+    k->reduce_sum = q_reduce_sum_avx2;
+    k->reduce_max = q_reduce_max_avx2;
+    k->rope = q_rope_avx2;
+    k->kv_store_f32 = q_kv_store_f32_avx2;
+    k->kv_store_f16 = q_kv_store_f16_avx2;
+    k->attention_f32 = q_attention_f32_avx2;
+    k->attention_f16 = q_attention_f16_avx2;
+    k->bias_grad = q_bias_grad_avx2;
+}
+
+bool q_backend_avx2(q_backend *out, uint64_t features)
+{
+    if ((features & Q_CPU_AVX2) == 0) {
+        return false;
+    }
+    q_backend_scalar(out);
+    out->name = "avx2";
+    out->needs = Q_CPU_AVX2;
+    out->workspace_size = Q_AVX2_WORKSPACE;
+    avx2_fill_products(&out->kernels);
+    avx2_fill_rows(&out->kernels);
+    return true;
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gemm_a8.c: fast products y[r][m] = sum over k of x[r][k] * w[m][k], x as 8-bit rows of quantize_a8.
+ *
+ * Per block of 32 columns, ascending: i = sum of q_x*q_w, exact; acc = acc + f32(i) * (d_w*d_x), operations
+ * apart; Q4_1 then acc = acc + (m_w*d_x) * f32(sum of q_x).
+ *
+ * Lane = row of the panel, in two halves of 8; a 32-bit lane holds 4 columns of one row.
+ *   Q4    vpmaddubsw of nibbles (0..15) by q_x: a pair is at most 2*15*127 = 3810, so the 8 pairs of a block
+ *         add up in 16 bits (30480 < 2^15), and one vpmaddwd by ones per block makes them i32. Q4_0 then
+ *         subtracts 8 * (sum of q_x).
+ *   Q8_0  vpmaddubsw of |q_w| (at most 128) by q_x with the sign of q_w: a pair is at most 2*128*127 = 32512;
+ *         widened at once. q_x is never -128, so its sign can be changed.
+ *
+ * Few rows (decode): each panel is streamed once per row and unpacked in registers. Many rows (prefill): up
+ * to 96 rows share a slab of 512 columns whose nibbles and scales lie unpacked in the workspace, and a
+ * register tile holds 16 columns of y by 4 rows.
+ */
+#include "kernels_avx2.h"
+
+enum {
+    A8_SLAB = 512,                    /* columns */
+    A8_SLAB_BLOCKS = A8_SLAB / 32,
+    A8_FEW_ROWS = 4,                  /* below: the streaming form */
+    A8_TILE = 4                       /* rows of x in a register tile */
+};
+
+/* Workspace of the many-rows form. */
+typedef struct a8_space {
+    uint8_t quants[A8_SLAB * Q_PANEL_ROWS];       /* Q4: one nibble a byte, laid out as Q8_0 */
+    float d[A8_SLAB_BLOCKS][Q_PANEL_ROWS];
+    float m[A8_SLAB_BLOCKS][Q_PANEL_ROWS];
+    float acc[Q_AVX2_GROUP_ROWS][Q_PANEL_ROWS];
+} a8_space;
+
+Q_STATIC_ASSERT(sizeof(a8_space) <= Q_AVX2_WORKSPACE, "slab and chains fit the workspace");
+
+/* One row of x as quantize_a8 lays it out, from some block on. */
+typedef struct a8_x {
+    const int8_t *q;    /* [k] */
+    const float *d;     /* [k/32] */
+    const int32_t *sum; /* [k/32] */
+} a8_x;
+
+/* A panel of k columns. */
+typedef struct a8_panel {
+    const uint8_t *q;
+    const uint16_t *d; /* [k/32][16] */
+    const uint16_t *m; /* [k/32][16], Q4_1 only */
+} a8_panel;
+
+static inline a8_x a8_x_at(const q_gemm_args *a, uint32_t r, uint32_t block)
+{
+    const uint8_t *base = (const uint8_t *)a->x + a->x_stride * r;
+    a8_x x;
+    x.q = (const int8_t *)base + (size_t)block * Q_BLOCK;
+    x.d = (const float *)(const void *)(base + a->k) + block;
+    x.sum = (const int32_t *)(const void *)(base + a->k) + a->k / Q_BLOCK + block;
+    return x;
+}
+
+static inline a8_panel a8_panel_at(const q_gemm_args *a, uint32_t dtype, uint32_t p)
+{
+    const uint8_t *base = (const uint8_t *)a->weights + p * (size_t)q_panel_bytes(dtype, a->k);
+    a8_panel w;
+    w.q = base + (size_t)q_panel_scale_bytes(dtype, a->k);
+    w.d = (const uint16_t *)(const void *)base;
+    w.m = w.d + (size_t)(a->k / Q_BLOCK) * Q_PANEL_ROWS;
+    return w;
+}
+
+static inline __m256i a8_load(const void *p)
+{
+    return _mm256_load_si256((const __m256i *)p);
+}
+
+/* 4 bytes of x in each lane. */
+static inline __m256i a8_broadcast(const int8_t *x)
+{
+    return _mm256_castps_si256(_mm256_broadcast_ss((const float *)(const void *)x));
+}
+
+/* 16-bit pairs to 32-bit lanes. */
+static inline __m256i a8_widen(__m256i pairs)
+{
+    return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+/* Products of Q8_0 bytes, magnitude and value given, by x: one lane per row. */
+static inline __m256i a8_dot_q8(__m256i magnitude, __m256i w, __m256i x)
+{
+    return a8_widen(_mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(x, w)));
+}
+
+/* acc + f32(i) * (d*dx), and for Q4_1 + (m*dx)*sum. */
+Q_AVX2_INLINE __m256 a8_add_block(const uint32_t dtype, __m256 acc, __m256i i, __m256 d, __m256 m, __m256 dx,
+                                  __m256i sum)
+{
+    if (dtype == Q_Q4_0) {
+        i = _mm256_sub_epi32(i, _mm256_slli_epi32(sum, 3));
+    }
+    acc = _mm256_add_ps(acc, _mm256_mul_ps(_mm256_cvtepi32_ps(i), _mm256_mul_ps(d, dx)));
+    if (dtype == Q_Q4_1) {
+        acc = _mm256_add_ps(acc, _mm256_mul_ps(_mm256_mul_ps(m, dx), _mm256_cvtepi32_ps(sum)));
+    }
+    return acc;
+}
+
+/* -- few rows ------------------------------------------------------------------------------------------- */
+
+/* The integer dots of one block by one row: rows 0..7 in *lo, 8..15 in *hi. */
+Q_AVX2_INLINE void a8_stream_q4(const uint8_t *q, const int8_t *x, __m256i *lo, __m256i *hi)
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+    __m256i s0 = _mm256_setzero_si256();
+    __m256i s1 = _mm256_setzero_si256();
+    Q_AVX2_UNROLL
+    for (uint32_t g = 0; g < 4; g++) {
+        __m256i w0 = a8_load(q + g * 64u);
+        __m256i w1 = a8_load(q + g * 64u + 32u);
+        __m256i xl = a8_broadcast(x + g * 4u);
+        __m256i xh = a8_broadcast(x + g * 4u + 16u);
+        __m256i h0 = _mm256_and_si256(_mm256_srli_epi16(w0, 4), nibble);
+        __m256i h1 = _mm256_and_si256(_mm256_srli_epi16(w1, 4), nibble);
+        s0 = _mm256_add_epi16(s0, _mm256_maddubs_epi16(_mm256_and_si256(w0, nibble), xl));
+        s1 = _mm256_add_epi16(s1, _mm256_maddubs_epi16(_mm256_and_si256(w1, nibble), xl));
+        s0 = _mm256_add_epi16(s0, _mm256_maddubs_epi16(h0, xh));
+        s1 = _mm256_add_epi16(s1, _mm256_maddubs_epi16(h1, xh));
+    }
+    *lo = a8_widen(s0);
+    *hi = a8_widen(s1);
+}
+
+Q_AVX2_INLINE void a8_stream_q8(const uint8_t *q, const int8_t *x, __m256i *lo, __m256i *hi)
+{
+    __m256i s0 = _mm256_setzero_si256();
+    __m256i s1 = _mm256_setzero_si256();
+    Q_AVX2_UNROLL
+    for (uint32_t g = 0; g < 8; g++) {
+        __m256i w0 = a8_load(q + g * 64u);
+        __m256i w1 = a8_load(q + g * 64u + 32u);
+        __m256i v = a8_broadcast(x + g * 4u);
+        s0 = _mm256_add_epi32(s0, a8_dot_q8(_mm256_abs_epi8(w0), w0, v));
+        s1 = _mm256_add_epi32(s1, a8_dot_q8(_mm256_abs_epi8(w1), w1, v));
+    }
+    *lo = s0;
+    *hi = s1;
+}
+
+/* One row by one panel; acc [16] begins as the bias. */
+Q_AVX2_INLINE void a8_stream(const uint32_t dtype, a8_panel w, a8_x x, uint32_t blocks, float *acc)
+{
+    __m256 c0 = _mm256_load_ps(acc);
+    __m256 c1 = _mm256_load_ps(acc + 8);
+    for (uint32_t b = 0; b < blocks; b++) {
+        __m256 dx = _mm256_broadcast_ss(x.d + b);
+        __m256i sum = _mm256_set1_epi32(x.sum[b]);
+        __m256 m0 = dtype == Q_Q4_1 ? avx2_load_f16(w.m + b * 16u) : dx;
+        __m256 m1 = dtype == Q_Q4_1 ? avx2_load_f16(w.m + b * 16u + 8u) : dx;
+        __m256i i0;
+        __m256i i1;
+        if (dtype == Q_Q8_0) {
+            a8_stream_q8(w.q + (size_t)b * 512u, x.q + b * 32u, &i0, &i1);
+        } else {
+            a8_stream_q4(w.q + (size_t)b * 256u, x.q + b * 32u, &i0, &i1);
+        }
+        c0 = a8_add_block(dtype, c0, i0, avx2_load_f16(w.d + b * 16u), m0, dx, sum);
+        c1 = a8_add_block(dtype, c1, i1, avx2_load_f16(w.d + b * 16u + 8u), m1, dx, sum);
+    }
+    _mm256_store_ps(acc, c0);
+    _mm256_store_ps(acc + 8, c1);
+}
+
+Q_AVX2_INLINE void a8_few_rows(const uint32_t dtype, const q_gemm_args *a, avx2_part part)
+{
+    Q_ALIGNED(32) float acc[Q_PANEL_ROWS];
+    for (uint32_t p = part.panel0; p < part.panel1; p++) {
+        uint32_t m0 = p * Q_PANEL_ROWS;
+        uint32_t lanes = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
+        a8_panel w = a8_panel_at(a, dtype, p);
+        for (uint32_t r = part.row0; r < part.row1; r++) {
+            q_tile_start_avx2(1, a->epilogue.bias, m0, lanes, acc);
+            a8_stream(dtype, w, a8_x_at(a, r, 0), a->k / Q_BLOCK, acc);
+            q_tile_finish_avx2(&a->epilogue, r, 1, m0, lanes, acc, a->y, a->y_stride);
+        }
+    }
+}
+
+/* -- many rows ------------------------------------------------------------------------------------------ */
+
+static void a8_unpack_q4(const uint8_t *q, uint32_t blocks, uint8_t *out)
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+    for (uint32_t i = 0; i < blocks * 8u; i++) {
+        __m256i w = a8_load(q + (size_t)i * 32u);
+        uint8_t *o = out + (size_t)(i / 8u) * 512u + i % 8u * 32u;
+        _mm256_store_si256((__m256i *)(void *)o, _mm256_and_si256(w, nibble));
+        _mm256_store_si256((__m256i *)(void *)(o + 256), _mm256_and_si256(_mm256_srli_epi16(w, 4), nibble));
+    }
+}
+
+static void a8_unpack_scales(const uint16_t *h, uint32_t blocks, float *out)
+{
+    for (uint32_t i = 0; i < blocks * Q_PANEL_ROWS; i += 8u) {
+        _mm256_store_ps(out + i, avx2_load_f16(h + i));
+    }
+}
+
+/* Integer dots of one block (laid out as Q8_0) by `rows` rows of x. */
+Q_AVX2_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, const uint8_t *q, const a8_x *x,
+                               uint32_t b, __m256i s[A8_TILE][2])
+{
+    Q_AVX2_UNROLL
+    for (uint32_t t = 0; t < rows; t++) {
+        s[t][0] = _mm256_setzero_si256();
+        s[t][1] = _mm256_setzero_si256();
+    }
+    Q_AVX2_UNROLL
+    for (uint32_t g = 0; g < 8; g++) {
+        __m256i w0 = a8_load(q + g * 64u);
+        __m256i w1 = a8_load(q + g * 64u + 32u);
+        __m256i a0 = _mm256_abs_epi8(w0);
+        __m256i a1 = _mm256_abs_epi8(w1);
+        Q_AVX2_UNROLL
+        for (uint32_t t = 0; t < rows; t++) {
+            __m256i v = a8_broadcast(x[t].q + b * 32u + g * 4u);
+            if (dtype == Q_Q8_0) {
+                s[t][0] = _mm256_add_epi32(s[t][0], a8_dot_q8(a0, w0, v));
+                s[t][1] = _mm256_add_epi32(s[t][1], a8_dot_q8(a1, w1, v));
+            } else {
+                s[t][0] = _mm256_add_epi16(s[t][0], _mm256_maddubs_epi16(w0, v));
+                s[t][1] = _mm256_add_epi16(s[t][1], _mm256_maddubs_epi16(w1, v));
+            }
+        }
+    }
+}
+
+/* acc [rows][16] += blocks of a slab by `rows` rows of x. */
+Q_AVX2_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const a8_space *space, const uint8_t *q,
+                           uint32_t blocks, const a8_x *x, float *acc)
+{
+    for (uint32_t b = 0; b < blocks; b++) {
+        __m256i s[A8_TILE][2];
+        a8_tile_dot(dtype, rows, q + (size_t)b * 512u, x, b, s);
+        __m256 d0 = _mm256_load_ps(space->d[b]);
+        __m256 d1 = _mm256_load_ps(space->d[b] + 8);
+        __m256 m0 = dtype == Q_Q4_1 ? _mm256_load_ps(space->m[b]) : d0;
+        __m256 m1 = dtype == Q_Q4_1 ? _mm256_load_ps(space->m[b] + 8) : d1;
+        Q_AVX2_UNROLL
+        for (uint32_t t = 0; t < rows; t++) {
+            float *c = acc + t * 16u;
+            __m256 dx = _mm256_broadcast_ss(x[t].d + b);
+            __m256i sum = _mm256_set1_epi32(x[t].sum[b]);
+            __m256i i0 = dtype == Q_Q8_0 ? s[t][0] : a8_widen(s[t][0]);
+            __m256i i1 = dtype == Q_Q8_0 ? s[t][1] : a8_widen(s[t][1]);
+            _mm256_store_ps(c, a8_add_block(dtype, _mm256_load_ps(c), i0, d0, m0, dx, sum));
+            _mm256_store_ps(c + 8, a8_add_block(dtype, _mm256_load_ps(c + 8), i1, d1, m1, dx, sum));
+        }
+    }
+}
+
+/* Rows r .. r + rows - 1 by a slab of `blocks` blocks from block `first`. */
+Q_AVX2_INLINE void a8_slab_rows(const uint32_t dtype, const q_gemm_args *a, a8_space *space, const uint8_t *q,
+                                uint32_t first, uint32_t blocks, uint32_t r, uint32_t rows)
+{
+    a8_x x[A8_TILE];
+    uint32_t t = 0;
+    for (; t + A8_TILE <= rows; t += A8_TILE) {
+        for (uint32_t i = 0; i < A8_TILE; i++) {
+            x[i] = a8_x_at(a, r + t + i, first);
+        }
+        a8_tile(dtype, A8_TILE, space, q, blocks, x, space->acc[t]);
+    }
+    for (; t < rows; t++) {
+        x[0] = a8_x_at(a, r + t, first);
+        a8_tile(dtype, 1, space, q, blocks, x, space->acc[t]);
+    }
+}
+
+/* Rows r .. r + rows - 1, at most a group, by panel p. */
+Q_AVX2_INLINE void a8_panel_rows(const uint32_t dtype, const q_gemm_args *a, a8_space *space, uint32_t p,
+                                 uint32_t r, uint32_t rows)
+{
+    uint32_t m0 = p * Q_PANEL_ROWS;
+    uint32_t lanes = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
+    uint32_t all = a->k / Q_BLOCK;
+    a8_panel w = a8_panel_at(a, dtype, p);
+    q_tile_start_avx2(rows, a->epilogue.bias, m0, lanes, space->acc[0]);
+    for (uint32_t b = 0; b < all; b += A8_SLAB_BLOCKS) {
+        uint32_t n = all - b < A8_SLAB_BLOCKS ? all - b : (uint32_t)A8_SLAB_BLOCKS;
+        const uint8_t *q = dtype == Q_Q8_0 ? w.q + (size_t)b * 512u : space->quants;
+        a8_unpack_scales(w.d + (size_t)b * 16u, n, space->d[0]);
+        if (dtype == Q_Q4_1) {
+            a8_unpack_scales(w.m + (size_t)b * 16u, n, space->m[0]);
+        }
+        if (dtype != Q_Q8_0) {
+            a8_unpack_q4(w.q + (size_t)b * 256u, n, space->quants);
+        }
+        a8_slab_rows(dtype, a, space, q, b, n, r, rows);
+    }
+    q_tile_finish_avx2(&a->epilogue, r, rows, m0, lanes, space->acc[0], a->y, a->y_stride);
+}
+
+Q_AVX2_INLINE void a8_gemm(const uint32_t dtype, const q_work *work, const q_gemm_args *a)
+{
+    avx2_part part =
+        avx2_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
+    if (part.row1 - part.row0 < A8_FEW_ROWS) {
+        a8_few_rows(dtype, a, part);
+        return;
+    }
+    for (uint32_t r = part.row0; r < part.row1; r += Q_AVX2_GROUP_ROWS) {
+        uint32_t n = part.row1 - r < Q_AVX2_GROUP_ROWS ? part.row1 - r : (uint32_t)Q_AVX2_GROUP_ROWS;
+        for (uint32_t p = part.panel0; p < part.panel1; p++) {
+            a8_panel_rows(dtype, a, (a8_space *)work->workspace, p, r, n);
+        }
+    }
+}
+
+void q_gemm_a8_q8_0_avx2(const q_work *work, const q_gemm_args *a)
+{
+    a8_gemm(Q_Q8_0, work, a);
+}
+
+void q_gemm_a8_q4_0_avx2(const q_work *work, const q_gemm_args *a)
+{
+    a8_gemm(Q_Q4_0, work, a);
+}
+
+void q_gemm_a8_q4_1_avx2(const q_work *work, const q_gemm_args *a)
+{
+    a8_gemm(Q_Q4_1, work, a);
+}

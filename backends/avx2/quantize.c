@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * quantize.c: activations to 8 bits, one scale per block of 32.
+ *
+ *   amax = max |x|, NaN left out;  d = amax/127;  q = rint(x * (127/amax)) within +-127, NaN gives 0
+ */
+#include "kernels_avx2.h"
+
+static float quantize_block_amax(const __m256 v[4])
+{
+    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+    __m256 m = _mm256_setzero_ps();
+    Q_AVX2_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        m = _mm256_max_ps(_mm256_and_ps(v[i], magnitude), m);
+    }
+    return avx2_lane_max(m, m);
+}
+
+/* Nearest integers, half to even, limited to +-127; NaN gives 0. */
+static __m256i quantize_eight(__m256 v)
+{
+    v = _mm256_and_ps(v, _mm256_cmp_ps(v, v, _CMP_ORD_Q));
+    v = _mm256_min_ps(v, _mm256_set1_ps(127.0f));
+    v = _mm256_max_ps(v, _mm256_set1_ps(-127.0f));
+    return _mm256_cvtps_epi32(v);
+}
+
+static void quantize_block(const float *x, int8_t *q, float *d, int32_t *sum)
+{
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    __m256 v[4];
+    __m256i r[4];
+    Q_AVX2_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        v[i] = _mm256_loadu_ps(x + i * 8u);
+    }
+    float amax = quantize_block_amax(v);
+    __m256 inverse = _mm256_set1_ps(amax > 0 ? 127.0f / amax : 0.0f);
+    Q_AVX2_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        r[i] = quantize_eight(_mm256_mul_ps(v[i], inverse));
+    }
+    __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(r[0], r[1]), _mm256_packs_epi32(r[2], r[3]));
+    _mm256_storeu_si256((__m256i *)(void *)q, _mm256_permutevar8x32_epi32(bytes, order));
+    *d = amax / 127.0f;
+    *sum = q_hsum8_m256i(_mm256_add_epi32(_mm256_add_epi32(r[0], r[1]), _mm256_add_epi32(r[2], r[3])));
+}
+
+void q_quantize_a8_avx2(const q_work *work, const q_quantize_a8_args *a)
+{
+    uint32_t blocks = a->k / Q_BLOCK;
+    uint32_t begin;
+    uint32_t end;
+    q_share(work, q_count_value(work->run, a->rows), &begin, &end);
+    for (uint32_t r = begin; r < end; r++) {
+        const float *x = avx2_row(a->x, a->x_stride, r);
+        uint8_t *out = (uint8_t *)a->out + a->out_stride * r;
+        float *d = (float *)(void *)(out + a->k);
+        int32_t *sum = (int32_t *)(void *)(d + blocks);
+        for (uint32_t b = 0; b < blocks; b++) {
+            quantize_block(x + b * 32u, (int8_t *)out + b * 32u, d + b, sum + b);
+        }
+    }
+}
