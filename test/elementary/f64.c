@@ -34,7 +34,7 @@ static long double wide_gelu_tanh(long double x)
     return x / (1.0L + expl(-z));
 }
 
-/* Bounds hold on [low, high]; monotone ones are checked between neighbours there. */
+/* The bound is asked for on [low, high]. */
 typedef struct case_f64 {
     const char *name;
     double_fn f;
@@ -48,9 +48,9 @@ static const case_f64 cases[] = {
     {"exp", q_exp_f64, expl, -745.0, 709.7, 1.0},
     {"log", q_log_f64, logl, 0.0, DBL_MAX, 1.0},
     {"log near 1", q_log_f64, logl, 0.5, 2.0, 1.0},
-    {"sin", q_sin_f64, sinl, -1e18, 1e18, 1.0},
+    {"sin", q_sin_f64, sinl, -8e307, 8e307, 1.0},
     {"sin small", q_sin_f64, sinl, -100.0, 100.0, 1.0},
-    {"cos", q_cos_f64, cosl, -1e18, 1e18, 1.0},
+    {"cos", q_cos_f64, cosl, -8e307, 8e307, 1.0},
     {"cos small", q_cos_f64, cosl, -100.0, 100.0, 1.0},
     {"tanh", q_tanh_f64, tanhl, -20.0, 20.0, 4.0},
     {"erf", q_erf_f64, erfl, -6.0, 6.0, 2.0},

@@ -103,6 +103,26 @@ static double against_product_f64(double a, double b, uint64_t *state)
     }
 }
 
+/* Products just off an odd multiple of 2^-150, on both sides, added to multiples of 2^-149. */
+static bool fma_subnormal_ok(uint64_t n, bool hardware, uint64_t seed)
+{
+    for (uint64_t i = 0; i < n; ++i) {
+        uint64_t r = random_u64(&seed);
+        float few = (float)(r & 7u) * 0x1p-23f;
+        float odd = (float)((r >> 3 & 0x3fu) * 2 + 1) * 0x1p-75f;
+        float a = odd * (1.0f + few);
+        float b = (r & 0x200u) != 0 ? 0x1p-75f * (1.0f - few) : 0x1p-75f * (1.0f + few);
+        float c = q_float_u32((uint32_t)(r >> 32) & 0x81ffffffu);
+        float want = hardware ? hardware_fma_f32(a, b, c) : fmaf(a, b, c);
+        if (!same_f32(q_soft_fma_f32(a, b, c), want)) {
+            printf("fma_f32(%a, %a, %a), not %a\n", (double)a, (double)b, (double)c,
+                   (double)want);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool fma_f32_ok(uint64_t n, bool hardware, uint64_t seed)
 {
     for (uint64_t i = 0; i < n; ++i) {
@@ -293,6 +313,7 @@ void test_fma_half(tally *t, bool full, bool hardware, uint64_t seed)
 {
     uint64_t stride = full ? 1 : 641;
     report(t, fma_f32_ok(full ? 400000000 : 4000000, hardware, seed), "fma_f32", "software");
+    report(t, fma_subnormal_ok(full ? 100000000 : 1000000, hardware, seed), "fma_f32", "subnormal");
     report(t, fma16_ok(full ? 20000000 : 200000, hardware, seed), "fma16_f32", "software");
     report(t, fma_f64_ok(full ? 200000000 : 2000000, hardware, seed), "fma_f64", "software");
     report(t, sqrt_f32_ok(stride), "sqrt_f32", "software");

@@ -2,8 +2,8 @@
 /*
  * hash.c: one number over the results of every elementary function, the same on every target.
  *
- * main returns 0 if the bits are those of the first target. Uses no library, so that it also runs where
- * there is none (qemu-user, bare boards); any NaN counts as one value.
+ * main returns 0 if the bits are those of the first target. Uses no library, so that it also runs
+ * where there is none (qemu-user, bare boards); any NaN counts as one value.
  */
 #include "qorus/base/elementary.h"
 #include "qorus/base/half.h"
