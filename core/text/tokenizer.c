@@ -1,21 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tokenizer.c: what a tokenizer knows of its tokens: bytes, types, lookup by text, special ids, merges.
+ * tokenizer.c: what a tokenizer knows of its tokens: bytes, types, lookup by text, special ids,
+ * merges.
  */
 #include "../base/diag.h"
 
 #include "tokenizer_inner.h"
 
-/* ---- The byte tokenizer's tokens ----------------------------------------------------------------------- */
+/* ---- The byte tokenizer's tokens ------------------------------------------------------------- */
 
-enum { BYTE_VOCAB = 259, BYTE_BOS = 256, BYTE_EOS = 257, BYTE_PAD = 258, BYTE_SPECIAL_BYTES = 5 };
+enum {
+    BYTE_VOCAB = 259,
+    BYTE_BOS = 256,
+    BYTE_EOS = 257,
+    BYTE_PAD = 258,
+    BYTE_SPECIAL_BYTES = 5
+};
 
-#define BYTES_4(b) (b), (b) + 1, (b) + 2, (b) + 3
-#define BYTES_16(b) BYTES_4(b), BYTES_4((b) + 4), BYTES_4((b) + 8), BYTES_4((b) + 12)
-#define BYTES_64(b) BYTES_16(b), BYTES_16((b) + 16), BYTES_16((b) + 32), BYTES_16((b) + 48)
+#define BYTE_TOKENS_4(b) (b), (b) + 1, (b) + 2, (b) + 3
+#define BYTE_TOKENS_16(b) \
+    BYTE_TOKENS_4(b), BYTE_TOKENS_4((b) + 4), BYTE_TOKENS_4((b) + 8), BYTE_TOKENS_4((b) + 12)
+#define BYTE_TOKENS_64(b) \
+    BYTE_TOKENS_16(b), BYTE_TOKENS_16((b) + 16), BYTE_TOKENS_16((b) + 32), BYTE_TOKENS_16((b) + 48)
 
 /* Token id is its own byte, so that a pointer to its bytes can be given. */
-static const uint8_t byte_token_bytes[256] = {BYTES_64(0), BYTES_64(64), BYTES_64(128), BYTES_64(192)};
+static const uint8_t byte_token_bytes[256] = {BYTE_TOKENS_64(0), BYTE_TOKENS_64(64),
+                                              BYTE_TOKENS_64(128), BYTE_TOKENS_64(192)};
 static const uint8_t byte_token_specials[3][BYTE_SPECIAL_BYTES] = {
     {'<', 'b', 'o', 's', '>'}, {'<', 'e', 'o', 's', '>'}, {'<', 'p', 'a', 'd', '>'}};
 
@@ -34,13 +44,13 @@ q_error_code q_tokenizer_init_byte(q_tokenizer *t)
                        .eos = BYTE_EOS,
                        .pad = BYTE_PAD,
                        .unk = Q_TOKEN_NONE,
-                       .eog = {BYTE_EOS, Q_TOKEN_NONE, Q_TOKEN_NONE, Q_TOKEN_NONE, Q_TOKEN_NONE, Q_TOKEN_NONE,
-                               Q_TOKEN_NONE, Q_TOKEN_NONE}};
+                       .eog = {BYTE_EOS, Q_TOKEN_NONE, Q_TOKEN_NONE, Q_TOKEN_NONE, Q_TOKEN_NONE,
+                               Q_TOKEN_NONE, Q_TOKEN_NONE, Q_TOKEN_NONE}};
     q_tokenizer_mark_specials(t);
     return Q_OK;
 }
 
-/* ---- Tokens -------------------------------------------------------------------------------------------- */
+/* ---- Tokens ---------------------------------------------------------------------------------- */
 
 const uint8_t *q_token_bytes(const q_tokenizer *t, uint32_t id, uint32_t *n)
 {
@@ -91,7 +101,7 @@ void q_tokenizer_mark_specials(q_tokenizer *t)
     }
 }
 
-/* ---- Public accessors ---------------------------------------------------------------------------------- */
+/* ---- Public accessors ------------------------------------------------------------------------ */
 
 const char *q_tokenizer_system(const q_tokenizer *t, uint32_t *n)
 {
@@ -109,7 +119,8 @@ bool q_tokenizer_is_eog(const q_tokenizer *t, int32_t id)
     return false;
 }
 
-bool q_tokenizer_token(const q_tokenizer *t, int32_t id, const uint8_t **bytes, uint32_t *n, q_token_type *type)
+bool q_tokenizer_token(const q_tokenizer *t, int32_t id, const uint8_t **bytes, uint32_t *n,
+                       q_token_type *type)
 {
     if (id < 0 || (uint32_t)id >= t->n_vocab) {
         return false;
@@ -122,8 +133,8 @@ bool q_tokenizer_token(const q_tokenizer *t, int32_t id, const uint8_t **bytes, 
 }
 
 /* Index of the first of `count` ids, ascending by bytes, whose token is not before `bytes`. */
-static uint32_t token_lower_bound(const q_tokenizer *t, const uint32_t *ids, uint32_t count, const uint8_t *bytes,
-                                  size_t n)
+static uint32_t token_lower_bound(const q_tokenizer *t, const uint32_t *ids, uint32_t count,
+                                  const uint8_t *bytes, size_t n)
 {
     uint32_t low = 0;
     uint32_t high = count;
@@ -140,8 +151,8 @@ static uint32_t token_lower_bound(const q_tokenizer *t, const uint32_t *ids, uin
     return low;
 }
 
-static bool find_in(const q_tokenizer *t, const uint32_t *ids, uint32_t count, const uint8_t *bytes, size_t n,
-                    int32_t *id)
+static bool find_in(const q_tokenizer *t, const uint32_t *ids, uint32_t count, const uint8_t *bytes,
+                    size_t n, int32_t *id)
 {
     uint32_t at = token_lower_bound(t, ids, count, bytes, n);
     uint32_t length;
@@ -175,7 +186,8 @@ bool q_tokenizer_find(const q_tokenizer *t, const void *bytes, size_t n, int32_t
            find_in(t, t->plain_ids, t->n_plain, text, n, id);
 }
 
-bool q_tokenizer_merge(const q_tokenizer *t, uint32_t rank, uint32_t *left, uint32_t *right, uint32_t *result)
+bool q_tokenizer_merge(const q_tokenizer *t, uint32_t rank, uint32_t *left, uint32_t *right,
+                       uint32_t *result)
 {
     uint32_t entry;
     uint32_t low = 0;
@@ -184,7 +196,7 @@ bool q_tokenizer_merge(const q_tokenizer *t, uint32_t rank, uint32_t *left, uint
         return false;
     }
     entry = t->merge_order[rank];
-    /* The left token is the last whose merges start at or before the entry: starts[low] <= entry < starts[high]. */
+    /* starts[low] <= entry < starts[high]; in the end low is the left token. */
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
         if (t->merge_starts[middle] <= entry) {
@@ -199,10 +211,10 @@ bool q_tokenizer_merge(const q_tokenizer *t, uint32_t rank, uint32_t *left, uint
     return true;
 }
 
-/* ---- Failure ------------------------------------------------------------------------------------------- */
+/* ---- Failure --------------------------------------------------------------------------------- */
 
-q_error_code q_tokenizer_fail(q_diag *diag, q_error_code code, const char *field, uint64_t offset, uint64_t need,
-                              uint64_t have)
+q_error_code q_tokenizer_fail(q_diag *diag, q_error_code code, const char *field, uint64_t offset,
+                              uint64_t need, uint64_t have)
 {
     if (diag != NULL) {
         (void)q_fail(diag, code, "tokenizer", field, need, have);

@@ -6,7 +6,7 @@
 
 #include "tokenizer_inner.h"
 
-/* ---- At once ------------------------------------------------------------------------------------------- */
+/* ---- At once --------------------------------------------------------------------------------- */
 
 /* Bytes a token gives under these flags. */
 static const uint8_t *decoded_bytes(const q_tokenizer *t, uint32_t id, uint32_t flags, uint32_t *n)
@@ -18,14 +18,15 @@ static const uint8_t *decoded_bytes(const q_tokenizer *t, uint32_t id, uint32_t 
     return bytes;
 }
 
-static q_error_code decode_total(const q_tokenizer *t, const int32_t *ids, size_t n, uint32_t flags, size_t *total,
-                                 q_diag *diag)
+static q_error_code decode_total(const q_tokenizer *t, const int32_t *ids, size_t n, uint32_t flags,
+                                 size_t *total, q_diag *diag)
 {
     *total = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t length;
         if (ids[i] < 0 || (uint32_t)ids[i] >= t->n_vocab) {
-            return q_tokenizer_fail(diag, Q_ERR_INVALID_TOKEN, "ids", i, t->n_vocab, (uint64_t)(int64_t)ids[i]);
+            return q_tokenizer_fail(diag, Q_ERR_INVALID_TOKEN, "ids", i, t->n_vocab,
+                                    (uint64_t)(int64_t)ids[i]);
         }
         (void)decoded_bytes(t, (uint32_t)ids[i], flags, &length);
         if (!q_add_size(*total, length, total)) {
@@ -51,7 +52,8 @@ static q_error_code decode_check(const q_tokenizer *t, const int32_t *ids, size_
         return q_tokenizer_fail(diag, Q_ERR_INVALID_SIZE, "n", 0, SIZE_MAX / sizeof(int32_t), n);
     }
     if (cap > UINTPTR_MAX - (uintptr_t)out) {
-        return q_tokenizer_fail(diag, Q_ERR_INVALID_SIZE, "cap", 0, UINTPTR_MAX - (uintptr_t)out, cap);
+        return q_tokenizer_fail(diag, Q_ERR_INVALID_SIZE, "cap", 0, UINTPTR_MAX - (uintptr_t)out,
+                                cap);
     }
     if (q_overlaps(ids, n * sizeof(int32_t), out, cap)) {
         return q_tokenizer_fail(diag, Q_ERR_ALIASING, "out", 0, 0, 0);
@@ -59,8 +61,8 @@ static q_error_code decode_check(const q_tokenizer *t, const int32_t *ids, size_
     return Q_OK;
 }
 
-q_error_code q_tokenizer_decode(const q_tokenizer *t, const int32_t *ids, size_t n, uint32_t flags, char *out,
-                                size_t cap, size_t *n_out, q_diag *diag)
+q_error_code q_tokenizer_decode(const q_tokenizer *t, const int32_t *ids, size_t n, uint32_t flags,
+                                char *out, size_t cap, size_t *n_out, q_diag *diag)
 {
     size_t total;
     size_t at = 0;
@@ -82,7 +84,7 @@ q_error_code q_tokenizer_decode(const q_tokenizer *t, const int32_t *ids, size_t
     return Q_OK;
 }
 
-/* ---- Streaming ----------------------------------------------------------------------------------------- */
+/* ---- Streaming ------------------------------------------------------------------------------- */
 
 /* True if n bytes, 1 to 3, begin a valid character without completing it. */
 static bool utf8_incomplete(const uint8_t *p, size_t n)
@@ -114,14 +116,15 @@ static size_t utf8_tail(const q_utf8_stream *s, const uint8_t *bytes, size_t n)
     return 0;
 }
 
-q_error_code q_utf8_stream_push(q_utf8_stream *s, const void *bytes, size_t n, char *out, size_t cap, size_t *n_out)
+q_error_code q_utf8_stream_push(q_utf8_stream *s, const void *bytes, size_t n, char *out,
+                                size_t cap, size_t *n_out)
 {
     const uint8_t *from = (const uint8_t *)bytes;
     uint8_t kept[3];
     size_t tail;
     size_t give;
-    if (s == NULL || s->n > 3 || n_out == NULL || (bytes == NULL && n != 0) || (out == NULL && cap != 0) ||
-        n > SIZE_MAX - 3) {
+    if (s == NULL || s->n > 3 || n_out == NULL || (bytes == NULL && n != 0) ||
+        (out == NULL && cap != 0) || n > SIZE_MAX - 3) {
         return Q_ERR_INVALID_ARG;
     }
     tail = utf8_tail(s, from, n);
@@ -159,8 +162,8 @@ q_error_code q_utf8_stream_flush(q_utf8_stream *s, char *out, size_t cap, size_t
     return Q_OK;
 }
 
-q_error_code q_tokenizer_stream(const q_tokenizer *t, q_utf8_stream *s, int32_t id, uint32_t flags, char *out,
-                                size_t cap, size_t *n_out, q_diag *diag)
+q_error_code q_tokenizer_stream(const q_tokenizer *t, q_utf8_stream *s, int32_t id, uint32_t flags,
+                                char *out, size_t cap, size_t *n_out, q_diag *diag)
 {
     const uint8_t *bytes;
     uint32_t n;

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tokenizer_encode.c: text to ids. Each piece becomes the tokens of its bytes, then pairs are joined, the lowest
- * rank first and the leftmost of equal ones, until no neighbours have a merge.
+ * tokenizer_encode.c: text to ids. Each piece becomes the tokens of its bytes, then pairs are
+ * joined, the lowest rank first and the leftmost of equal ones, until no neighbours have a merge.
  *
- * Two forms of that, with the same result: a piece of up to SHORT_PIECE bytes searches its few ranks anew for
- * each merge; a longer one keeps a linked list and a heap, O(n log n).
+ * Two forms of that, with the same result: a piece of up to SHORT_PIECE bytes searches its few
+ * ranks anew for each merge; a longer one keeps a linked list and a heap, O(n log n).
  */
 #include "tokenizer_inner.h"
 
-enum { SHORT_PIECE = 32, ENCODE_FLAGS = Q_ENCODE_ADD_BOS | Q_ENCODE_ADD_EOS | Q_ENCODE_PARSE_SPECIAL | Q_ENCODE_STRICT };
+enum {
+    SHORT_PIECE = 32
+};
+
+#define ENCODE_FLAGS \
+    ((uint32_t)(Q_ENCODE_ADD_BOS | Q_ENCODE_ADD_EOS | Q_ENCODE_PARSE_SPECIAL | Q_ENCODE_STRICT))
 
 #define NO_MERGE UINT32_MAX /* index of no merge, and a rank above every rank */
 #define NO_NODE UINT32_MAX
@@ -17,11 +22,14 @@ enum { SHORT_PIECE = 32, ENCODE_FLAGS = Q_ENCODE_ADD_BOS | Q_ENCODE_ADD_EOS | Q_
 typedef struct bpe_node {
     uint32_t id;
     uint32_t prev, next; /* NO_NODE at the ends */
-    uint32_t merge;      /* index of the merge with next; NO_MERGE: none, or this node was joined to prev */
+    uint32_t
+        merge; /* index of the merge with next; NO_MERGE: none, or this node was joined to prev */
 } bpe_node;
 
 /* Work of a long piece of n bytes: 2 n keys, n nodes. */
-enum { WORK_PER_BYTE = 2 * sizeof(uint64_t) + sizeof(bpe_node) };
+enum {
+    WORK_PER_BYTE = 2 * sizeof(uint64_t) + sizeof(bpe_node)
+};
 _Static_assert(WORK_PER_BYTE == 32, "the header promises this figure");
 
 /* Where ids go. ids NULL: they are only counted. */
@@ -38,26 +46,23 @@ static void emit_id(id_sink *out, uint32_t id)
     out->n++;
 }
 
-/* ---- Lookup -------------------------------------------------------------------------------------------- */
+/* ---- Lookup ---------------------------------------------------------------------------------- */
 
-/* Index of the merge of two tokens, or NO_MERGE. */
+/* Index of the merge of two tokens, or NO_MERGE. The number of steps depends on the left token
+ * only. */
 static uint32_t merge_find(const q_tokenizer *t, uint32_t left, uint32_t right)
 {
-    uint32_t low = t->merge_starts[left];
-    uint32_t high = t->merge_starts[left + 1];
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        uint32_t found = t->merges[middle].right;
-        if (found == right) {
-            return middle;
-        }
-        if (found < right) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+    uint32_t at = t->merge_starts[left];
+    uint32_t n = t->merge_starts[left + 1] - at;
+    if (n == 0) {
+        return NO_MERGE;
     }
-    return NO_MERGE;
+    while (n > 1) { /* if there is such a merge, it is one of the n from `at` */
+        uint32_t half = n / 2;
+        at += t->merges[at + half].right <= right ? half : 0;
+        n -= half;
+    }
+    return t->merges[at].right == right ? at : NO_MERGE;
 }
 
 /* Token a byte becomes, or Q_TOKEN_NONE: it is left out. */
@@ -67,9 +72,10 @@ static uint32_t byte_token(const q_tokenizer *t, uint8_t byte)
     return id == Q_TOKEN_NONE && (t->flags & Q_TOKENIZER_UNK_BYTES) != 0 ? t->unk : id;
 }
 
-/* ---- Short pieces -------------------------------------------------------------------------------------- */
+/* ---- Short pieces ---------------------------------------------------------------------------- */
 
-/* n <= SHORT_PIECE tokens; merges[i] joins i and i + 1, ranks[i] is its rank, NO_MERGE both where there is none. */
+/* n <= SHORT_PIECE tokens; merges[i] joins i and i + 1, ranks[i] is its rank; both NO_MERGE: none.
+ */
 typedef struct short_piece {
     uint32_t n;
     uint32_t ids[SHORT_PIECE];
@@ -127,12 +133,13 @@ static void encode_short(const q_tokenizer *t, const uint8_t *bytes, size_t n, i
     }
 }
 
-/* ---- Long pieces --------------------------------------------------------------------------------------- */
+/* ---- Long pieces ----------------------------------------------------------------------------- */
 
 /*
- * A heap of keys (rank << 32 | node), lowest first. Keys are not taken out when their pair changes; such a key
- * is known by its rank no longer being that of the node. At the start there are at most n - 1 keys; each of
- * at most n - 1 merges takes one out and puts at most two in: never more than 2 n.
+ * A heap of keys (rank << 32 | node), lowest first. Keys are not taken out when their pair changes;
+ * such a key is known by its rank no longer being that of the node. At the start there are at most
+ * n - 1 keys; each of at most n - 1 merges takes one out and puts at most two in: never more than 2
+ * n.
  */
 typedef struct bpe_heap {
     uint64_t *keys;
@@ -213,7 +220,8 @@ static uint32_t long_nodes(const q_tokenizer *t, const uint8_t *bytes, size_t n,
     return count;
 }
 
-static void encode_long(const q_tokenizer *t, const uint8_t *bytes, size_t n, void *work, id_sink *out)
+static void encode_long(const q_tokenizer *t, const uint8_t *bytes, size_t n, void *work,
+                        id_sink *out)
 {
     bpe_heap heap = {(uint64_t *)work, 0};
     bpe_node *nodes = (bpe_node *)(void *)(heap.keys + 2 * n);
@@ -233,10 +241,10 @@ static void encode_long(const q_tokenizer *t, const uint8_t *bytes, size_t n, vo
     }
 }
 
-/* ---- A whole text -------------------------------------------------------------------------------------- */
+/* ---- A whole text ---------------------------------------------------------------------------- */
 
-static void encode_text(const q_tokenizer *t, const uint8_t *text, size_t n, uint32_t flags, void *work,
-                        id_sink *out)
+static void encode_text(const q_tokenizer *t, const uint8_t *text, size_t n, uint32_t flags,
+                        void *work, id_sink *out)
 {
     text_cursor cursor;
     text_piece piece;
@@ -264,8 +272,10 @@ static void encode_text(const q_tokenizer *t, const uint8_t *text, size_t n, uin
     }
 }
 
-/* Bytes of the longest piece; with flag STRICT, *missing = offset of the first byte without a token, else n. */
-static size_t survey_text(const q_tokenizer *t, const uint8_t *text, size_t n, uint32_t flags, size_t *missing)
+/* Bytes of the longest piece; with flag STRICT, *missing = offset of the first byte without a
+ * token, else n. */
+static size_t survey_text(const q_tokenizer *t, const uint8_t *text, size_t n, uint32_t flags,
+                          size_t *missing)
 {
     text_cursor cursor;
     text_piece piece;
@@ -287,7 +297,7 @@ static size_t survey_text(const q_tokenizer *t, const uint8_t *text, size_t n, u
     return longest;
 }
 
-/* ---- Public -------------------------------------------------------------------------------------------- */
+/* ---- Public ---------------------------------------------------------------------------------- */
 
 size_t q_tokenizer_encode_work_size(const q_tokenizer *t, size_t n)
 {
@@ -298,13 +308,15 @@ size_t q_tokenizer_encode_work_size(const q_tokenizer *t, size_t n)
     return n <= Q_TOKENIZER_MAX_TEXT && q_mul_size(n, WORK_PER_BYTE, &bytes) ? bytes : SIZE_MAX;
 }
 
-size_t q_tokenizer_encode_work_need(const q_tokenizer *t, const char *text, size_t n, uint32_t flags)
+size_t q_tokenizer_encode_work_need(const q_tokenizer *t, const char *text, size_t n,
+                                    uint32_t flags)
 {
     size_t missing;
     if (t->kind == Q_TOKENIZER_BYTE || n > Q_TOKENIZER_MAX_TEXT) {
         return q_tokenizer_encode_work_size(t, n);
     }
-    return q_tokenizer_encode_work_size(t, survey_text(t, (const uint8_t *)text, n, flags, &missing));
+    return q_tokenizer_encode_work_size(t,
+                                        survey_text(t, (const uint8_t *)text, n, flags, &missing));
 }
 
 /* The arguments of q_tokenizer_encode, together. */
@@ -320,8 +332,8 @@ typedef struct encode_call {
     q_diag *diag;
 } encode_call;
 
-static q_error_code encode_refuse(const encode_call *c, q_error_code code, const char *field, uint64_t need,
-                                  uint64_t have)
+static q_error_code encode_refuse(const encode_call *c, q_error_code code, const char *field,
+                                  uint64_t need, uint64_t have)
 {
     return q_tokenizer_fail(c->diag, code, field, 0, need, have);
 }
@@ -337,7 +349,8 @@ static q_error_code encode_check_buffers(const encode_call *c)
         c->work_size > UINTPTR_MAX - (uintptr_t)c->work) {
         return encode_refuse(c, Q_ERR_INVALID_SIZE, "cap", 0, c->cap);
     }
-    if (q_overlaps(c->ids, bytes, c->text, c->n) || q_overlaps(c->work, c->work_size, c->text, c->n) ||
+    if (q_overlaps(c->ids, bytes, c->text, c->n) ||
+        q_overlaps(c->work, c->work_size, c->text, c->n) ||
         q_overlaps(c->ids, bytes, c->work, c->work_size)) {
         return encode_refuse(c, Q_ERR_ALIASING, "ids", 0, 0);
     }
@@ -346,11 +359,11 @@ static q_error_code encode_check_buffers(const encode_call *c)
 
 static q_error_code encode_check(const encode_call *c, const size_t *n_ids)
 {
-    if (c->t == NULL || n_ids == NULL || (c->text == NULL && c->n != 0) || (c->ids == NULL && c->cap != 0) ||
-        (c->work == NULL && c->work_size != 0)) {
+    if (c->t == NULL || n_ids == NULL || (c->text == NULL && c->n != 0) ||
+        (c->ids == NULL && c->cap != 0) || (c->work == NULL && c->work_size != 0)) {
         return encode_refuse(c, Q_ERR_INVALID_ARG, "NULL", 0, 0);
     }
-    if ((c->flags & ~(uint32_t)ENCODE_FLAGS) != 0) {
+    if ((c->flags & ~ENCODE_FLAGS) != 0) {
         return encode_refuse(c, Q_ERR_INVALID_ARG, "flags", ENCODE_FLAGS, c->flags);
     }
     if (c->t->kind == 0) {
@@ -375,7 +388,8 @@ static q_error_code encode_check(const encode_call *c, const size_t *n_ids)
 static q_error_code encode_check_text(const encode_call *c)
 {
     size_t missing;
-    size_t need = q_tokenizer_encode_work_size(c->t, survey_text(c->t, c->text, c->n, c->flags, &missing));
+    size_t need =
+        q_tokenizer_encode_work_size(c->t, survey_text(c->t, c->text, c->n, c->flags, &missing));
     if (missing != c->n) {
         return q_tokenizer_fail(c->diag, Q_ERR_NOT_FOUND, "byte", missing, 0, c->text[missing]);
     }
@@ -385,8 +399,9 @@ static q_error_code encode_check_text(const encode_call *c)
     return Q_OK;
 }
 
-q_error_code q_tokenizer_encode(const q_tokenizer *t, const char *text, size_t n, uint32_t flags, void *work,
-                                size_t work_size, int32_t *ids, size_t cap, size_t *n_ids, q_diag *diag)
+q_error_code q_tokenizer_encode(const q_tokenizer *t, const char *text, size_t n, uint32_t flags,
+                                void *work, size_t work_size, int32_t *ids, size_t cap,
+                                size_t *n_ids, q_diag *diag)
 {
     const encode_call c = {t, (const uint8_t *)text, n, flags, work, work_size, ids, cap, diag};
     id_sink out = {NULL, 0};

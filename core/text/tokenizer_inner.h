@@ -11,7 +11,7 @@
 #include "qorus/tokenizer.h"
 #include "unicode.h"
 
-/* ---- Tokens -------------------------------------------------------------------------------------------- */
+/* ---- Tokens ---------------------------------------------------------------------------------- */
 
 /* Bytes of a token. */
 const uint8_t *q_token_bytes(const q_tokenizer *t, uint32_t id, uint32_t *n);
@@ -27,15 +27,16 @@ int q_bytes_order(const uint8_t *a, size_t na, const uint8_t *b, size_t nb);
 /* Marks the first byte of every control and user-defined token in first_control and first_user. */
 void q_tokenizer_mark_specials(q_tokenizer *t);
 
-/* ---- Failure ------------------------------------------------------------------------------------------- */
+/* ---- Failure --------------------------------------------------------------------------------- */
 
 /* Fills diag (may be NULL) with what "tokenizer" and returns code. */
-q_error_code q_tokenizer_fail(q_diag *diag, q_error_code code, const char *field, uint64_t offset, uint64_t need,
-                              uint64_t have);
+q_error_code q_tokenizer_fail(q_diag *diag, q_error_code code, const char *field, uint64_t offset,
+                              uint64_t need, uint64_t have);
 
-/* ---- Pieces -------------------------------------------------------------------------------------------- */
+/* ---- Pieces ---------------------------------------------------------------------------------- */
 
-/* A text being cut: chunks between special tokens, segments between digits, pieces within a segment. */
+/* A text being cut: chunks between special tokens, segments between digits, pieces within a
+ * segment. */
 typedef struct text_cursor {
     const q_tokenizer *t;
     const uint8_t *text;
@@ -43,9 +44,9 @@ typedef struct text_cursor {
     size_t pos;
     size_t segment_end; /* pos <= segment_end <= chunk_end <= n */
     size_t chunk_end;
-    uint32_t special;   /* token at chunk_end, Q_TOKEN_NONE at the end of the text */
+    uint32_t special; /* token at chunk_end, Q_TOKEN_NONE at the end of the text */
     uint32_t special_bytes;
-    bool control;       /* control tokens are looked for */
+    bool control; /* control tokens are looked for */
 } text_cursor;
 
 /* A piece of text within which merges happen, or a special token. */
@@ -54,7 +55,8 @@ typedef struct text_piece {
     uint32_t special; /* Q_TOKEN_NONE: text */
 } text_piece;
 
-void q_text_cursor_init(text_cursor *c, const q_tokenizer *t, const uint8_t *text, size_t n, uint32_t flags);
+void q_text_cursor_init(text_cursor *c, const q_tokenizer *t, const uint8_t *text, size_t n,
+                        uint32_t flags);
 
 /* The next piece, never empty; all pieces together are the text. False at the end. */
 bool q_text_cursor_next(text_cursor *c, text_piece *piece);

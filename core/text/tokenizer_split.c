@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tokenizer_split.c: cuts a text at special tokens, at digits, and by the GPT-2 pattern, without a regex engine.
+ * tokenizer_split.c: cuts a text at special tokens, at digits, and by the GPT-2 pattern, without a
+ * regex engine.
  *
- * The pattern 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ takes the first
- * alternative that matches. In words: a contraction; else an optional U+0020 and a run of one class among letter,
- * number, other; else a run of spaces, without its last one if something other than a space follows the run
- * and at least one remains. Some alternative matches every character, so pieces leave no gap.
+ * The pattern 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ takes the
+ * first alternative that matches. In words: a contraction; else an optional U+0020 and a run of one
+ * class among letter, number, other; else a run of spaces, without its last one if something other
+ * than a space follows the run and at least one remains. Some alternative matches every character,
+ * so pieces leave no gap.
  */
 #include "tokenizer_inner.h"
 
-/* ---- Special tokens ------------------------------------------------------------------------------------ */
+/* ---- Special tokens -------------------------------------------------------------------------- */
 
 static bool bit_in(const uint32_t set[8], uint8_t byte)
 {
@@ -17,11 +19,11 @@ static bool bit_in(const uint32_t set[8], uint8_t byte)
 }
 
 /*
- * First k in [low, high) whose token has at byte `depth` a value of at least `byte`. The tokens of the range
- * are longer than depth and agree before it, so they ascend by that byte.
+ * First k in [low, high) whose token has at byte `depth` a value of at least `byte`. The tokens of
+ * the range are longer than depth and agree before it, so they ascend by that byte.
  */
-static uint32_t special_lower_bound(const q_tokenizer *t, uint32_t low, uint32_t high, uint32_t depth,
-                                    uint32_t byte)
+static uint32_t special_lower_bound(const q_tokenizer *t, uint32_t low, uint32_t high,
+                                    uint32_t depth, uint32_t byte)
 {
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -35,7 +37,8 @@ static uint32_t special_lower_bound(const q_tokenizer *t, uint32_t low, uint32_t
     return low;
 }
 
-/* The longest special token the text begins with, or Q_TOKEN_NONE. At most max_special steps of a search. */
+/* The longest special token the text begins with, or Q_TOKEN_NONE. At most max_special steps of a
+ * search. */
 static uint32_t special_at(const text_cursor *c, size_t pos, uint32_t *bytes)
 {
     const q_tokenizer *t = c->t;
@@ -79,16 +82,17 @@ static void chunk_find(text_cursor *c)
     c->special = Q_TOKEN_NONE;
 }
 
-/* ---- Digits -------------------------------------------------------------------------------------------- */
+/* ---- Digits ---------------------------------------------------------------------------------- */
 
 /* Class and length of the character at pos, which is before end. */
 static unicode_class char_at(const text_cursor *c, size_t pos, size_t end, uint32_t *length)
 {
     static const uint8_t ascii[128] = {
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 3, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0,
-        0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0,
-        0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0};
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 3, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2,
+        2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+        1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1,
+        1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0};
     if (c->text[pos] < 0x80) {
         *length = 1;
         return (unicode_class)ascii[c->text[pos]];
@@ -110,7 +114,7 @@ static size_t digit_segment_end(const text_cursor *c)
     return pos;
 }
 
-/* ---- The GPT-2 pattern --------------------------------------------------------------------------------- */
+/* ---- The GPT-2 pattern ----------------------------------------------------------------------- */
 
 /* Length of the contraction at pos, 0 if there is none. */
 static size_t contraction_length(const text_cursor *c)
@@ -126,10 +130,14 @@ static size_t contraction_length(const text_cursor *c)
     if (left < 3) {
         return 0;
     }
-    return (p[1] == 'r' && p[2] == 'e') || (p[1] == 'v' && p[2] == 'e') || (p[1] == 'l' && p[2] == 'l') ? 3 : 0;
+    return (p[1] == 'r' && p[2] == 'e') || (p[1] == 'v' && p[2] == 'e') ||
+                   (p[1] == 'l' && p[2] == 'l')
+               ? 3
+               : 0;
 }
 
-/* End of the run of spaces at pos as a piece: all of it at the end of the segment, else without its last. */
+/* End of the run of spaces at pos as a piece: all of it at the end of the segment, else without its
+ * last. */
 static size_t space_run_end(const text_cursor *c)
 {
     size_t pos = c->pos;
@@ -169,9 +177,10 @@ static size_t gpt2_piece_end(const text_cursor *c)
     return pos;
 }
 
-/* ---- The cursor ---------------------------------------------------------------------------------------- */
+/* ---- The cursor ------------------------------------------------------------------------------ */
 
-void q_text_cursor_init(text_cursor *c, const q_tokenizer *t, const uint8_t *text, size_t n, uint32_t flags)
+void q_text_cursor_init(text_cursor *c, const q_tokenizer *t, const uint8_t *text, size_t n,
+                        uint32_t flags)
 {
     c->t = t;
     c->text = text;

@@ -49,7 +49,8 @@ bool q_utf8_second_ok(uint8_t lead, uint8_t next)
     }
 }
 
-/* Length of the valid character at text[0], 0 if there is none within n bytes; *cp is set only then. */
+/* Length of the valid character at text[0], 0 if there is none within n bytes; *cp is set only
+ * then. */
 static uint32_t utf8_decode(const uint8_t *text, size_t n, uint32_t *cp)
 {
     uint32_t length = q_utf8_length(text[0]);

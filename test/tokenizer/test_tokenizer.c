@@ -12,7 +12,9 @@
 
 #include "qorus/sha256.h"
 
-enum { MIXED_BYTES = 1 << 20 };
+enum {
+    MIXED_BYTES = 1 << 20
+};
 
 static double now_seconds(void)
 {
@@ -28,11 +30,11 @@ static const char *in_folder(const char *folder, const char *name, const char *s
     return path;
 }
 
-/* ---- One string ---------------------------------------------------------------------------------------- */
+/* ---- One string ------------------------------------------------------------------------------ */
 
 /* Encodes between guard pages: text, work and ids each exactly as large as they must be. */
-static bool encode_guarded(const q_tokenizer *t, const unsigned char *text, size_t n, uint32_t flags,
-                           const int32_t *expected, size_t count, size_t cap)
+static bool encode_guarded(const q_tokenizer *t, const unsigned char *text, size_t n,
+                           uint32_t flags, const int32_t *expected, size_t count, size_t cap)
 {
     size_t need = q_tokenizer_encode_work_need(t, (const char *)text, n, flags);
     char *copy = (char *)guard_new(n, true);
@@ -42,8 +44,8 @@ static bool encode_guarded(const q_tokenizer *t, const unsigned char *text, size
     bool ok;
     memcpy(copy, text, n);
     guard_seal(copy, n);
-    ok = q_tokenizer_encode(t, copy, n, flags, work, need, ids, cap, &got, NULL) == Q_OK && got == count &&
-         memcmp(ids, expected, count * sizeof *ids) == 0;
+    ok = q_tokenizer_encode(t, copy, n, flags, work, need, ids, cap, &got, NULL) == Q_OK &&
+         got == count && memcmp(ids, expected, count * sizeof *ids) == 0;
     guard_free(copy, n);
     guard_free(ids, cap * sizeof *ids);
     if (work != NULL) {
@@ -53,7 +55,8 @@ static bool encode_guarded(const q_tokenizer *t, const unsigned char *text, size
 }
 
 /* The text without the bytes the vocabulary lacks. */
-static size_t known_bytes(const q_tokenizer *t, const unsigned char *text, size_t n, unsigned char *out)
+static size_t known_bytes(const q_tokenizer *t, const unsigned char *text, size_t n,
+                          unsigned char *out)
 {
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
@@ -66,7 +69,8 @@ static size_t known_bytes(const q_tokenizer *t, const unsigned char *text, size_
 }
 
 /* ids decode to the text; STRICT refuses it exactly where a byte is missing. */
-static bool round_trip(const q_tokenizer *t, const unsigned char *text, size_t n, const int32_t *ids, size_t count)
+static bool round_trip(const q_tokenizer *t, const unsigned char *text, size_t n,
+                       const int32_t *ids, size_t count)
 {
     unsigned char expected[4096] = {0};
     char *out = (char *)guard_new(n, true);
@@ -75,43 +79,47 @@ static bool round_trip(const q_tokenizer *t, const unsigned char *text, size_t n
     size_t n_ids;
     q_diag diag = {0};
     char work[4096 * 8] __attribute__((aligned(8)));
-    q_error_code strict = q_tokenizer_encode(t, (const char *)text, n, Q_ENCODE_STRICT, work, sizeof work, NULL, 0,
-                                             &n_ids, &diag);
+    q_error_code strict = q_tokenizer_encode(t, (const char *)text, n, Q_ENCODE_STRICT, work,
+                                             sizeof work, NULL, 0, &n_ids, &diag);
     bool ok = q_tokenizer_decode(t, ids, count, 0, out, n, &got, NULL) == Q_OK && got == kept &&
               memcmp(out, expected, kept) == 0;
     size_t first = 0;
     while (first < n && first < kept && text[first] == expected[first]) {
         first++;
     }
-    ok = ok && (kept == n ? strict == Q_OK && n_ids == count : strict == Q_ERR_NOT_FOUND && diag.offset == first);
+    ok = ok && (kept == n ? strict == Q_OK && n_ids == count
+                          : strict == Q_ERR_NOT_FOUND && diag.offset == first);
     guard_free(out, n);
     return ok;
 }
 
-/* ---- The vector files ---------------------------------------------------------------------------------- */
+/* ---- The vector files ------------------------------------------------------------------------ */
 
-static void test_ids(const q_tokenizer *t, const char *name, const tok_strings *s, const tok_ids *ids,
-                     uint32_t flags)
+static void test_ids(const q_tokenizer *t, const char *name, const tok_strings *s,
+                     const tok_ids *ids, uint32_t flags)
 {
     unsigned before = tally.failed;
     for (uint32_t i = 0; i < s->n; i++) {
-        CHECK(encode_guarded(t, s->text[i], s->length[i], flags, ids->ids[i], ids->count[i], ids->count[i]),
+        CHECK(encode_guarded(t, s->text[i], s->length[i], flags, ids->ids[i], ids->count[i],
+                             ids->count[i]),
               "%s: string %u, exact capacity", name, i);
-        CHECK(encode_guarded(t, s->text[i], s->length[i], flags, ids->ids[i], ids->count[i], s->length[i] + 2),
+        CHECK(encode_guarded(t, s->text[i], s->length[i], flags, ids->ids[i], ids->count[i],
+                             s->length[i] + 2),
               "%s: string %u, full capacity", name, i);
         if (flags == 0) {
-            CHECK(round_trip(t, s->text[i], s->length[i], ids->ids[i], ids->count[i]), "%s: string %u decoded",
-                  name, i);
+            CHECK(round_trip(t, s->text[i], s->length[i], ids->ids[i], ids->count[i]),
+                  "%s: string %u decoded", name, i);
         }
     }
     printf("%-14s %u strings, %u failures\n", name, s->n, tally.failed - before);
 }
 
-/* ---- Long texts ---------------------------------------------------------------------------------------- */
+/* ---- Long texts ------------------------------------------------------------------------------ */
 
-/* Hash of the ids of a text, and their number, against a line of hashes.txt; seconds taken, or 0. */
-static double test_hash(const q_tokenizer *t, const char *folder, const char *name, const unsigned char *text,
-                        size_t n)
+/* Hash of the ids of a text, and their number, against a line of hashes.txt; seconds taken, or 0.
+ */
+static double test_hash(const q_tokenizer *t, const char *folder, const char *name,
+                        const unsigned char *text, size_t n)
 {
     char expected[65];
     char hex[65];
@@ -134,8 +142,8 @@ static double test_hash(const q_tokenizer *t, const char *folder, const char *na
         CHECK(code == Q_OK && count == expected_count && strcmp(hex, expected) == 0,
               "%s: code %d, %zu ids, expected %zu", name, code, count, expected_count);
     }
-    printf("%-24s %8zu bytes %8zu ids %8zu work %7.1f ms %6.1f MB/s\n", name, n, count, work_size, taken * 1e3,
-           (double)n / taken * 1e-6);
+    printf("%-24s %8zu bytes %8zu ids %8zu work %7.1f ms %6.1f MB/s\n", name, n, count, work_size,
+           taken * 1e3, (double)n / taken * 1e-6);
     free(work);
     free(ids);
     return taken;
@@ -164,14 +172,15 @@ static void fill_pattern(unsigned char *to, size_t n, const char *pattern)
     }
 }
 
-static double best_time(const q_tokenizer *t, const unsigned char *text, size_t n, uint32_t flags, void *work,
-                        size_t work_size, int32_t *ids)
+static double best_time(const q_tokenizer *t, const unsigned char *text, size_t n, uint32_t flags,
+                        void *work, size_t work_size, int32_t *ids)
 {
     double best = 1e9;
     for (int i = 0; i < 3; i++) {
         size_t count;
         double start = now_seconds();
-        q_error_code code = q_tokenizer_encode(t, (const char *)text, n, flags, work, work_size, ids, n + 2, &count, NULL);
+        q_error_code code = q_tokenizer_encode(t, (const char *)text, n, flags, work, work_size,
+                                               ids, n + 2, &count, NULL);
         double taken = now_seconds() - start;
         CHECK(code == Q_OK && count <= n, "pattern of %zu bytes: code %d", n, code);
         best = taken < best ? taken : best;
@@ -179,10 +188,12 @@ static double best_time(const q_tokenizer *t, const unsigned char *text, size_t 
     return best;
 }
 
-/* T28: four times the text takes less than eight times as long (a quadratic one would take sixteen times). */
+/* T28: four times the text takes less than eight times as long (a quadratic one would take sixteen
+ * times). */
 static void test_near_linear(const q_tokenizer *t, const char *name)
 {
-    static const char *const patterns[] = {"a", " ", "er", "<", "<|im_start", "<user", "' s", "9", "\xf0\x9f\x98"};
+    static const char *const patterns[] = {"a",     " ",   "er", "<",           "<|im_start",
+                                           "<user", "' s", "9",  "\xf0\x9f\x98"};
     const size_t n = 1 << 20;
     size_t work_size = q_tokenizer_encode_work_size(t, n);
     unsigned char *text = (unsigned char *)malloc(n);
@@ -193,17 +204,18 @@ static void test_near_linear(const q_tokenizer *t, const char *name)
         fill_pattern(text, n, patterns[p]);
         quarter = best_time(t, text, n / 4, Q_ENCODE_PARSE_SPECIAL, work, work_size, ids);
         whole = best_time(t, text, n, Q_ENCODE_PARSE_SPECIAL, work, work_size, ids);
-        CHECK(whole < 8 * quarter + 0.01, "T28 %s: pattern %zu takes %g s for n, %g s for n/4", name, p, whole,
-              quarter);
-        printf("T28 %-6s pattern %zu: 256 KiB %6.1f ms, 1 MiB %6.1f ms\n", name, p, quarter * 1e3, whole * 1e3);
+        CHECK(whole < 8 * quarter + 0.01, "T28 %s: pattern %zu takes %g s for n, %g s for n/4",
+              name, p, whole, quarter);
+        printf("T28 %-6s pattern %zu: 256 KiB %6.1f ms, 1 MiB %6.1f ms\n", name, p, quarter * 1e3,
+               whole * 1e3);
     }
     free(text);
     free(work);
     free(ids);
 }
 
-static void test_long(const q_tokenizer *t, const char *folder, const char *name, const tok_bytes *mixed,
-                      const tok_bytes *shakespeare)
+static void test_long(const q_tokenizer *t, const char *folder, const char *name,
+                      const tok_bytes *mixed, const tok_bytes *shakespeare)
 {
     static const struct {
         const char *name;
@@ -227,10 +239,10 @@ static void test_long(const q_tokenizer *t, const char *folder, const char *name
     free(text);
 }
 
-/* ---- One tokenizer, both pre-tokenizers ---------------------------------------------------------------- */
+/* ---- One tokenizer, both pre-tokenizers ------------------------------------------------------ */
 
-static void test_one(const q_tokenizer *t, const char *folder, const char *name, const tok_strings *s,
-                     const tok_bytes *mixed, const tok_bytes *shakespeare)
+static void test_one(const q_tokenizer *t, const char *folder, const char *name,
+                     const tok_strings *s, const tok_bytes *mixed, const tok_bytes *shakespeare)
 {
     q_tokenizer gpt2 = *t;
     tok_ids base = {0}, other = {0}, special = {0};
@@ -238,7 +250,8 @@ static void test_one(const q_tokenizer *t, const char *folder, const char *name,
     bool ok;
     gpt2.pretokenizer = Q_PRETOKENIZER_GPT2;
     snprintf(line, sizeof line, "%s_smollm", name);
-    ok = CHECK(tok_ids_load(&base, in_folder(folder, line, ".ids"), NULL) && base.n == s->n, "%s.ids", line);
+    ok = CHECK(tok_ids_load(&base, in_folder(folder, line, ".ids"), NULL) && base.n == s->n,
+               "%s.ids", line);
     if (ok) {
         test_ids(t, line, s, &base, 0);
         tok_test_stream(t, s, &base);
@@ -250,7 +263,8 @@ static void test_one(const q_tokenizer *t, const char *folder, const char *name,
         test_long(&gpt2, folder, line, mixed, shakespeare);
     }
     snprintf(line, sizeof line, "%s_special", name);
-    if (ok && CHECK(tok_ids_load(&special, in_folder(folder, line, ".ids"), &base), "%s.ids", line)) {
+    if (ok &&
+        CHECK(tok_ids_load(&special, in_folder(folder, line, ".ids"), &base), "%s.ids", line)) {
         tok_strings valid = *s;
         valid.n = s->n_valid; /* invalid UTF-8 has no reference with parsed tokens */
         test_ids(t, line, &valid, &special, Q_ENCODE_PARSE_SPECIAL);
@@ -271,8 +285,8 @@ static void check_mixed(const char *folder, const tok_bytes *mixed)
     for (size_t i = 0; i < Q_SHA256_BYTES; i++) {
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     }
-    CHECK(tok_hash_line(in_folder(folder, "hashes.txt", ""), "mixed_text", expected, &n) && n == mixed->n &&
-              strcmp(hex, expected) == 0,
+    CHECK(tok_hash_line(in_folder(folder, "hashes.txt", ""), "mixed_text", expected, &n) &&
+              n == mixed->n && strcmp(hex, expected) == 0,
           "the mixed text is not the generator's");
 }
 
@@ -301,13 +315,15 @@ int main(int argc, char **argv)
         check_mixed(folder, &mixed);
         tok_test_tokens(&small, &small_section, in_folder(folder, "byte", ".qtok"));
         test_one(&small, folder, "small", &strings, &mixed, &shakespeare);
+        tok_test_calls(&small);
         tok_test_bad(&small_section, thorough);
         if (!given(big_path)) {
             tok_skip("big", "no model tokenizer given");
         } else if (tok_open_file(big_path, &big, &big_section)) {
             double start = now_seconds();
             for (int i = 0; i < 10; i++) {
-                CHECK(q_tokenizer_open(&big, big_section.data, big_section.n, NULL) == Q_OK, "open again");
+                CHECK(q_tokenizer_open(&big, big_section.data, big_section.n, NULL) == Q_OK,
+                      "open again");
             }
             printf("open of %zu bytes: %.2f ms\n", big_section.n, (now_seconds() - start) * 100);
             test_one(&big, folder, "big", &strings, &mixed, &shakespeare);

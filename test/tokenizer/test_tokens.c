@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Tokens and merges --------------------------------------------------------------------------------- */
+/* ---- Tokens and merges ----------------------------------------------------------------------- */
 
 static void check_token(const q_tokenizer *t, int32_t id)
 {
@@ -18,9 +18,11 @@ static void check_token(const q_tokenizer *t, int32_t id)
     bool ok = q_tokenizer_token(t, id, &bytes, &n, &type);
     CHECK(ok && n <= q_tokenizer_max_token(t), "token %d", id);
     if (ok && type == Q_TOKEN_UNUSED) {
-        CHECK(!q_tokenizer_find(t, bytes, n, &found) || found != id, "unused token %d is found", id);
+        CHECK(!q_tokenizer_find(t, bytes, n, &found) || found != id, "unused token %d is found",
+              id);
     } else if (ok) {
-        CHECK(q_tokenizer_find(t, bytes, n, &found) && found == id, "token %d found as %d", id, found);
+        CHECK(q_tokenizer_find(t, bytes, n, &found) && found == id, "token %d found as %d", id,
+              found);
     }
 }
 
@@ -34,7 +36,8 @@ static void check_merges(const q_tokenizer *t)
                   q_tokenizer_token(t, (int32_t)left, &a, &na, NULL) &&
                   q_tokenizer_token(t, (int32_t)right, &b, &nb, NULL) &&
                   q_tokenizer_token(t, (int32_t)result, &c, &nc, NULL);
-        CHECK(ok && nc == na + nb && memcmp(c, a, na) == 0 && memcmp(c + na, b, nb) == 0, "merge %u", rank);
+        CHECK(ok && nc == na + nb && memcmp(c, a, na) == 0 && memcmp(c + na, b, nb) == 0,
+              "merge %u", rank);
     }
     CHECK(!q_tokenizer_merge(t, t->n_merges, &left, &right, &result), "merge past the last");
 }
@@ -44,17 +47,22 @@ static void check_special_values(const q_tokenizer *t)
     uint32_t n;
     const char *system = q_tokenizer_system(t, &n);
     int32_t id;
-    CHECK(q_tokenizer_bos(t) == 1 && q_tokenizer_eos(t) == 2 && q_tokenizer_pad(t) == 2 && q_tokenizer_unk(t) == 0,
+    CHECK(q_tokenizer_bos(t) == 1 && q_tokenizer_eos(t) == 2 && q_tokenizer_pad(t) == 2 &&
+              q_tokenizer_unk(t) == 0,
           "special ids");
     CHECK(q_tokenizer_is_eog(t, 0) && q_tokenizer_is_eog(t, 2), "ends of generation");
-    CHECK(!q_tokenizer_is_eog(t, 1) && !q_tokenizer_is_eog(t, -1) && !q_tokenizer_is_eog(t, INT32_MAX),
+    CHECK(!q_tokenizer_is_eog(t, 1) && !q_tokenizer_is_eog(t, -1) &&
+              !q_tokenizer_is_eog(t, INT32_MAX),
           "no end of generation");
-    CHECK(q_tokenizer_chat_format(t) == Q_CHAT_CHATML && q_tokenizer_encode_flags(t) == 0, "chat format, flags");
+    CHECK(q_tokenizer_chat_format(t) == Q_CHAT_CHATML && q_tokenizer_encode_flags(t) == 0,
+          "chat format, flags");
     CHECK(n > 20 && memcmp(system, "You are a helpful AI", 20) == 0, "system message");
-    CHECK(!q_tokenizer_find(t, "", 0, &id) && !q_tokenizer_find(t, "no such token", 13, &id), "absent tokens");
+    CHECK(!q_tokenizer_find(t, "", 0, &id) && !q_tokenizer_find(t, "no such token", 13, &id),
+          "absent tokens");
 }
 
-/* T30: special-token text stays text unless the caller asks; user-defined tokens are found always. */
+/* T30: special-token text stays text unless the caller asks; user-defined tokens are found always.
+ */
 static void check_special_text(const q_tokenizer *t)
 {
     static const char text[] = "<|im_start|>user<user><user><|im_end|>";
@@ -63,16 +71,19 @@ static void check_special_text(const q_tokenizer *t)
     int32_t start, user, both;
     char back[64];
     size_t n_back;
-    CHECK(q_tokenizer_find(t, "<|im_start|>", 12, &start) && q_tokenizer_find(t, "<user>", 6, &user) &&
+    CHECK(q_tokenizer_find(t, "<|im_start|>", 12, &start) &&
+              q_tokenizer_find(t, "<user>", 6, &user) &&
               q_tokenizer_find(t, "<user><user>", 12, &both),
           "special tokens are found");
-    CHECK(q_tokenizer_encode(t, text, sizeof text - 1, Q_ENCODE_PARSE_SPECIAL, NULL, 0, ids, 64, &n, NULL) == Q_OK &&
+    CHECK(q_tokenizer_encode(t, text, sizeof text - 1, Q_ENCODE_PARSE_SPECIAL, NULL, 0, ids, 64, &n,
+                             NULL) == Q_OK &&
               ids[0] == start && ids[n - 2] == both && ids[n - 1] == 2,
           "T30 parsed");
-    CHECK(q_tokenizer_decode(t, ids, n, Q_DECODE_SKIP_SPECIAL, back, 64, &n_back, NULL) == Q_OK && n_back == 16 &&
-              memcmp(back, "user<user><user>", 16) == 0,
+    CHECK(q_tokenizer_decode(t, ids, n, Q_DECODE_SKIP_SPECIAL, back, 64, &n_back, NULL) == Q_OK &&
+              n_back == 16 && memcmp(back, "user<user><user>", 16) == 0,
           "control tokens skipped, user tokens kept");
-    CHECK(q_tokenizer_encode(t, text, sizeof text - 1, 0, NULL, 0, ids, 64, &plain_n, NULL) == Q_OK, "T30 plain");
+    CHECK(q_tokenizer_encode(t, text, sizeof text - 1, 0, NULL, 0, ids, 64, &plain_n, NULL) == Q_OK,
+          "T30 plain");
     for (size_t i = 0; i < plain_n; i++) {
         const uint8_t *bytes;
         uint32_t length;
@@ -92,15 +103,19 @@ static void check_unk_bytes(const tok_bytes *section)
     memcpy(copy, section->data, section->n);
     copy[20] |= Q_TOKENIZER_UNK_BYTES;
     CHECK(q_tokenizer_open(&t, copy, section->n, NULL) == Q_OK, "unk flag accepted");
-    CHECK(q_tokenizer_encode(&t, "a\x04" "b\xff", 4, 0, NULL, 0, ids, 8, &n, NULL) == Q_OK && n == 4 && ids[1] == 0 &&
-              ids[3] == 0,
+    CHECK(q_tokenizer_encode(&t,
+                             "a\x04"
+                             "b\xff",
+                             4, 0, NULL, 0, ids, 8, &n, NULL) == Q_OK &&
+              n == 4 && ids[1] == 0 && ids[3] == 0,
           "missing bytes become unk");
-    CHECK(q_tokenizer_encode(&t, "a\x04", 2, Q_ENCODE_STRICT, NULL, 0, ids, 8, &n, NULL) == Q_ERR_NOT_FOUND,
+    CHECK(q_tokenizer_encode(&t, "a\x04", 2, Q_ENCODE_STRICT, NULL, 0, ids, 8, &n, NULL) ==
+              Q_ERR_NOT_FOUND,
           "strict refuses them");
     guard_free(copy, section->n);
 }
 
-/* ---- The byte tokenizer -------------------------------------------------------------------------------- */
+/* ---- The byte tokenizer ---------------------------------------------------------------------- */
 
 static void check_byte_tokenizer(const q_tokenizer *t)
 {
@@ -112,22 +127,27 @@ static void check_byte_tokenizer(const q_tokenizer *t)
     }
     CHECK(t->n_vocab == 259 && t->bos == 256 && t->eos == 257 && t->pad == 258, "D2 ids");
     CHECK(q_tokenizer_encode_work_size(t, 1 << 20) == 0, "the byte tokenizer needs no work");
-    CHECK(q_tokenizer_encode(t, (char *)all, 256, Q_ENCODE_ADD_BOS | Q_ENCODE_ADD_EOS | Q_ENCODE_STRICT, NULL, 0,
-                             ids, 258, &n, NULL) == Q_OK && n == 258 && ids[0] == 256 && ids[257] == 257,
+    CHECK(q_tokenizer_encode(t, (char *)all, 256,
+                             Q_ENCODE_ADD_BOS | Q_ENCODE_ADD_EOS | Q_ENCODE_STRICT, NULL, 0, ids,
+                             258, &n, NULL) == Q_OK &&
+              n == 258 && ids[0] == 256 && ids[257] == 257,
           "bos, bytes, eos");
     for (int32_t i = 0; i < 256; i++) {
         CHECK(ids[i + 1] == i, "byte %d", i);
     }
-    CHECK(q_tokenizer_decode(t, ids, 258, Q_DECODE_SKIP_SPECIAL, (char *)back, 256, &n, NULL) == Q_OK && n == 256 &&
-              memcmp(all, back, 256) == 0,
+    CHECK(q_tokenizer_decode(t, ids, 258, Q_DECODE_SKIP_SPECIAL, (char *)back, 256, &n, NULL) ==
+                  Q_OK &&
+              n == 256 && memcmp(all, back, 256) == 0,
           "bytes back");
     CHECK(q_tokenizer_decode(t, ids, 258, 0, (char *)back, 300, &n, NULL) == Q_OK && n == 266 &&
               memcmp(back, "<bos>", 5) == 0 && memcmp(back + 261, "<eos>", 5) == 0,
           "special text back");
-    CHECK(q_tokenizer_encode(t, "a<eos><pad", 10, Q_ENCODE_PARSE_SPECIAL, NULL, 0, ids, 300, &n, NULL) == Q_OK &&
+    CHECK(q_tokenizer_encode(t, "a<eos><pad", 10, Q_ENCODE_PARSE_SPECIAL, NULL, 0, ids, 300, &n,
+                             NULL) == Q_OK &&
               n == 6 && ids[0] == 'a' && ids[1] == 257 && ids[2] == '<',
           "special text parsed");
-    CHECK(q_tokenizer_encode(t, "<eos>", 5, 0, NULL, 0, ids, 300, &n, NULL) == Q_OK && n == 5, "text stays text");
+    CHECK(q_tokenizer_encode(t, "<eos>", 5, 0, NULL, 0, ids, 300, &n, NULL) == Q_OK && n == 5,
+          "text stays text");
     CHECK(q_tokenizer_is_eog(t, 257) && !q_tokenizer_is_eog(t, 0), "eos ends");
     for (int32_t id = 0; id < 259; id++) {
         check_token(t, id);
@@ -143,20 +163,22 @@ void tok_test_tokens(const q_tokenizer *t, const tok_bytes *section, const char 
     for (uint32_t id = 0; id < q_tokenizer_n_vocab(t); id++) {
         check_token(t, (int32_t)id);
     }
-    CHECK(!q_tokenizer_token(t, (int32_t)t->n_vocab, &bytes, &n, NULL) && !q_tokenizer_token(t, -1, &bytes, &n, NULL),
+    CHECK(!q_tokenizer_token(t, (int32_t)t->n_vocab, &bytes, &n, NULL) &&
+              !q_tokenizer_token(t, -1, &bytes, &n, NULL),
           "tokens outside the vocabulary");
     check_merges(t);
     check_special_values(t);
     check_special_text(t);
     check_unk_bytes(section);
-    CHECK(q_tokenizer_init_byte(&byte) == Q_OK && q_tokenizer_init_byte(NULL) == Q_ERR_INVALID_ARG, "init_byte");
+    CHECK(q_tokenizer_init_byte(&byte) == Q_OK && q_tokenizer_init_byte(NULL) == Q_ERR_INVALID_ARG,
+          "init_byte");
     check_byte_tokenizer(&byte);
     if (tok_open_file(byte_path, &byte, &byte_section)) {
         check_byte_tokenizer(&byte);
     }
 }
 
-/* ---- Streaming ----------------------------------------------------------------------------------------- */
+/* ---- Streaming ------------------------------------------------------------------------------- */
 
 /* Length of the valid character at p, 0 if none: by decoding and encoding again. */
 static size_t char_length(const unsigned char *p, size_t n)
@@ -193,9 +215,10 @@ static void mark_inside(const unsigned char *text, size_t n, unsigned char *insi
     }
 }
 
-/* Pushes bytes and checks that what came out so far is a beginning of the text that splits nothing. */
-static bool push_checked(q_utf8_stream *s, const unsigned char *bytes, size_t n, const unsigned char *text,
-                         const unsigned char *inside, size_t *done)
+/* Pushes bytes and checks that what came out so far is a beginning of the text that splits nothing.
+ */
+static bool push_checked(q_utf8_stream *s, const unsigned char *bytes, size_t n,
+                         const unsigned char *text, const unsigned char *inside, size_t *done)
 {
     char *out = (char *)guard_new(n + s->n, true);
     size_t room = n + s->n;
@@ -207,7 +230,8 @@ static bool push_checked(q_utf8_stream *s, const unsigned char *bytes, size_t n,
     return ok && !inside[*done];
 }
 
-static bool stream_split(const unsigned char *text, size_t n, size_t first, size_t step, const unsigned char *inside)
+static bool stream_split(const unsigned char *text, size_t n, size_t first, size_t step,
+                         const unsigned char *inside)
 {
     q_utf8_stream s;
     size_t done = 0;
@@ -222,12 +246,14 @@ static bool stream_split(const unsigned char *text, size_t n, size_t first, size
         ok = push_checked(&s, text + at, size, text, inside, &done);
         at += size;
     }
-    ok = ok && q_utf8_stream_flush(&s, rest, 3, &got) == Q_OK && memcmp(rest, text + done, got) == 0;
+    ok =
+        ok && q_utf8_stream_flush(&s, rest, 3, &got) == Q_OK && memcmp(rest, text + done, got) == 0;
     return ok && done + got == n && s.n == 0;
 }
 
 /* Token by token, as generation prints it. */
-static bool stream_tokens(const q_tokenizer *t, const int32_t *ids, size_t count, unsigned char *inside)
+static bool stream_tokens(const q_tokenizer *t, const int32_t *ids, size_t count,
+                          unsigned char *inside)
 {
     unsigned char whole[4096];
     char out[256];
@@ -247,8 +273,8 @@ static bool stream_tokens(const q_tokenizer *t, const int32_t *ids, size_t count
         }
         done += got;
     }
-    return q_utf8_stream_flush(&s, out, sizeof out, &got) == Q_OK && memcmp(out, whole + done, got) == 0 &&
-           done + got == n;
+    return q_utf8_stream_flush(&s, out, sizeof out, &got) == Q_OK &&
+           memcmp(out, whole + done, got) == 0 && done + got == n;
 }
 
 void tok_test_stream(const q_tokenizer *t, const tok_strings *s, const tok_ids *ids)

@@ -9,7 +9,7 @@
 
 #include "qorus/tokenizer.h"
 
-/* ---- Counting ------------------------------------------------------------------------------------------ */
+/* ---- Counting -------------------------------------------------------------------------------- */
 
 typedef struct tok_tally {
     unsigned passed, failed, skipped;
@@ -25,9 +25,9 @@ bool tok_check(bool ok, const char *file, int line, const char *format, ...)
 
 void tok_skip(const char *what, const char *why);
 
-/* ---- Memory between pages that cannot be touched -------------------------------------------------------- */
+/* ---- Memory between pages that cannot be touched --------------------------------------------- */
 
-/* size bytes that end where an unreadable page begins (or, at_end false, begin where one ends). Never NULL. */
+/* size bytes that end where an unreadable page begins (at_end false: begin where one ends). */
 void *guard_new(size_t size, bool at_end);
 
 /* Forbids writing; for memory of guard_new only. */
@@ -35,7 +35,7 @@ void guard_seal(void *p, size_t size);
 
 void guard_free(void *p, size_t size);
 
-/* ---- Files --------------------------------------------------------------------------------------------- */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 typedef struct tok_bytes {
     unsigned char *data;
@@ -45,7 +45,8 @@ typedef struct tok_bytes {
 /* The whole file; data NULL if it cannot be read. */
 tok_bytes tok_read(const char *path);
 
-/* A section of a file, alone between guard pages and read-only, opened; false (and counted) if it fails. */
+/* A section of a file, alone between guard pages and read-only, opened; false (and counted) if it
+ * fails. */
 bool tok_open_file(const char *path, q_tokenizer *t, tok_bytes *section);
 
 /* strings.bin */
@@ -76,10 +77,14 @@ void tok_ids_free(tok_ids *ids);
 /* Digest and count of a line of hashes.txt; false if there is no such line. */
 bool tok_hash_line(const char *path, const char *name, char hex[65], size_t *count);
 
-/* ---- Suites -------------------------------------------------------------------------------------------- */
+/* ---- Suites ---------------------------------------------------------------------------------- */
 
-/* Bad sections, bad arguments, limits; section is that of small.qtok. thorough: every value of every byte. */
+/* Bad sections; section is that of small.qtok. thorough: every value of
+ * every byte. */
 void tok_test_bad(const tok_bytes *section, bool thorough);
+
+/* Bad arguments and capacities; t is small.qtok. */
+void tok_test_calls(const q_tokenizer *t);
 
 /* Tokens, lookup, merges, the byte tokenizer. */
 void tok_test_tokens(const q_tokenizer *t, const tok_bytes *section, const char *byte_path);

@@ -37,7 +37,7 @@ void tok_skip(const char *what, const char *why)
     printf("skipped: %s (%s)\n", what, why);
 }
 
-/* ---- Guarded memory ------------------------------------------------------------------------------------ */
+/* ---- Guarded memory -------------------------------------------------------------------------- */
 
 static size_t page_bytes(void)
 {
@@ -54,7 +54,8 @@ void *guard_new(size_t size, bool at_end)
     size_t page = page_bytes();
     size_t body = pages_for(size);
     char *base = (char *)mmap(NULL, body + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED || (body != 0 && mprotect(base + page, body, PROT_READ | PROT_WRITE) != 0)) {
+    if (base == MAP_FAILED ||
+        (body != 0 && mprotect(base + page, body, PROT_READ | PROT_WRITE) != 0)) {
         perror("guard_new");
         exit(1);
     }
@@ -79,7 +80,7 @@ void guard_free(void *p, size_t size)
     munmap(guard_body(p) - page_bytes(), pages_for(size) + 2 * page_bytes());
 }
 
-/* ---- Files --------------------------------------------------------------------------------------------- */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 tok_bytes tok_read(const char *path)
 {
@@ -112,8 +113,9 @@ bool tok_open_file(const char *path, q_tokenizer *t, tok_bytes *section)
     free(file.data);
     guard_seal(section->data, section->n);
     code = q_tokenizer_open(t, section->data, section->n, &diag);
-    return CHECK(code == Q_OK, "%s: code %d, field %s, offset %llu, need %llu, have %llu", path, code, diag.field,
-                 (unsigned long long)diag.offset, (unsigned long long)diag.need, (unsigned long long)diag.have);
+    return CHECK(code == Q_OK, "%s: code %d, field %s, offset %llu, need %llu, have %llu", path,
+                 code, diag.field, (unsigned long long)diag.offset, (unsigned long long)diag.need,
+                 (unsigned long long)diag.have);
 }
 
 static uint32_t read_u32(const unsigned char *p)

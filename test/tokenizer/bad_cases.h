@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bad_cases.h: one word changed in small.qtok: what is written where, and the code and place
+ * expected.
+ */
+#ifndef QORUS_TEST_TOKENIZER_BAD_CASES_H
+#define QORUS_TEST_TOKENIZER_BAD_CASES_H
+
+#include "qorus/tokenizer.h"
+
+/* Byte offsets of header fields. */
+enum {
+    H_VERSION = 4,
+    H_KIND = 8,
+    H_PRE = 12,
+    H_CHAT = 16,
+    H_FLAGS = 20,
+    H_VOCAB = 24,
+    H_MERGES = 28,
+    H_PLAIN = 32,
+    H_SPECIAL = 36,
+    H_TEXT = 40,
+    H_MAX_TOKEN = 44,
+    H_MAX_SPECIAL = 48,
+    H_SYSTEM = 52,
+    H_SECTION = 56,
+    H_N_EOG = 60,
+    H_BOS = 64,
+    H_EOS = 68,
+    H_PAD = 72,
+    H_UNK = 76,
+    H_EOG = 80,
+    H_RESERVED = 112
+};
+
+/* Tables in their order. */
+enum {
+    T_HEADER = -1,
+    T_OFFSETS,
+    T_TEXT,
+    T_TYPES,
+    T_BYTES,
+    T_PLAIN,
+    T_SPECIAL,
+    T_STARTS,
+    T_MERGES,
+    T_ORDER,
+    T_SYSTEM
+};
+
+/* What a patch writes: a number, or one that the section decides. */
+typedef enum bad_value {
+    V_IS,        /* value */
+    V_VOCAB,     /* n_vocab + value */
+    V_PLUS,      /* what is there + value */
+    V_ENTRY_LEFT /* the left token of the merge patched */
+} bad_value;
+
+/* Which element of the table is patched. */
+typedef enum bad_index {
+    I_IS,         /* index */
+    I_SECOND,     /* second_merge() */
+    I_COMPOSED,   /* composed_merge() */
+    I_LAST_VOCAB, /* n_vocab */
+    I_NORMAL,     /* first normal token */
+    I_EMPTY       /* first unused token, which is empty in the small section */
+} bad_index;
+
+typedef struct bad_case {
+    const char *name;
+    q_error_code code;
+    const char *field;
+    int table; /* T_HEADER: index is the byte offset in the header */
+    bad_index index_of;
+    uint32_t index;
+    uint32_t width;  /* bytes of an element */
+    uint32_t member; /* byte within the element */
+    uint32_t size;   /* bytes written: 1 or 4 */
+    bad_value value_of;
+    uint32_t value;
+    int64_t at; /* expected diag.offset; -1: where the patch is */
+} bad_case;
+
+#define HEADER(name, code, field, offset, value)                                \
+    {                                                                           \
+        name, code, field, T_HEADER, I_IS, offset, 1, 0, 4, V_IS, value, offset \
+    }
+#define HEADER_OF(name, code, field, offset, of, value)                       \
+    {                                                                         \
+        name, code, field, T_HEADER, I_IS, offset, 1, 0, 4, of, value, offset \
+    }
+
+static const bad_case bad_cases[] = {
+    HEADER("T01 vocabulary 0", Q_ERR_CORRUPT, "n_vocab", H_VOCAB, 0),
+    HEADER("T03 vocabulary cap + 1", Q_ERR_LIMIT, "n_vocab", H_VOCAB, Q_TOKENIZER_MAX_VOCAB + 1),
+    HEADER("T04 vocabulary 2^31 + 1", Q_ERR_LIMIT, "n_vocab", H_VOCAB, 0x80000001u),
+    HEADER("T04 vocabulary 2^32 - 1", Q_ERR_LIMIT, "n_vocab", H_VOCAB, 0xFFFFFFFFu),
+    {"T06 duplicate id", Q_ERR_CORRUPT, "plain_ids", T_PLAIN, I_IS, 1, 4, 0, 4, V_PLUS, 0, -1},
+    {"T07 id past the vocabulary", Q_ERR_CORRUPT, "plain_ids", T_PLAIN, I_IS, 3, 4, 0, 4, V_VOCAB,
+     0, -1},
+    {"T07 special id past the vocabulary", Q_ERR_CORRUPT, "special_ids", T_SPECIAL, I_IS, 0, 4, 0,
+     4, V_VOCAB, 0, -1},
+    {"T08 empty normal token", Q_ERR_CORRUPT, "token_types", T_TYPES, I_EMPTY, 0, 1, 0, 1, V_IS,
+     Q_TOKEN_NORMAL, -1},
+    {"T08 empty control token", Q_ERR_CORRUPT, "token_types", T_TYPES, I_EMPTY, 0, 1, 0, 1, V_IS,
+     Q_TOKEN_CONTROL, -1},
+    HEADER("T09 longest token cap + 1", Q_ERR_LIMIT, "max_token", H_MAX_TOKEN,
+           Q_TOKENIZER_MAX_TOKEN + 1),
+    {"T09 token longer than max_token", Q_ERR_CORRUPT, "token_offsets", T_OFFSETS, I_IS, 9, 4, 0, 4,
+     V_PLUS, 100, -1},
+    {"T09 token of 2^32 - 1 bytes", Q_ERR_CORRUPT, "token_offsets", T_OFFSETS, I_IS, 9, 4, 0, 4,
+     V_IS, 0xFFFFFFFFu, -1},
+    {"T09 token of negative length", Q_ERR_CORRUPT, "token_offsets", T_OFFSETS, I_IS, 9, 4, 0, 4,
+     V_IS, 1, -1},
+    HEADER_OF("T09 max_token too large", Q_ERR_CORRUPT, "max_token", H_MAX_TOKEN, V_PLUS, 1),
+    HEADER("T09 longest special cap + 1", Q_ERR_LIMIT, "max_special", H_MAX_SPECIAL,
+           Q_TOKENIZER_MAX_SPECIAL + 1),
+    HEADER_OF("T09 max_special too large", Q_ERR_CORRUPT, "max_special", H_MAX_SPECIAL, V_PLUS, 1),
+    {"T11 byte without its token", Q_ERR_CORRUPT, "token_types", T_BYTES, I_IS, 'a', 4, 0, 4, V_IS,
+     Q_TOKEN_NONE, -2},
+    {"T12 token for two bytes", Q_ERR_CORRUPT, "byte_ids", T_BYTES, I_IS, 0x04, 4, 0, 4, V_IS, 17,
+     -1},
+    {"T12 byte token past the vocabulary", Q_ERR_CORRUPT, "byte_ids", T_BYTES, I_IS, 0x04, 4, 0, 4,
+     V_VOCAB, 0, -1},
+    {"T12 normal token as a byte", Q_ERR_CORRUPT, "token_types", T_TYPES, I_NORMAL, 0, 1, 0, 1,
+     V_IS, Q_TOKEN_BYTE, -1},
+    {"T13 type unknown", Q_ERR_CORRUPT, "token_types", T_TYPES, I_IS, 30, 1, 0, 1, V_IS, 5, -1},
+    {"T13 type 255", Q_ERR_CORRUPT, "token_types", T_TYPES, I_IS, 0, 1, 0, 1, V_IS, 255, -1},
+    {"T14 right token = vocabulary", Q_ERR_CORRUPT, "merges", T_MERGES, I_IS, 7, 12, 0, 4, V_VOCAB,
+     0, -1},
+    {"T14 right token 2^31", Q_ERR_CORRUPT, "merges", T_MERGES, I_IS, 7, 12, 0, 4, V_IS,
+     0x80000000u, -1},
+    {"T14 result = vocabulary", Q_ERR_CORRUPT, "merges", T_MERGES, I_IS, 7, 12, 8, 4, V_VOCAB, 0,
+     -1},
+    {"T15 result absent", Q_ERR_CORRUPT, "merges", T_MERGES, I_IS, 7, 12, 8, 4, V_IS, Q_TOKEN_NONE,
+     -1},
+    {"T15 result is a control token", Q_ERR_CORRUPT, "merges", T_MERGES, I_IS, 7, 12, 8, 4, V_IS, 1,
+     -1},
+    {"T16 result is its own left token", Q_ERR_CORRUPT, "merges", T_MERGES, I_IS, 7, 12, 8, 4,
+     V_ENTRY_LEFT, 0, -1},
+    {"T17 result closes a cycle", Q_ERR_CORRUPT, "merges", T_MERGES, I_COMPOSED, 0, 12, 8, 4,
+     V_ENTRY_LEFT, 0, -1},
+    {"T18 the same pair twice", Q_ERR_CORRUPT, "merges", T_MERGES, I_SECOND, 0, 12, 0, 4, V_PLUS, 0,
+     -1},
+    {"T19 two merges of one rank", Q_ERR_CORRUPT, "merge_order", T_MERGES, I_IS, 3, 12, 4, 4,
+     V_PLUS, 1, -1},
+    {"T19 rank = n_merges", Q_ERR_CORRUPT, "merge_order", T_MERGES, I_IS, 3, 12, 4, 4, V_IS, 640,
+     -1},
+    {"T19 rank 2^32 - 1", Q_ERR_CORRUPT, "merge_order", T_MERGES, I_IS, 3, 12, 4, 4, V_IS,
+     0xFFFFFFFFu, -1},
+    {"T19 order disagrees", Q_ERR_CORRUPT, "merge_order", T_ORDER, I_IS, 5, 4, 0, 4, V_PLUS, 1, -3},
+    HEADER("T20 merges cap + 1", Q_ERR_LIMIT, "n_merges", H_MERGES, Q_TOKENIZER_MAX_MERGES + 1),
+    HEADER("T20 merges whose bytes wrap 32 bits", Q_ERR_LIMIT, "n_merges", H_MERGES, 0x15555556u),
+    HEADER("T20 merges 2^32 - 1", Q_ERR_LIMIT, "n_merges", H_MERGES, 0xFFFFFFFFu),
+    {"T20 one merge more than the table", Q_ERR_CORRUPT, "section_bytes", T_HEADER, I_IS, H_MERGES,
+     1, 0, 4, V_PLUS, 64, H_SECTION},
+    {"T20 merge starts fall", Q_ERR_CORRUPT, "merge_starts", T_STARTS, I_IS, 40, 4, 0, 4, V_IS,
+     0xFFFFFFF0u, -1},
+    {"T20 merge starts not from 0", Q_ERR_CORRUPT, "merge_starts", T_STARTS, I_IS, 0, 4, 0, 4, V_IS,
+     1, -1},
+    {"T20 merge starts end early", Q_ERR_CORRUPT, "merge_starts", T_STARTS, I_LAST_VOCAB, 0, 4, 0,
+     4, V_PLUS, 0xFFFFFFFFu, -1},
+    {"T21 result longer than left and right", Q_ERR_CORRUPT, "merges", T_MERGES, I_IS, 0, 12, 8, 4,
+     V_VOCAB, (uint32_t)-6, -1},
+    HEADER_OF("T25 bos = vocabulary", Q_ERR_CORRUPT, "bos", H_BOS, V_VOCAB, 0),
+    HEADER_OF("T25 eos = vocabulary", Q_ERR_CORRUPT, "eos", H_EOS, V_VOCAB, 0),
+    HEADER_OF("T25 pad = vocabulary", Q_ERR_CORRUPT, "pad", H_PAD, V_VOCAB, 0),
+    HEADER_OF("T25 unk = vocabulary", Q_ERR_CORRUPT, "unk", H_UNK, V_VOCAB, 0),
+    HEADER("T25 bos -2", Q_ERR_CORRUPT, "bos", H_BOS, 0xFFFFFFFEu),
+    HEADER_OF("T25 bos is an unused token", Q_ERR_CORRUPT, "bos", H_BOS, V_VOCAB, (uint32_t)-1),
+    HEADER_OF("T25 end of generation = vocabulary", Q_ERR_CORRUPT, "eog", H_EOG + 4, V_VOCAB, 0),
+    HEADER("T25 end of generation twice", Q_ERR_CORRUPT, "eog", H_EOG + 4, 0),
+    HEADER("T25 word past the ends of generation", Q_ERR_CORRUPT, "eog", H_EOG + 8, 5),
+    {"T25 eos is no end of generation", Q_ERR_CORRUPT, "eog", T_HEADER, I_IS, H_EOS, 1, 0, 4, V_IS,
+     1, H_EOG},
+    HEADER("T25 9 ends of generation", Q_ERR_LIMIT, "n_eog", H_N_EOG, 9),
+    {"magic", Q_ERR_NOT_QORUS, "magic", T_HEADER, I_IS, 0, 1, 0, 1, V_IS, 'q', 0},
+    HEADER("version 0", Q_ERR_VERSION, "version", H_VERSION, 0),
+    HEADER("version 2", Q_ERR_VERSION, "version", H_VERSION, 2),
+    HEADER("version 1 of the other byte order", Q_ERR_VERSION, "version", H_VERSION, 0x01000000u),
+    HEADER("kind 0", Q_ERR_UNSUPPORTED, "kind", H_KIND, 0),
+    HEADER("kind 3", Q_ERR_UNSUPPORTED, "kind", H_KIND, 3),
+    {"kind byte with tables", Q_ERR_CORRUPT, "section_bytes", T_HEADER, I_IS, H_KIND, 1, 0, 4, V_IS,
+     1, H_SECTION},
+    HEADER("pre-tokenizer 3", Q_ERR_UNSUPPORTED, "pre_tokenizer", H_PRE, 3),
+    HEADER("chat format 2", Q_ERR_UNSUPPORTED, "chat_format", H_CHAT, 2),
+    {"system message without a chat format", Q_ERR_CORRUPT, "system_bytes", T_HEADER, I_IS, H_CHAT,
+     1, 0, 4, V_IS, 0, H_SYSTEM},
+    {"chat format without its token", Q_ERR_CORRUPT, "chat_format", T_TYPES, I_IS, 1, 1, 0, 1, V_IS,
+     Q_TOKEN_USER, H_CHAT},
+    {"system message not UTF-8", Q_ERR_CORRUPT, "system_text", T_SYSTEM, I_IS, 0, 1, 0, 1, V_IS,
+     0xFF, -1},
+    HEADER("system message cap + 1", Q_ERR_LIMIT, "system_bytes", H_SYSTEM,
+           Q_TOKENIZER_MAX_SYSTEM + 1),
+    HEADER("flag unknown", Q_ERR_UNSUPPORTED, "flags", H_FLAGS, 8),
+    HEADER_OF("section cap + 1", Q_ERR_LIMIT, "section_bytes", H_SECTION, V_IS,
+              Q_TOKENIZER_MAX_SECTION + 1),
+    HEADER_OF("section 64 bytes more", Q_ERR_CORRUPT, "section_bytes", H_SECTION, V_PLUS, 64),
+    HEADER_OF("section 1 byte less", Q_ERR_CORRUPT, "section_bytes", H_SECTION, V_PLUS,
+              0xFFFFFFFFu),
+    {"text 2^32 - 1 bytes", Q_ERR_CORRUPT, "section_bytes", T_HEADER, I_IS, H_TEXT, 1, 0, 4, V_IS,
+     0xFFFFFFFFu, H_SECTION},
+    {"plain tokens 2^32 - 1", Q_ERR_CORRUPT, "section_bytes", T_HEADER, I_IS, H_PLAIN, 1, 0, 4,
+     V_IS, 0xFFFFFFFFu, H_SECTION},
+    {"plain tokens one more", Q_ERR_CORRUPT, "n_plain", T_HEADER, I_IS, H_PLAIN, 1, 0, 4, V_PLUS, 1,
+     H_PLAIN},
+    {"special tokens one more", Q_ERR_CORRUPT, "n_special", T_HEADER, I_IS, H_SPECIAL, 1, 0, 4,
+     V_PLUS, 1, H_SPECIAL},
+    HEADER("reserved word", Q_ERR_CORRUPT, "reserved", H_RESERVED + 8, 1),
+    {"padding after a table", Q_ERR_CORRUPT, "padding", T_TEXT, I_IS, 0xFFFFFFFFu, 1, 0, 1, V_IS, 1,
+     -1}};
+
+#endif /* QORUS_TEST_TOKENIZER_BAD_CASES_H */
