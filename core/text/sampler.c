@@ -13,30 +13,6 @@ static float sampler_scale(double temperature)
     return s < (double)SAMPLER_FLT_MAX ? (float)s : SAMPLER_FLT_MAX;
 }
 
-static uint64_t sampler_kept(const q_sampler_state *s, uint32_t id)
-{
-    if (!sampler_before(s->keys[id], id, s->last)) {
-        return 0;
-    }
-    uint64_t w = sampler_weight(s, s->keys[id]);
-    return w >= s->least ? w : 0;
-}
-
-/* The token at which the running sum exceeds r, r below the sum of all. */
-static uint32_t sampler_pick(const q_sampler_state *s, uint64_t r)
-{
-    uint32_t block = 0;
-    while (r >= s->sums[block]) {
-        r -= s->sums[block++];
-    }
-    uint32_t id = block * SAMPLER_BLOCK;
-    for (uint64_t w = sampler_kept(s, id); r >= w; w = sampler_kept(s, id)) {
-        r -= w;
-        id++;
-    }
-    return id;
-}
-
 static uint32_t sampler_draw(const q_sampler_state *s, uint64_t total, uint64_t step)
 {
     q_random_place place;
@@ -44,7 +20,7 @@ static uint32_t sampler_draw(const q_sampler_state *s, uint64_t total, uint64_t 
     place.step = step;
     place.node = Q_RANDOM_NODE_SAMPLER;
     place.sample = s->cfg->sequence;
-    return sampler_pick(s, q_sampler_mul_high(q_random_u64(&place, 0), total));
+    return q_sampler_pick(s, q_sampler_mul_high(q_random_u64(&place, 0), total));
 }
 
 /* ---- A call ---------------------------------------------------------------------------------- */
@@ -161,7 +137,7 @@ static uint32_t sampler_list(const q_sampler_state *s, uint64_t total, q_sampler
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < s->n; i++) {
-        uint64_t w = s->sums[i / SAMPLER_BLOCK] != 0 ? sampler_kept(s, i) : 0;
+        uint64_t w = s->sums[i / SAMPLER_BLOCK] != 0 ? q_sampler_kept(s, i) : 0;
         if (w != 0 && n < capacity) {
             out[n].token = (int32_t)i;
             out[n].probability = sampler_ratio(w, total);

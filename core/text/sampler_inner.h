@@ -134,7 +134,13 @@ uint64_t q_sampler_share(uint64_t total, double top_p);
 /* Makes s->last and s->least: the cuts. At least one token is kept. */
 void q_sampler_cut(q_sampler_state *s);
 
+/* Weight of a token, 0 if it was cut. */
+uint64_t q_sampler_kept(const q_sampler_state *s, uint32_t id);
+
 /* Fills s->sums with the weight kept; returns the total, >= 1. */
 uint64_t q_sampler_sum(const q_sampler_state *s);
+
+/* The token at which the running sum exceeds r, after q_sampler_sum; r is below the total. */
+uint32_t q_sampler_pick(const q_sampler_state *s, uint64_t r);
 
 #endif /* QORUS_CORE_TEXT_SAMPLER_INNER_H */

@@ -191,14 +191,20 @@ void q_sampler_cut(q_sampler_state *s)
 
 /* ---- What is kept ---------------------------------------------------------------------------- */
 
+uint64_t q_sampler_kept(const q_sampler_state *s, uint32_t id)
+{
+    if (!sampler_before(s->keys[id], id, s->last)) {
+        return 0;
+    }
+    uint64_t w = sampler_weight(s, s->keys[id]);
+    return w >= s->least ? w : 0;
+}
+
 static uint64_t sampler_sum_block(const q_sampler_state *s, uint32_t block)
 {
     uint64_t sum = 0;
     for (uint32_t i = block * SAMPLER_BLOCK; i < sampler_block_end(s, block); i++) {
-        if (sampler_before(s->keys[i], i, s->last)) {
-            uint64_t w = sampler_weight(s, s->keys[i]);
-            sum += w >= s->least ? w : 0;
-        }
+        sum += q_sampler_kept(s, i);
     }
     return sum;
 }
@@ -212,4 +218,18 @@ uint64_t q_sampler_sum(const q_sampler_state *s)
         total += s->sums[b];
     }
     return total;
+}
+
+uint32_t q_sampler_pick(const q_sampler_state *s, uint64_t r)
+{
+    uint32_t block = 0;
+    while (r >= s->sums[block]) {
+        r -= s->sums[block++];
+    }
+    uint32_t id = block * SAMPLER_BLOCK;
+    for (uint64_t w = q_sampler_kept(s, id); r >= w; w = q_sampler_kept(s, id)) {
+        r -= w;
+        id++;
+    }
+    return id;
 }

@@ -10,6 +10,8 @@ static const sampler_case sampler_case_table[] = {
 #include "../../vectors/sampler/cases.inc"
 };
 
+enum { SAMPLER_CASE_IS_LIST = 8 }; /* kind of a case that brings its logits */
+
 enum { SAMPLER_CASE_COUNT = sizeof sampler_case_table / sizeof sampler_case_table[0] };
 
 /* Inputs and memory of one case. */
@@ -55,7 +57,8 @@ static float case_logit(uint32_t kind, uint64_t *s)
     case 3: return (float)(r % 5u) * 0.5f;
     case 4: return r % 8u != 0 ? SAMPLER_CASE_MINUS_INF : case_spread(r >> 3);
     case 5: return 1.0f + (float)(r % 1024u) * 0x1p-23f;
-    default: return (float)((int32_t)(r % 4096u) - 2048) * 0x1p+100f;
+    case 6: return (float)((int32_t)(r % 4096u) - 2048) * 0x1p+100f;
+    default: return r % 2u != 0 ? -0.0f : 0.0f;
     }
 }
 
@@ -64,7 +67,7 @@ static void case_fill_inputs(const sampler_case *c, sampler_bench *b)
     uint64_t s = c->logit_seed;
     uint32_t span = c->span < c->n_vocab ? c->span : c->n_vocab;
     for (uint32_t i = 0; i < c->n_vocab; i++) {
-        b->logits[i] = case_logit(c->kind, &s);
+        b->logits[i] = c->kind == SAMPLER_CASE_IS_LIST ? c->list[i] : case_logit(c->kind, &s);
     }
     for (uint32_t i = 0; i < c->peaks; i++) {
         uint32_t at = case_random(&s) % c->n_vocab;

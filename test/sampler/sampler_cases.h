@@ -14,15 +14,16 @@
 enum {
     SAMPLER_CASE_STEPS = 8, /* tokens drawn, at steps step .. step + 7 */
     SAMPLER_CASE_SHOWN = 4, /* most likely tokens whose probabilities are known */
-    SAMPLER_CASE_BIASES = 3
+    SAMPLER_CASE_BIASES = 3,
+    SAMPLER_CASE_LIST = 4
 };
 
 /*
  * Largest relative error of a probability. v is rounded to 2^-16 octave, which is ln(2) * 2^-17
- * = 5.3e-6 in the token's weight and as much in the sum. Beyond that, weights are cut to whole
- * units of 2^-40.
+ * = 5.3e-6 in the token's weight, and half as much is left for the sum, where such errors cancel.
+ * Beyond that, weights are cut to whole units of 2^-40.
  */
-#define SAMPLER_CASES_GATE 1.2e-5
+#define SAMPLER_CASES_GATE 8e-6
 
 /* Work memory that the largest case needs. */
 #define SAMPLER_CASES_WORK ((size_t)1200 << 10)
@@ -48,6 +49,7 @@ typedef struct sampler_case {
     uint64_t step;
     uint32_t n_bias;
     q_logit_bias bias[SAMPLER_CASE_BIASES];
+    float list[SAMPLER_CASE_LIST]; /* the logits, if kind is the last */
     int32_t tokens[SAMPLER_CASE_STEPS];
     uint32_t n_kept;
     uint64_t kept_hash; /* FNV-1a of the kept tokens as 32-bit little-endian numbers, ascending */

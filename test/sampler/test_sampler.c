@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../../core/text/sampler_inner.h"
 #include "../port/check.h"
 #include "qorus/base/random.h"
 #include "sampler_cases.h"
@@ -219,6 +220,82 @@ static void draws_differ_by_seed_step_and_sequence(void)
     CHECK(memcmp(tokens[0], tokens[2], sizeof tokens[0]) != 0);
     CHECK(memcmp(tokens[0], tokens[3], sizeof tokens[0]) == 0);
     CHECK(tokens[0][0] != tokens[0][1] || tokens[0][1] != tokens[0][2]);
+}
+
+/* Both ends of every token's share, in and between blocks, with tokens cut in the midst. */
+static void draws_meet_every_boundary(void)
+{
+    static uint64_t sums[3];
+    static int32_t keys[130];
+    static int32_t tops[3];
+    q_sampler_config cfg;
+    q_sampler_state s;
+    uint64_t r = 0;
+    memset(&s, 0, sizeof s);
+    q_sampler_defaults(&cfg);
+    s.cfg = &cfg;
+    s.n = 130;
+    s.n_blocks = 3;
+    s.keys = keys;
+    s.tops = tops;
+    s.sums = sums;
+    s.scale = 65536.0f;
+    s.least = 2;
+    s.last.key = sampler_key(-30.0f);
+    s.last.id = 100;
+    for (uint32_t i = 0; i < 130; i++) {
+        keys[i] = sampler_key(-(float)(i % 41u));
+    }
+    tops[0] = tops[1] = keys[0];
+    tops[2] = keys[128];
+    uint64_t total = q_sampler_sum(&s);
+    for (uint32_t i = 0; i < 130; i++) {
+        uint64_t w = i % 41 < 30 || (i % 41 == 30 && i <= 100) ? (uint64_t)1 << (40 - i % 41) : 0;
+        CHECK(q_sampler_kept(&s, i) == w);
+        if (w != 0) {
+            CHECK_EQ(q_sampler_pick(&s, r), i);
+            CHECK_EQ(q_sampler_pick(&s, r + w - 1), i);
+        }
+        r += w;
+    }
+    CHECK(r == total && sums[0] + sums[1] + sums[2] == total);
+}
+
+/* Products and shares at their largest, against values worked out by hand. */
+static void exact_arithmetic_at_its_limits(void)
+{
+    bool rest = true;
+    CHECK(q_sampler_mul_high(UINT64_MAX, UINT64_MAX) == UINT64_MAX - 1);
+    CHECK(q_sampler_mul_high(UINT64_MAX, 2) == 1);
+    CHECK(q_sampler_mul_high((uint64_t)1 << 32, ((uint64_t)1 << 32) - 1) == 0);
+    CHECK(q_sampler_mul_high((uint64_t)1 << 63, (uint64_t)1 << 63) == (uint64_t)1 << 62);
+    CHECK(q_sampler_share((uint64_t)1 << 63, 1.0) == (uint64_t)1 << 63);
+    CHECK(q_sampler_share(3, 0.5) == 2);
+    CHECK(q_sampler_share(4, 0.5) == 2);
+    CHECK(q_sampler_share(5, 0x1p-1074) == 1);
+    CHECK(q_sampler_fixed(1.0, 40, &rest) == (uint64_t)1 << 40 && !rest);
+    CHECK(q_sampler_fixed(0.75, 53, &rest) == (uint64_t)3 << 51 && !rest);
+    CHECK(q_sampler_fixed(1.0 - 0x1p-53, 40, &rest) == ((uint64_t)1 << 40) - 1 && rest);
+    CHECK(q_sampler_fixed(0x1p-41, 40, &rest) == 0 && rest);
+    CHECK(q_sampler_fixed(0x1p-1074, 40, &rest) == 0 && rest);
+    CHECK(q_sampler_fixed(0.0, 40, &rest) == 0 && !rest);
+}
+
+/* min_p between two integers: the weight just below is cut, the one above kept. */
+static void min_p_is_rounded_up(void)
+{
+    q_sampler_config cfg;
+    q_sampler_candidate kept[2];
+    const float two[2] = { 1.0f, 0.0f };
+    uint32_t n = 0;
+    q_sampler_defaults(&cfg);
+    cfg.temperature = 94548.46219969910 / 65536.0; /* weights 2^40 and 2^39 */
+    cfg.min_p = 0.5;
+    CHECK_EQ(q_sampler_candidates(&cfg, two, 2, NULL, 0, work, sizeof work, kept, 2, &n, NULL), Q_OK);
+    CHECK_EQ(n, 2);
+    cfg.min_p = 0.5 + 0x1p-50;
+    CHECK_EQ(q_sampler_candidates(&cfg, two, 2, NULL, 0, work, sizeof work, kept, 2, &n, NULL), Q_OK);
+    CHECK_EQ(n, 1);
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
@@ -635,6 +712,9 @@ int main(void)
     RUN(random_units_are_below_one);
     RUN(draws_follow_the_probabilities);
     RUN(draws_differ_by_seed_step_and_sequence);
+    RUN(draws_meet_every_boundary);
+    RUN(exact_arithmetic_at_its_limits);
+    RUN(min_p_is_rounded_up);
     RUN(work_is_exact_r01_r02);
     RUN(work_size_grows_with_the_vocabulary_r13);
     RUN(work_plain_greedy_needs_none);

@@ -20,7 +20,7 @@ F = np.float32
 MASK = (1 << 64) - 1
 STEPS = 8
 SHOWN = 4
-KINDS = ("spread", "normal", "flat", "steps", "masked", "fine", "huge")
+KINDS = ("spread", "normal", "flat", "steps", "masked", "fine", "huge", "zeros", "list")
 
 
 # ---- Inputs: exact in float32, from one 64-bit linear congruential generator ----------------------------------
@@ -36,6 +36,7 @@ class Lcg:
 
 
 def logit(kind, lcg):
+    """All but "list", whose few values stand in the case."""
     r = lcg.next()
     if kind == "spread":
         return (r % 4096 - 2048) / 128
@@ -49,12 +50,14 @@ def logit(kind, lcg):
         return float("-inf") if r % 8 else ((r >> 3) % 4096 - 2048) / 128
     if kind == "fine":
         return 1 + (r % 1024) * 2.0 ** -23
-    return (r % 4096 - 2048) * 2.0 ** 100
+    if kind == "huge":
+        return (r % 4096 - 2048) * 2.0 ** 100
+    return -0.0 if r % 2 else 0.0
 
 
 def make_inputs(c):
     lcg = Lcg(c["lseed"])
-    x = np.array([logit(c["kind"], lcg) for _ in range(c["n"])], dtype=F)
+    x = np.array(c["list"] or [logit(c["kind"], lcg) for _ in range(c["n"])], dtype=F)
     for _ in range(c["peaks"]):
         at = lcg.next() % c["n"]
         x[at] = F(12 + (lcg.next() % 1024) / 128)
@@ -170,7 +173,7 @@ def kept_by_textbook(c, x):
 # ---- Cases ----------------------------------------------------------------------------------------------------
 
 DEFAULTS = dict(n=100, kind="spread", peaks=0, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat=1.0,
-                presence=0.0, frequency=0.0, window=64, n_history=0, span=40, bias=(), seed=1, step=0, sequence=0)
+                presence=0.0, frequency=0.0, window=64, n_history=0, span=40, bias=(), seed=1, step=0, sequence=0, list=())
 
 
 def greedy_cases():
@@ -220,6 +223,20 @@ def adjusted_cases():
                              bias=((1, 3.0), (999, -1.0)))
 
 
+def edge_cases():
+    """Sums that meet their target exactly, ties across blocks, k beside the number of blocks."""
+    octave = dict(temperature=94548.46219969910 / 65536)  # weights 2^40, 2^39, ... for logits 0, -1, ...
+    yield "edge_bin_full", dict(n=3, kind="list", list=(1.0, 0.0, 0.0), top_p=0.5, **octave)
+    yield "edge_odd_total", dict(n=3, kind="list", list=(0.0, 0.0, -39.99999), top_p=0.5, **octave)
+    yield "edge_least_weight", dict(n=2, kind="list", list=(0.0, -39.99999), **octave)
+    yield "edge_no_weight", dict(n=2, kind="list", list=(0.0, -40.0), **octave)
+    yield "edge_share_0", dict(n=500, kind="flat", top_p=1e-300)
+    yield from (("edge_k_blocks", dict(n=1000, kind="normal", top_k=k)) for k in (15, 16, 17))
+    yield from (("edge_k_ties", dict(n=1000, kind=kind, top_k=k)) for kind in ("flat", "zeros") for k in (3, 15, 17))
+    yield from (("edge_greedy_zeros", dict(n=n, kind="zeros", temperature=0.0)) for n in (5, 200))
+    yield "edge_greedy_tie_adjusted", dict(n=500, kind="flat", temperature=0.0, presence=0.5, n_history=20, span=9)
+
+
 def random_cases():
     for seed, step, sequence in ((0, 0, 0), (MASK, 0, 0), (1 << 32, 5, 0), (7, 1 << 32, 0), (7, MASK - 7, 3),
                                  (12345, 2 ** 32 - 4, 2 ** 32 - 1)):
@@ -231,7 +248,7 @@ def random_cases():
 
 def make_cases():
     number = 0
-    for family in (greedy_cases, single_cases, mixed_cases, adjusted_cases, random_cases):
+    for family in (greedy_cases, single_cases, mixed_cases, adjusted_cases, edge_cases, random_cases):
         for name, change in family():
             number += 1
             yield solve(dict(DEFAULTS, **change), f"{number:03}_{name}")
@@ -263,7 +280,8 @@ def fnv(ids):
 def number(x):
     if x == float("-inf"):
         return "SAMPLER_CASE_MINUS_INF"
-    return "0.0" if x == 0 else float(x).hex()
+    x = float(x)
+    return "0.0" if x == 0 else x.hex()
 
 
 def emit(c):
@@ -278,6 +296,7 @@ def emit(c):
         f"  {c['top_k']}u, {c['window']}u, {c['n_history']}u, {c['span']}u, {c['sequence']}u, "
         f"0x{c['seed']:X}u, 0x{c['step']:X}u,",
         f"  {len(c['bias'])}u, {{ {bias} }},",
+        "  { " + ", ".join(f"(float){number(v)}" for v in c["list"] or (0,)) + " },",
         "  { " + ", ".join(str(t) for t in c["tokens"]) + " },",
         f"  {len(c['kept'])}u, 0x{fnv(c['kept']):016X}u, {len(shown)}u, {{ {probabilities} }} }},")) + "\n"
 
