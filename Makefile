@@ -32,7 +32,9 @@ export MODEL PROMPT TEXT
 CORE_SRC := $(filter-out core/base/mem.c,$(wildcard core/*/*.c))
 BACKEND_SRC := $(foreach isa,scalar mock $(ISA_BACKENDS),$(wildcard backends/$(isa)/*.c))
 POSIX_SRC := $(wildcard port/posix/*.c port/x86/*.c)
-COMMAND_SRC := $(wildcard tools/common/*.c tools/qorus/*.c)
+# the command's conform runs the golden vectors: their runner is part of it
+RUNNER_SRC := $(addprefix test/vectors/,runner.c compare.c drive.c text.c)
+COMMAND_SRC := $(wildcard tools/common/*.c tools/qorus/*.c) $(RUNNER_SRC)
 
 CORE_OBJ := $(CORE_SRC:%.c=$(FREE_DIR)/%.o)
 BACKEND_OBJ := $(BACKEND_SRC:%.c=$(FREE_DIR)/%.o)
@@ -81,6 +83,8 @@ $(FREE_DIR)/tools/%.o: tools/%.c $(FREE_DIR)/flags
 $(MEM_OBJ): FILE_FLAGS := $(MEM_FLAGS)
 $(FREE_DIR)/backends/avx2/%.o: FILE_FLAGS := $(ISA_FLAGS_avx2)
 $(FREE_DIR)/backends/avx512/%.o: FILE_FLAGS := $(ISA_FLAGS_avx512)
+# The files that look at the CPU and fill the table run on every CPU.
+$(foreach isa,$(ISA_BACKENDS),$(FREE_DIR)/backends/$(isa)/$(isa).o): FILE_FLAGS :=
 
 $(LIB): $(LIB_OBJ)
 	$(call say,AR $@)

@@ -48,7 +48,7 @@ endif
 
 # ---- Dialect and warnings -----------------------------------------------------------------------------------
 
-WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wundef -Wdouble-promotion -Wvla \
+WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wundef -Wdouble-promotion -Wvla -Walloca \
             -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Werror
 WARNINGS_gcc := -Wcast-align=strict
 WARNINGS_clang := -Wcast-align

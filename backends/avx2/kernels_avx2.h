@@ -13,7 +13,9 @@
 #include "qorus/base/half.h"
 #include "qorus/base/mem.h"
 #include "qorus/base/panel.h"
+#ifdef __AVX2__ /* not in avx2.c, which runs on every CPU */
 #include "avx2.h"
+#endif
 
 #if defined(__clang__)
 #define Q_AVX2_UNROLL _Pragma("clang loop unroll(full)")
@@ -108,6 +110,8 @@ static inline avx2_part avx2_share(const q_work *work, uint32_t rows, uint32_t p
     return part;
 }
 
+#ifdef __AVX2__
+
 /* -- addressing and tails ------------------------------------------------------------------------------- */
 
 static inline const float *avx2_row(const float *base, size_t stride, uint32_t r)
@@ -162,5 +166,7 @@ static inline float avx2_lane_max(__m256 lo, __m256 hi)
     __m128 c = _mm_max_ps(_mm_movehl_ps(b, b), b);
     return _mm_cvtss_f32(_mm_max_ss(_mm_movehdup_ps(c), c));
 }
+
+#endif /* __AVX2__ */
 
 #endif /* Q_KERNELS_AVX2_H */
