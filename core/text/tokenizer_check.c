@@ -233,7 +233,12 @@ static q_error_code check_chat(const tok_check *s)
                                     TOK_HEADER_AT(chat_format), lengths[i], 0);
         }
     }
-    if (!q_utf8_valid(s->base + s->start[TOK_TABLE_SYSTEM], s->h->system_bytes)) {
+    for (uint32_t i = 0; i < s->h->system_bytes; i++) {
+        if (s->t.system[i] == 0) {
+            return table_corrupt(s, TOK_TABLE_SYSTEM, i, 1, ' ', 0);
+        }
+    }
+    if (!q_utf8_valid(s->t.system, s->h->system_bytes)) {
         return table_corrupt(s, TOK_TABLE_SYSTEM, 0, 1, 0, 0);
     }
     return Q_OK;

@@ -188,6 +188,8 @@ static const bad_case bad_cases[] = {
      1, 0, 4, V_IS, 0, H_SYSTEM},
     {"chat format without its token", Q_ERR_CORRUPT, "chat_format", T_TYPES, I_IS, 1, 1, 0, 1, V_IS,
      Q_TOKEN_USER, H_CHAT},
+    {"system message with a NUL", Q_ERR_CORRUPT, "system_text", T_SYSTEM, I_IS, 5, 1, 0, 1, V_IS, 0,
+     -1},
     {"system message not UTF-8", Q_ERR_CORRUPT, "system_text", T_SYSTEM, I_IS, 0, 1, 0, 1, V_IS,
      0xFF, -1},
     HEADER("system message cap + 1", Q_ERR_LIMIT, "system_bytes", H_SYSTEM,

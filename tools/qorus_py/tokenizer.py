@@ -444,6 +444,7 @@ def _check_tokens(t, h, byte_ids, plain, special):
         _require(controls.issuperset(CHATML_TOKENS), "chat_format ChatML without its control tokens")
     else:
         _require(not t.system, "system_bytes without a chat format")
+    _require(0 not in t.system, "the system message holds a NUL")
     try:
         t.system.decode("utf-8")
     except UnicodeDecodeError:
