@@ -15,7 +15,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
-#include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -99,7 +99,11 @@ static inline void posix_pause(void)
 #endif
 }
 
-/* Watches the word for at most limit_ns; true once it differs from `seen`. */
+/*
+ * Watches the word for at most limit_ns; true once it differs from `seen`. Yields between looks at
+ * the clock: where other processes hold the other CPUs, the thread that is to change the word may
+ * be waiting for this one.
+ */
 static bool posix_watch(const uint32_t *word, uint32_t seen, uint64_t limit_ns)
 {
     const _Atomic uint32_t *a = posix_atomic(word);
@@ -114,6 +118,7 @@ static bool posix_watch(const uint32_t *word, uint32_t seen, uint64_t limit_ns)
             }
             posix_pause();
         }
+        (void)sched_yield();
     } while (posix_now_ns() < end);
     return false;
 }

@@ -291,10 +291,12 @@ static void min_p_is_rounded_up(void)
     q_sampler_defaults(&cfg);
     cfg.temperature = 94548.46219969910 / 65536.0; /* weights 2^40 and 2^39 */
     cfg.min_p = 0.5;
-    CHECK_EQ(q_sampler_candidates(&cfg, two, 2, NULL, 0, work, sizeof work, kept, 2, &n, NULL), Q_OK);
+    CHECK_EQ(q_sampler_candidates(&cfg, two, 2, NULL, 0, work, sizeof work, kept, 2, &n, NULL),
+             Q_OK);
     CHECK_EQ(n, 2);
     cfg.min_p = 0.5 + 0x1p-50;
-    CHECK_EQ(q_sampler_candidates(&cfg, two, 2, NULL, 0, work, sizeof work, kept, 2, &n, NULL), Q_OK);
+    CHECK_EQ(q_sampler_candidates(&cfg, two, 2, NULL, 0, work, sizeof work, kept, 2, &n, NULL),
+             Q_OK);
     CHECK_EQ(n, 1);
 }
 
