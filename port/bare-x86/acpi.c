@@ -53,16 +53,17 @@ static uint32_t acpi_table_bytes(uint64_t address)
         return 0;
     }
     const uint32_t n = acpi_u32(acpi_at(address) + 4);
-    if (n < TABLE_HEADER || n > TABLE_MAX || n > LOW_LIMIT - address || !acpi_sum_is_zero(acpi_at(address), n)) {
+    if (n < TABLE_HEADER || n > TABLE_MAX || n > LOW_LIMIT - address) {
         return 0;
     }
-    return n;
+    return acpi_sum_is_zero(acpi_at(address), n) ? n : 0;
 }
 
 static bool acpi_is_rsdp(uint64_t address)
 {
     return address >= PAGE_BYTES && address <= LOW_LIMIT - RSDP_BYTES_2
-           && acpi_named(acpi_at(address), "RSD PTR ", 8) && acpi_sum_is_zero(acpi_at(address), RSDP_BYTES);
+           && acpi_named(acpi_at(address), "RSD PTR ", 8)
+           && acpi_sum_is_zero(acpi_at(address), RSDP_BYTES);
 }
 
 /* Without a hint from the loader: on 16-byte borders in the BIOS area. */

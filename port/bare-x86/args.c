@@ -52,8 +52,8 @@ static q_error_code split_word(splitter *s)
     return split_put(s, '\0') ? Q_OK : Q_ERR_NO_SPACE;
 }
 
-q_error_code q_bare_split(const char *line, char *store, size_t cap, const char **argv, uint32_t max_args,
-                          uint32_t *n_args)
+q_error_code q_bare_split(const char *line, char *store, size_t cap, const char **argv,
+                          uint32_t max_args, uint32_t *n_args)
 {
     splitter s = {line, store, cap};
     uint32_t count = 0;

@@ -2,13 +2,15 @@
 /*
  * bare.h: what an application sees of the bare x86 port.
  *
- * The image boots (PVH or multiboot2), fills one q_bare_boot and calls q_bare_main(), which the application
- * defines. From then on: 64-bit mode, one flat identity mapping, interrupts off, SSE and (where the CPU has
- * them) AVX, AVX-512 and AMX registers enabled, MXCSR 0x1F80, all other processors parked behind `parallel`.
- * Exceptions print and end the run; they never return.
+ * The image boots (PVH or multiboot2), fills one q_bare_boot and calls q_bare_main(), which the
+ * application defines. From then on: 64-bit mode, ring 3, one flat identity mapping, no interrupts,
+ * SSE and (where the CPU has them) AVX, AVX-512 and AMX registers enabled, MXCSR 0x1F80, x87 as
+ * FNINIT leaves it, all other processors parked behind `parallel`. Page 0 and a page below each
+ * stack are not mapped; the image's code and constants and all modules are read-only. Exceptions
+ * print and end the run; they never return.
  *
- * Two byte streams leave the machine: COM1 carries results and input, COM2 (where there is one; COM1
- * otherwise) carries log lines and diagnostics, as stdout and stderr would.
+ * Two byte streams leave the machine: COM1 carries results and input, COM2 (where there is one;
+ * COM1 otherwise) carries log lines and diagnostics, as stdout and stderr would.
  */
 #ifndef QORUS_PORT_BARE_H
 #define QORUS_PORT_BARE_H
@@ -22,9 +24,9 @@ extern "C" {
 enum {
     Q_BARE_MAX_MODULES = 16,
     Q_BARE_MAX_RANGES = 128,
-    Q_BARE_MAX_CMDLINE = 65536, /* bytes of the command line and of all module command lines, each terminated */
-    Q_BARE_STACK_BYTES = 262144,       /* of the boot processor */
-    Q_BARE_WORKER_STACK_BYTES = 65536  /* of each other processor */
+    Q_BARE_MAX_CMDLINE = 65536,       /* bytes of all command lines, the modules' included */
+    Q_BARE_STACK_BYTES = 262144,      /* of the boot processor */
+    Q_BARE_WORKER_STACK_BYTES = 65536 /* of each other processor */
 };
 
 /* Codes of q_bare_exit() that the port itself uses. An application keeps to 0 .. 15. */
@@ -73,18 +75,19 @@ typedef struct q_bare_boot {
 int q_bare_main(const q_bare_boot *boot);
 
 /*
- * Ends the run with a code of 0 .. Q_BARE_EXIT_MAX (larger ones are cut down to it, negative ones become 1):
- * drains the serial ports, then writes 32 + code to QEMU's isa-debug-exit device at port 0xF4, so that QEMU's
- * exit status is 65 + 2 * code. Without that device it says so and halts.
+ * Ends the run with a code of 0 .. Q_BARE_EXIT_MAX (larger ones are cut down to it, negative ones
+ * become 1): drains the serial ports, then writes 32 + code to QEMU's isa-debug-exit device at port
+ * 0xF4, so that QEMU's exit status is 65 + 2 * code. Without that device it says so and halts.
  */
 Q_NORETURN void q_bare_exit(int code);
 
-/* ---- Memory -------------------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 /*
- * Hands out `size` bytes of RAM, aligned to `align` (a power of two), never given out before and never
- * overlapping the image, a module or the page tables. Contents undefined. If no range has room: prints how
- * many bytes are missing and exits with Q_BARE_EXIT_NO_MEMORY. Boot processor only. O(ranges).
+ * Hands out `size` bytes of RAM, aligned to `align` (a power of two), never given out before and
+ * never overlapping the image, a module or the page tables. Contents undefined. If no range has
+ * room: prints how many bytes are missing and exits with Q_BARE_EXIT_NO_MEMORY. Boot processor
+ * only. O(ranges).
  */
 void *q_bare_memory_take(uint64_t size, uint64_t align);
 
@@ -94,7 +97,7 @@ void *q_bare_memory_try(uint64_t size, uint64_t align);
 /* Size of the largest block of that alignment still to be had; 0 if none. O(ranges). */
 uint64_t q_bare_memory_largest(uint64_t align);
 
-/* ---- Serial line --------------------------------------------------------------------------------------- */
+/* ---- Serial line ----------------------------------------------------------------------------- */
 
 /* Writes n bytes to COM1, unchanged: the line is 8-bit clean. Any processor. */
 void q_bare_write(const char *text, size_t n);
@@ -109,23 +112,25 @@ void q_bare_print(const char *format, ...) Q_PRINTF(1, 2);
 size_t q_bare_serial_read(char *to, size_t n);
 
 /*
- * Reads one line from COM1 into `to`, terminated and without its end (LF, CR or CR LF); backspace removes
- * one UTF-8 character; `echo` sends back what is typed. The processor sleeps between bytes.
- * Q_ERR_CANCELLED: end of input (Ctrl-D, which run-qemu.sh sends when its stdin ends) on an empty line.
- * Q_ERR_NO_SPACE: the line has `cap` bytes or more; it is read to its end and dropped.
+ * Reads one line from COM1 into `to`, terminated and without its end (LF, CR or CR LF); backspace
+ * removes one UTF-8 character; `echo` sends back what is typed. The processor sleeps between bytes.
+ * Q_ERR_CANCELLED: end of input (Ctrl-D, which run-qemu.sh sends when its stdin ends) on an empty
+ * line. Q_ERR_NO_SPACE: the line has `cap` bytes or more; it is read to its end and dropped.
  */
 Q_NODISCARD q_error_code q_bare_read_line(char *to, size_t cap, bool echo, size_t *n);
 
-/* True once Ctrl-C (byte 3) has arrived since the last call; other pending bytes stay for the next read. */
+/* True once Ctrl-C (byte 3) has arrived since the last call; other pending bytes stay for the next
+   read. */
 bool q_bare_interrupted(void);
 
-/* ---- Command line -------------------------------------------------------------------------------------- */
+/* ---- Command line ---------------------------------------------------------------------------- */
 
 /*
- * Splits a command line into words the way a shell does: blanks separate, '...' is literal, "..." keeps
- * blanks, a backslash outside '...' takes the next character literally (inside "..." only before " and \).
- * Words are written, terminated, into `store` (cap bytes) and pointed to from argv.
- * Errors: Q_ERR_NO_SPACE (store or argv full), Q_ERR_INVALID_ARG (a quote is not closed). O(length).
+ * Splits a command line into words the way a shell does: blanks separate, '...' is literal, "..."
+ * keeps blanks, a backslash outside '...' takes the next character literally (inside "..." only
+ * before " and \). Words are written, terminated, into `store` (cap bytes) and pointed to from
+ * argv. Errors: Q_ERR_NO_SPACE (store or argv full), Q_ERR_INVALID_ARG (a quote is not closed).
+ * O(length).
  */
 Q_NODISCARD q_error_code q_bare_split(const char *line, char *store, size_t cap, const char **argv,
                                       uint32_t max_args, uint32_t *n_args);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * boot.S: from 32-bit protected mode (PVH, multiboot2) or a start-up interrupt to 64-bit C in ring 3.
+ * boot.S: from 32-bit protected mode (PVH, multiboot2) or a start-up interrupt to C in ring 3.
  *
- * Ring 0 lasts for a few hundred instructions: tables, control registers, vector state. All else, the
- * application included, runs in ring 3, with an I/O permission map for the ports it needs and INT3 for the
- * few privileged things it ever asks for. The processor does not care, but some hypervisors do: KVM without hardware
- * virtualisation (kvm-pvm) interprets ring 0, knows no SSE there, and runs ring 3 at full speed.
+ * Ring 0 lasts for a few hundred instructions: tables, control registers, vector state. All else,
+ * the application included, runs in ring 3, with an I/O permission map for the ports it needs and
+ * INT3 for the few privileged things it ever asks for. The processor does not care, but some
+ * hypervisors do: KVM without hardware virtualisation (kvm-pvm) interprets ring 0, knows no SSE
+ * there, and runs ring 3 at full speed.
  *
- * Both loaders enter with paging off, flat segments and EBX pointing at their information. Addresses are
- * physical throughout: the image is linked where it is loaded, and every mapping is one to one.
+ * Both loaders enter with paging off, flat segments and EBX pointing at their information.
+ * Addresses are physical throughout: the image is linked where it is loaded, and every mapping is
+ * one to one.
  */
 
     .set CODE64, 0x08
@@ -23,7 +25,7 @@
     .set MSR_EFER, 0xC0000080
     .set STACK_BYTES, 262144
 
-/* ---- How a loader finds the entry ---------------------------------------------------------------------- */
+/* ---- How a loader finds the entry ------------------------------------------------------------ */
 
     .section .note.Xen, "a", @note
     .balign 4
@@ -36,7 +38,7 @@
     .section .boot.header, "a"
     .balign 8
 mb2_header:
-    .long 0xE85250D6                   /* multiboot2; no multiboot1, which QEMU refuses for a 64-bit ELF */
+    .long 0xE85250D6                   /* multiboot2; QEMU refuses a 64-bit multiboot1 */
     .long 0                            /* 32-bit protected mode */
     .long mb2_header_end - mb2_header
     .long -(0xE85250D6 + (mb2_header_end - mb2_header))
@@ -52,7 +54,7 @@ mb2_header:
     .long 8
 mb2_header_end:
 
-/* ---- Boot processor ------------------------------------------------------------------------------------ */
+/* ---- Boot processor -------------------------------------------------------------------------- */
 
     .section .text.boot, "ax"
     .code32
@@ -168,9 +170,9 @@ no_long_mode:
 3:  hlt
     jmp 3b
 
-/* ---- Other processors ---------------------------------------------------------------------------------- */
+/* ---- Other processors ------------------------------------------------------------------------ */
 
-/* Copied to a page below 1 MiB: a start-up interrupt begins there in real mode, with CS = page / 16. */
+/* Copied to a page below 1 MiB. A start-up interrupt begins there in real mode, CS = page / 16. */
     .section .rodata.boot, "a"
     .code16
     .balign 16
@@ -224,13 +226,13 @@ ap_start64:
     hlt
     jmp 1b
 
-/* ---- Exceptions and interrupts ------------------------------------------------------------------------- */
+/* ---- Exceptions and interrupts --------------------------------------------------------------- */
 
     .text
     .balign 16
     .globl q_bare_trap_stubs
 q_bare_trap_stubs:
-/* One stub of 16 bytes for each vector; where the CPU pushes no error code, a zero stands in for it. */
+/* One stub of 16 bytes for each vector; zero stands in for an error code not pushed. */
     .macro trap_stub vector, has_error
     .balign 16, 0xCC
     .ifeq \has_error
@@ -286,8 +288,9 @@ trap_common:
     ud2
 
 /*
- * q_bare_ask_ring0(RDI service, RSI number of an MSR, RDX value), from ring 3: 0 sleeps until an interrupt,
- * 1 flushes the TLB, 2 writes the MSR, 3 reads it into RAX. Any other INT3 is an exception like the rest.
+ * q_bare_ask_ring0(RDI service, RSI number of an MSR, RDX value), from ring 3: 0 sleeps until an
+ * interrupt, 1 flushes the TLB, 2 writes the MSR, 3 reads it into RAX. Any other INT3 is an
+ * exception like the rest.
  */
     .balign 16
     .globl q_bare_ask_ring0, q_bare_service_stub
@@ -306,7 +309,7 @@ q_bare_service_stub:
     je 2f
     cmpl $3, %edi
     je 3f
-    sti                                /* takes effect after HLT has begun: a pending interrupt ends it */
+    sti                                /* takes effect once HLT has begun: nothing is missed */
     hlt
     cli
     iretq
@@ -347,7 +350,7 @@ q_bare_irq_stub:
 q_bare_irq_spurious:
     iretq
 
-/* ---- Tables -------------------------------------------------------------------------------------------- */
+/* ---- Tables ---------------------------------------------------------------------------------- */
 
     .data
     .balign 64

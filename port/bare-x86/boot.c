@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* boot.c: reads what the loader left (PVH or multiboot2), brings the machine up, calls the application. */
+/* boot.c: reads what the loader left (PVH or multiboot2), brings the machine up, calls the
+   application. */
 #include "internal.h"
 
 #define PVH_MAGIC 0x336EC578u
@@ -46,7 +47,8 @@ static q_bare_range boot_ranges[Q_BARE_MAX_RANGES];
 static char boot_text[Q_BARE_MAX_CMDLINE];
 static size_t boot_text_used;
 static uint64_t boot_rsdp;
-/* The tags of multiboot2: the ACPI pointer among them must stay readable until the processors are up. */
+/* The tags of multiboot2: the ACPI pointer among them must stay readable until the processors are
+   up. */
 static uint64_t boot_tags;
 static uint64_t boot_tags_bytes;
 static q_port boot_port;
@@ -57,7 +59,7 @@ Q_NORETURN static void boot_fail(const char *why)
     q_bare_exit(Q_BARE_EXIT_BOOT);
 }
 
-/* ---- Copying the loader's information ------------------------------------------------------------------ */
+/* ---- Copying the loader's information -------------------------------------------------------- */
 
 static const char *boot_copy_text(uint64_t address)
 {
@@ -176,7 +178,7 @@ static void boot_read_mb2(uint64_t info)
     }
 }
 
-/* ---- Bringing the machine up --------------------------------------------------------------------------- */
+/* ---- Bringing the machine up ----------------------------------------------------------------- */
 
 static void boot_claim_memory(void)
 {
@@ -189,7 +191,8 @@ static void boot_claim_memory(void)
     q_bare_pages_map_high(boot_ranges, boot_info.n_ranges);
     q_bare_pages_protect_image();
     for (uint32_t i = 0; i < boot_info.n_modules; i++) {
-        q_bare_pages_protect_module((uint64_t)(uintptr_t)boot_modules[i].base, boot_modules[i].size);
+        q_bare_pages_protect_module((uint64_t)(uintptr_t)boot_modules[i].base,
+                                    boot_modules[i].size);
     }
 }
 
@@ -220,7 +223,8 @@ static bool boot_page_in_module(uint64_t page)
     return false;
 }
 
-/* A page for the start-up code of the other processors, clear of the BIOS's own data; 0 if there is none. */
+/* A page for the start-up code of the other processors, clear of the BIOS's own data; 0 if there is
+   none. */
 static uint64_t boot_low_page(void)
 {
     for (uint64_t page = 0x8000; page < 0x80000; page += PAGE_BYTES) {

@@ -36,7 +36,10 @@ static void cpu_enable_xsave(void)
         const bool allowed = XCR0_GROUPS[i] != 0xE0 || (wanted & 0x4) != 0;
         wanted |= whole && allowed ? XCR0_GROUPS[i] : 0;
     }
-    __asm__ volatile("xsetbv" : : "a"((uint32_t)wanted), "d"((uint32_t)(wanted >> 32)), "c"(0u) : "memory");
+    __asm__ volatile("xsetbv"
+                     :
+                     : "a"((uint32_t)wanted), "d"((uint32_t)(wanted >> 32)), "c"(0u)
+                     : "memory");
 }
 
 static void cpu_enable(void)

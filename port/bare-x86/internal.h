@@ -9,18 +9,18 @@
 
 enum {
     PAGE_BYTES = 4096,
-    VECTOR_SERVICE = 3,     /* INT3 from ring 3 */
-    VECTOR_WAKE = 0xF0,     /* sent to a processor asleep in q_bare_wait() */
-    VECTOR_TIMER = 0xF1,    /* local timer, while waiting for input */
+    VECTOR_SERVICE = 3,  /* INT3 from ring 3 */
+    VECTOR_WAKE = 0xF0,  /* sent to a processor asleep in q_bare_wait() */
+    VECTOR_TIMER = 0xF1, /* local timer, while waiting for input */
     VECTOR_SPURIOUS = 0xFF,
-    SELECTOR_TSS = 0x30,    /* of processor 0; 16 bytes more for each further one */
+    SELECTOR_TSS = 0x30,     /* of processor 0; 16 bytes more for each further one */
     RING0_STACK_BYTES = 4096 /* each processor has three: services, exceptions, double faults */
 };
 
 /* Everything below this is mapped one to one before any C runs. */
 #define LOW_LIMIT 0x100000000ull
 
-/* ---- Instructions -------------------------------------------------------------------------------------- */
+/* ---- Instructions ---------------------------------------------------------------------------- */
 
 static inline void out8(uint16_t port, uint8_t value)
 {
@@ -49,10 +49,13 @@ static inline uint64_t read_msr_ring0(uint32_t msr)
 
 static inline void write_msr_ring0(uint32_t msr, uint64_t value)
 {
-    __asm__ volatile("wrmsr" : : "a"((uint32_t)value), "d"((uint32_t)(value >> 32)), "c"(msr) : "memory");
+    __asm__ volatile("wrmsr"
+                     :
+                     : "a"((uint32_t)value), "d"((uint32_t)(value >> 32)), "c"(msr)
+                     : "memory");
 }
 
-/* ---- Services of ring 0 (boot.S); from ring 3 only ------------------------------------------------------ */
+/* ---- Services of ring 0 (boot.S); from ring 3 only ------------------------------------------- */
 
 enum { SERVICE_SLEEP = 0, SERVICE_FLUSH = 1, SERVICE_WRITE_MSR = 2, SERVICE_READ_MSR = 3 };
 
@@ -65,7 +68,7 @@ static inline void cpu_sleep(void)
     (void)q_bare_ask_ring0(SERVICE_SLEEP, 0, 0);
 }
 
-/* ---- More instructions --------------------------------------------------------------------------------- */
+/* ---- More instructions ----------------------------------------------------------------------- */
 
 /* The fence keeps the counter from being read before earlier instructions are done. */
 static inline uint64_t read_tsc(void)
@@ -91,18 +94,20 @@ typedef struct bare_cpuid {
 static inline bare_cpuid read_cpuid(uint32_t leaf, uint32_t subleaf)
 {
     bare_cpuid r = {0, 0, 0, 0};
-    __asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "0"(leaf), "2"(subleaf));
+    __asm__ volatile("cpuid"
+                     : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d)
+                     : "0"(leaf), "2"(subleaf));
     return r;
 }
 
-/* ---- Symbols of boot.S and image.ld ---------------------------------------------------------------------- */
+/* ---- Symbols of boot.S and image.ld ---------------------------------------------------------- */
 
 extern const char q_bare_image_start[];
 extern const char q_bare_text_start[];
 extern const char q_bare_text_end[];
 extern const char q_bare_rodata_end[];
 extern const char q_bare_image_end[];
-extern char q_bare_boot_stack[];      /* first byte is that of a guard page */
+extern char q_bare_boot_stack[]; /* first byte is that of a guard page */
 extern char q_bare_boot_stack_top[];
 extern const char q_bare_trampoline[];
 extern const char q_bare_trampoline_end[];
@@ -123,17 +128,20 @@ extern uint64_t q_bare_ap_stack_tops[Q_MAX_WORKERS];
 extern uint64_t q_bare_lapic_base;
 extern uint32_t q_bare_x2apic;
 
-/* ---- boot.c ------------------------------------------------------------------------------------------- */
+/* ---- boot.c ---------------------------------------------------------------------------------- */
 
-/* Called by boot.S on the boot processor, in ring 3. kind: 0 PVH, else the magic number of multiboot2. */
+/* Called by boot.S on the boot processor, in ring 3. kind: 0 PVH, else the magic number of
+   multiboot2. */
 Q_NORETURN void q_bare_enter(uint64_t info, uint32_t kind);
 
-/* ---- cpu.c -------------------------------------------------------------------------------------------- */
+/* ---- cpu.c ----------------------------------------------------------------------------------- */
 
-/* Both called by boot.S in ring 0. Tables, then every vector state this CPU has; x87 and MXCSR come later. */
+/* Both called by boot.S in ring 0. Tables, then every vector state this CPU has; x87 and MXCSR come
+   later. */
 void q_bare_prepare_first(void);
 void q_bare_prepare_other(uint32_t cpu);
-/* What CPUID says in ring 0. Ring 3 does not ask it: a hypervisor need not answer there as it does here. */
+/* What CPUID says in ring 0. Ring 3 does not ask it: a hypervisor need not answer there as it does
+   here. */
 typedef struct bare_cpu_facts {
     q_cpu_leaves leaves; /* for q_cpu_decode() */
     uint64_t nx;         /* the no-execute bit of a page table entry; 0 where there is none */
@@ -145,7 +153,7 @@ typedef struct bare_cpu_facts {
 
 extern bare_cpu_facts q_bare_cpu;
 
-/* ---- memory.c ----------------------------------------------------------------------------------------- */
+/* ---- memory.c -------------------------------------------------------------------------------- */
 
 /* The usable RAM becomes: every Q_BARE_RAM range from 1 MiB up, less every other range. */
 void q_bare_memory_init(const q_bare_range *ranges, uint32_t n);
@@ -156,7 +164,7 @@ void *q_bare_page_take(void);
 /* A RAM block that lies below 4 GiB; exits when there is none. */
 void *q_bare_memory_take_low(uint64_t size, uint64_t align);
 
-/* ---- paging.c ----------------------------------------------------------------------------------------- */
+/* ---- paging.c -------------------------------------------------------------------------------- */
 
 /* Maps RAM above 4 GiB (up to 512 GiB), one to one. */
 void q_bare_pages_map_high(const q_bare_range *ranges, uint32_t n);
@@ -169,24 +177,24 @@ void q_bare_pages_guard(uint64_t page);
 /* Makes one page of device registers uncached. */
 void q_bare_pages_device(uint64_t page);
 
-/* ---- serial.c ----------------------------------------------------------------------------------------- */
+/* ---- serial.c -------------------------------------------------------------------------------- */
 
 void q_bare_serial_init(void);
 void q_bare_serial_drain(void);
 /* From now on output takes no lock: for a processor that prints its last words. */
 void q_bare_serial_break_lock(void);
 
-/* ---- trap.c ------------------------------------------------------------------------------------------- */
+/* ---- trap.c ---------------------------------------------------------------------------------- */
 
 /* Fills the shared interrupt table. Ring 0. */
 void q_bare_trap_init(void);
-/* Gives processor `cpu` its task segment, with three stacks from `stacks` up, its index and the interrupt
-   table. Ring 0. */
+/* Gives processor `cpu` its task segment, with three stacks from `stacks` up, its index and the
+   interrupt table. Ring 0. */
 void q_bare_trap_load(uint32_t cpu, uint64_t stacks);
 /* Index of the running processor; valid once q_bare_trap_load() has run on it. */
 uint32_t q_bare_cpu_index(void);
 
-/* ---- time.c ------------------------------------------------------------------------------------------- */
+/* ---- time.c ---------------------------------------------------------------------------------- */
 
 /* Measures the time-stamp counter; 0 if nothing tells its rate. *source names what did. */
 uint64_t q_bare_time_init(const char **source);
@@ -194,9 +202,10 @@ uint64_t q_bare_time_init(const char **source);
 uint64_t q_bare_time_ns(void *user);
 void q_bare_time_delay(uint64_t ns);
 
-/* ---- apic.c ------------------------------------------------------------------------------------------- */
+/* ---- apic.c ---------------------------------------------------------------------------------- */
 
-/* True if there is a local APIC; finds its base and mode. Boot processor, before the members below. */
+/* True if there is a local APIC; finds its base and mode. Boot processor, before the members
+   below. */
 bool q_bare_apic_init(void);
 /* Switches this processor's local APIC on, all its own interrupt sources masked. */
 void q_bare_apic_enable(void);
@@ -205,17 +214,18 @@ void q_bare_apic_send(uint32_t apic_id, uint32_t command);
 /* Sleeps for about half a millisecond or until another interrupt; spins briefly without an APIC. */
 void q_bare_apic_nap(void);
 
-/* ---- acpi.c ------------------------------------------------------------------------------------------- */
+/* ---- acpi.c ---------------------------------------------------------------------------------- */
 
-/* APIC ids of the enabled processors in the MADT, in its order, at most max. 0 if there is no MADT. */
+/* APIC ids of the enabled processors in the MADT, in its order, at most max. 0 if there is no
+   MADT. */
 uint32_t q_bare_acpi_cpus(uint64_t rsdp, uint32_t *apic_ids, uint32_t max);
 
-/* ---- port.c ------------------------------------------------------------------------------------------- */
+/* ---- port.c ---------------------------------------------------------------------------------- */
 
 void q_bare_log(void *user, q_log_level level, const char *text, size_t n);
 void q_bare_panic(void *user, const q_diag *diag);
 
-/* ---- smp.c -------------------------------------------------------------------------------------------- */
+/* ---- smp.c ----------------------------------------------------------------------------------- */
 
 /* Starts the other processors through a page of RAM below 1 MiB; returns the number running. */
 uint32_t q_bare_smp_start(uint64_t rsdp, uint64_t low_page);

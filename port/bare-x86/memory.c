@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* memory.c: the RAM nobody else uses, handed out from the front of each free range and never taken back. */
+/* memory.c: the RAM nobody else uses, handed out from the front of each free range and never taken
+   back. */
 #include "internal.h"
 
-/* Free ranges: sorted by address, disjoint, none empty, borders at pages until something is handed out. */
+/* Free ranges: sorted by address, disjoint, none empty, borders at pages until something is handed
+   out. */
 typedef struct free_range {
     uint64_t from;
     uint64_t to;
@@ -67,7 +69,8 @@ static void free_cut(uint64_t from, uint64_t to)
 void q_bare_memory_reserve(uint64_t base, uint64_t size)
 {
     const uint64_t to = range_end(base, size);
-    const uint64_t page_to = to > UINT64_MAX - PAGE_BYTES ? UINT64_MAX : (to + PAGE_BYTES - 1) & ~0xFFFull;
+    const uint64_t page_to =
+        to > UINT64_MAX - PAGE_BYTES ? UINT64_MAX : (to + PAGE_BYTES - 1) & ~0xFFFull;
     if (size != 0) {
         free_cut(base & ~0xFFFull, page_to);
     }
@@ -138,9 +141,10 @@ static void *free_take_or_exit(uint64_t size, uint64_t align, uint64_t limit)
     void *block = free_take(size, align, limit);
     if (block == NULL) {
         const uint64_t largest = free_largest(align, limit);
-        q_bare_say("qorus: too little memory: %lu bytes are missing (%lu needed in one block, %lu free); "
-                   "give the machine at least %lu MiB more\n",
-                   size - largest, size, largest, (size - largest) / 1048576 + 1);
+        q_bare_say(
+            "qorus: too little memory: %lu bytes are missing (%lu needed in one block, %lu free); "
+            "give the machine at least %lu MiB more\n",
+            size - largest, size, largest, (size - largest) / 1048576 + 1);
         q_bare_exit(Q_BARE_EXIT_NO_MEMORY);
     }
     return block;

@@ -21,7 +21,7 @@ static void pages_flush(void)
     (void)q_bare_ask_ring0(SERVICE_FLUSH, 0, 0);
 }
 
-/* ---- Above 4 GiB --------------------------------------------------------------------------------------- */
+/* ---- Above 4 GiB ----------------------------------------------------------------------------- */
 
 static void pages_map_gib(uint64_t gib)
 {
@@ -55,7 +55,7 @@ void q_bare_pages_map_high(const q_bare_range *ranges, uint32_t n)
     pages_flush();
 }
 
-/* ---- Below 4 GiB --------------------------------------------------------------------------------------- */
+/* ---- Below 4 GiB ----------------------------------------------------------------------------- */
 
 /* The table of 4 KiB pages that holds `address`; splits a 2 MiB page. */
 static uint64_t *pages_split(uint64_t address)

@@ -46,7 +46,8 @@ void q_bare_panic(void *user, const q_diag *diag)
 {
     (void)user;
     q_bare_say("qorus: broken contract: error %c%lu, %s, %s, offset %lu, need %lu, have %lu\n",
-               diag->code < 0 ? '-' : '+', (uint64_t)(diag->code < 0 ? -(int64_t)diag->code : diag->code),
-               diag->what, diag->field, diag->offset, diag->need, diag->have);
+               diag->code < 0 ? '-' : '+',
+               (uint64_t)(diag->code < 0 ? -(int64_t)diag->code : diag->code), diag->what,
+               diag->field, diag->offset, diag->need, diag->have);
     q_bare_exit(Q_BARE_EXIT_PANIC);
 }

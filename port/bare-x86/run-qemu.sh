@@ -4,13 +4,15 @@
 #
 # usage: run-qemu.sh [--module FILE] [--timeout SECONDS] [--interactive] IMAGE [WORD...]
 #
-# The words become the command line, quoted so that q_bare_split() gives them back. The image's results go to
-# stdout, its diagnostics (COM2) to stderr, stdin to its serial line with a Ctrl-D at the end. With
-# --interactive, Ctrl-C goes to the image; twice within two seconds ends it.
+# The words become the command line, quoted so that q_bare_split() gives them back. The image's
+# results go to stdout, its diagnostics (COM2) to stderr, stdin to its serial line with a Ctrl-D at
+# the end. With --interactive, Ctrl-C goes to the image; twice within two seconds ends it.
 #
-# environment: ACCEL=kvm|tcg (default: kvm where it works), CPU, SMP=1, MEM=MiB (default: 512 + the module),
+# environment: ACCEL=kvm|tcg (default: kvm where it works), CPU, SMP=1,
+#              MEM=MiB (default: 512 + the module),
 #              MACHINE=microvm|q35|pc (default: microvm where QEMU has it), QEMU=qemu-system-x86_64
-# exit status: the image's (0 to 29), 124 after a timeout, 125 if QEMU could not run it or the machine reset.
+# exit status: the image's (0 to 29), 124 after a timeout, 125 if QEMU could not run it or the
+#              machine reset
 
 QEMU=${QEMU:-qemu-system-x86_64}
 SMP=${SMP:-1}
@@ -52,11 +54,12 @@ if ! command -v "$QEMU" >/dev/null 2>&1; then
     exit 125
 fi
 
-# ---- Machine ---------------------------------------------------------------------------------------------
+# ---- Machine -------------------------------------------------------------------------------------
 
 kvm_works() {
     [ -r /dev/kvm ] && [ -w /dev/kvm ] &&
-        echo quit | "$QEMU" -M none -nodefaults -accel kvm -display none -monitor stdio >/dev/null 2>&1
+        echo quit | "$QEMU" -M none -nodefaults -accel kvm -display none -monitor stdio \
+            >/dev/null 2>&1
 }
 
 if [ -z "$ACCEL" ]; then
@@ -83,7 +86,7 @@ if [ -z "$MEM" ]; then
 fi
 say "accel $ACCEL, cpu $CPU, $SMP processor(s), $MEM MiB, machine $MACHINE"
 
-# ---- Command line and streams ----------------------------------------------------------------------------
+# ---- Command line and streams --------------------------------------------------------------------
 
 cmdline=
 for word in "$@"; do
@@ -150,7 +153,7 @@ while :; do
 done
 machine_pid=
 
-# ---- Exit status -----------------------------------------------------------------------------------------
+# ---- Exit status ---------------------------------------------------------------------------------
 
 if [ "$status" -ge 65 ] && [ "$status" -le 123 ] && [ $((status % 2)) -eq 1 ]; then
     wait "$copier"

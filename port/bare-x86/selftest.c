@@ -2,14 +2,19 @@
 /*
  * selftest.c: an application that shows what the bare x86 port found, and provokes what must fail.
  *
- * One word on the command line, else "report":
- *   report         processor, memory map, modules, counter, parallel regions, vector units on every processor
- *   fault=WHAT     ud de gp pf null text nx module stack df other: an exception that has to end the run
- *   eat=BYTES      asks for one block      alloc   takes and fills all memory, then checks the modules
- *   time=SECONDS   waits by the counter    lines   sends input lines back until the input ends
- *   words ...      prints the words        log     one line of each level
- *   panic          ends in q_port.panic    exit=CODE
+ * The first word of the command line says what:
+ *   (none)         report: processor, memory, modules, counter, then parallel regions and vector
+ *                  units on every processor
+ *   fault=WHAT     ud de gp pf null text nx module stack df other: an exception that ends the run
+ *   eat=BYTES      asks for one block of memory
+ *   alloc          takes and fills all memory, then checks the modules
+ *   time=SECONDS   waits by the counter
+ *   lines          sends input lines back until the input ends
  *   interrupt      waits for Ctrl-C, then prints the two bytes that came before it
+ *   words ...      prints the words
+ *   log            one line of each level
+ *   panic          ends in q_port.panic
+ *   exit=CODE      ends with that code
  */
 #include "internal.h"
 
@@ -23,7 +28,7 @@ static const char *words[MAX_WORDS];
 static uint64_t slots[Q_MAX_WORKERS];
 static uint32_t arrivals;
 
-/* ---- Words --------------------------------------------------------------------------------------------- */
+/* ---- Words ----------------------------------------------------------------------------------- */
 
 static bool word_is(const char *a, const char *b)
 {
@@ -53,7 +58,7 @@ static uint64_t word_number(const char *text)
     return value;
 }
 
-/* ---- What is there ------------------------------------------------------------------------------------- */
+/* ---- What is there --------------------------------------------------------------------------- */
 
 static void report_features(uint64_t bits)
 {
@@ -105,12 +110,13 @@ static void report_modules(const q_bare_boot *boot)
 {
     for (uint32_t i = 0; i < boot->n_modules; i++) {
         const q_bare_module *m = &boot->modules[i];
-        q_bare_print("module: %lu bytes, cksum %lu, address modulo 4096 is %lu, command line '%s'\n", m->size,
-                     (uint64_t)module_checksum(m), (uint64_t)(uintptr_t)m->base % 4096, m->cmdline);
+        q_bare_print(
+            "module: %lu bytes, cksum %lu, address modulo 4096 is %lu, command line '%s'\n",
+            m->size, (uint64_t)module_checksum(m), (uint64_t)(uintptr_t)m->base % 4096, m->cmdline);
     }
 }
 
-/* ---- Parallel regions ---------------------------------------------------------------------------------- */
+/* ---- Parallel regions ------------------------------------------------------------------------ */
 
 static void add_to_slot(void *arg, uint32_t worker, uint32_t n_workers)
 {
@@ -167,6 +173,7 @@ static void idle_ns(const q_port *port, uint64_t ns)
 static bool report_parallel(const q_bare_boot *boot)
 {
     const q_port *port = boot->port;
+    void *self = (void *)(uintptr_t)port;
     const uint32_t n = boot->n_cpus;
     bool right = true;
     for (uint32_t i = 0; i < ROUNDS; i++) {
@@ -177,17 +184,18 @@ static bool report_parallel(const q_bare_boot *boot)
     }
     right = right && slots_hold(n, ROUNDS * 1000ull * n, ROUNDS);
     for (uint32_t i = 0; i < 20; i++) {
-        right = right && port->parallel(port->user, Q_MAX_WORKERS, meet_others, (void *)(uintptr_t)port) == n;
+        right = right && port->parallel(port->user, Q_MAX_WORKERS, meet_others, self) == n;
     }
     right = right && arrivals == 20 * n;
-    right = right && port->parallel(port->user, 1, add_to_slot, slots) == 1 && slots_hold(1, 1000, 0);
-    right = right && port->parallel(port->user, Q_MAX_WORKERS, nest_region, (void *)(uintptr_t)port) == n;
+    right =
+        right && port->parallel(port->user, 1, add_to_slot, slots) == 1 && slots_hold(1, 1000, 0);
+    right = right && port->parallel(port->user, Q_MAX_WORKERS, nest_region, self) == n;
     right = right && slots_hold(n, 1, 0);
     q_bare_print("parallel: %lu processors, %s\n", (uint64_t)n, right ? "right" : "WRONG");
     return right;
 }
 
-/* ---- Vector units, on every processor ------------------------------------------------------------------- */
+/* ---- Vector units, on every processor -------------------------------------------------------- */
 
 /* Lanes of 1 + 2 + ... + TERMS by fused multiplication with 1; every lane must be the same sum. */
 static void sum_avx2(float *lanes)
@@ -237,7 +245,8 @@ static bool lanes_hold(const float *lanes, uint32_t n, float value)
     return right;
 }
 
-/* Control words as promised, and each vector unit that is announced computes. slots[worker]: 1 if so. */
+/* Control words as promised, and each vector unit that is announced computes. slots[worker]: 1 if
+   so. */
 static void check_vectors(void *arg, uint32_t worker, uint32_t n_workers)
 {
     const uint64_t features = *(const uint64_t *)arg;
@@ -282,7 +291,7 @@ static int report(const q_bare_boot *boot)
     return right ? 0 : 1;
 }
 
-/* ---- What must fail ------------------------------------------------------------------------------------ */
+/* ---- What must fail -------------------------------------------------------------------------- */
 
 static void write_byte(uint64_t address)
 {
@@ -343,7 +352,8 @@ static int eat(uint64_t bytes)
     volatile char *block = q_bare_memory_take(bytes, Q_ALIGN);
     block[0] = 1;
     block[bytes - 1] = 1;
-    q_bare_print("eat: %lu bytes at an address that is %lu modulo 64\n", bytes, (uint64_t)(uintptr_t)block % 64);
+    q_bare_print("eat: %lu bytes at an address that is %lu modulo 64\n", bytes,
+                 (uint64_t)(uintptr_t)block % 64);
     return 0;
 }
 
@@ -374,7 +384,7 @@ static int alloc_all(const q_bare_boot *boot)
     return right && report_parallel(boot) ? 0 : 1;
 }
 
-/* ---- Lines and words ----------------------------------------------------------------------------------- */
+/* ---- Lines and words ------------------------------------------------------------------------- */
 
 static int echo_lines(void)
 {
@@ -458,11 +468,11 @@ int q_bare_main(const q_bare_boot *boot)
     if ((value = word_value(word, "exit=")) != NULL) {
         return (int)word_number(value);
     }
-    return word_is(word, "alloc")   ? alloc_all(boot)
-           : word_is(word, "lines") ? echo_lines()
-           : word_is(word, "words") ? print_words(n)
-           : word_is(word, "log")   ? log_levels(boot->port)
+    return word_is(word, "alloc")       ? alloc_all(boot)
+           : word_is(word, "lines")     ? echo_lines()
+           : word_is(word, "words")     ? print_words(n)
+           : word_is(word, "log")       ? log_levels(boot->port)
            : word_is(word, "interrupt") ? await_interrupt()
-           : word_is(word, "panic") ? panic_now(boot->port)
-                                    : report(boot);
+           : word_is(word, "panic")     ? panic_now(boot->port)
+                                        : report(boot);
 }

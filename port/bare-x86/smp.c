@@ -2,10 +2,10 @@
 /*
  * smp.c: the other processors: started once, then parked until `parallel` hands them work.
  *
- * A parked processor spins for a bounded time and then sleeps in HLT. Sleep and wake-up meet in `sleeps_on`:
- * the sleeper publishes the address and then looks at it; the waker changes it and then looks at `sleeps_on`.
- * Both pairs are sequentially consistent, so at least one of the two sees the other, and an interrupt that
- * arrives before HLT stays pending until STI.
+ * A parked processor spins for a bounded time and then sleeps in HLT. Sleep and wake-up meet in
+ * `sleeps_on`: the sleeper publishes the address and then looks at it; the waker changes it and
+ * then looks at `sleeps_on`. Both pairs are sequentially consistent, so at least one of the two
+ * sees the other, and an interrupt that arrives before HLT stays pending until STI.
  */
 #include "internal.h"
 
@@ -43,7 +43,7 @@ static bare_job smp_job;
 static uint32_t smp_count = 1;
 static bool smp_busy;
 
-/* ---- Sleep and wake-up --------------------------------------------------------------------------------- */
+/* ---- Sleep and wake-up ----------------------------------------------------------------------- */
 
 void q_bare_wait(void *user, const uint32_t *address, uint32_t expected)
 {
@@ -76,7 +76,8 @@ static void smp_await_change(const uint32_t *word, uint32_t old)
 {
     const uint64_t start = q_bare_time_ns(NULL);
     while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == old) {
-        for (uint32_t i = 0; i < SPIN_BATCH && __atomic_load_n(word, __ATOMIC_ACQUIRE) == old; i++) {
+        for (uint32_t i = 0; i < SPIN_BATCH && __atomic_load_n(word, __ATOMIC_ACQUIRE) == old;
+             i++) {
             cpu_pause();
         }
         if (q_bare_time_ns(NULL) - start > SPIN_NS) {
@@ -85,9 +86,10 @@ static void smp_await_change(const uint32_t *word, uint32_t old)
     }
 }
 
-/* ---- Parallel regions ---------------------------------------------------------------------------------- */
+/* ---- Parallel regions ------------------------------------------------------------------------ */
 
-/* A region inside a region, or started by another processor than the first, runs on its caller alone. */
+/* A region inside a region, or started by another processor than the first, runs on its caller
+   alone. */
 uint32_t q_bare_parallel(void *user, uint32_t n_workers, q_parallel_fn fn, void *arg)
 {
     (void)user;
@@ -132,12 +134,13 @@ Q_NORETURN void q_bare_smp_enter(uint32_t cpu)
     }
 }
 
-/* ---- Start --------------------------------------------------------------------------------------------- */
+/* ---- Start ----------------------------------------------------------------------------------- */
 
 static void smp_make_stacks(uint32_t expected)
 {
     for (uint32_t i = 1; i < expected; i++) {
-        const uint64_t block = (uint64_t)(uintptr_t)q_bare_memory_take_low(CPU_BLOCK_BYTES, PAGE_BYTES);
+        const uint64_t block =
+            (uint64_t)(uintptr_t)q_bare_memory_take_low(CPU_BLOCK_BYTES, PAGE_BYTES);
         q_bare_pages_guard(block);
         smp_cpus[i].stacks = block + PAGE_BYTES + Q_BARE_WORKER_STACK_BYTES;
         q_bare_ap_stack_tops[i] = smp_cpus[i].stacks;

@@ -19,7 +19,8 @@ static uint64_t time_base;
 /* Nanoseconds per tick, times 2^32. */
 static uint64_t time_scale;
 
-/* A reading of the counter and the time-stamp counter together; `width` bounds how far apart they were. */
+/* A reading of the counter and the time-stamp counter together; `width` bounds how far apart they
+   were. */
 typedef struct pit_sample {
     uint64_t tsc;
     uint64_t width;

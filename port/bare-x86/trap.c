@@ -20,8 +20,8 @@ typedef struct trap_gate {
     uint32_t zero;
 } trap_gate;
 
-/* The task segment of 64-bit mode (104 bytes, 64-bit fields at odd multiples of 4), then one bit for each of
-   the ports 0 to 0x3FF, zero for "allowed", then the ones that end the map. */
+/* The task segment of 64-bit mode (104 bytes, 64-bit fields at odd multiples of 4), then one bit
+   for each of the ports 0 to 0x3FF, zero for "allowed", then the ones that end the map. */
 typedef struct Q_ALIGNED(16) task_segment {
     uint32_t words[26];
     uint8_t ports[128];
@@ -58,8 +58,8 @@ static const char *const TRAP_NAMES[] = {
     "divide error", "debug", "non-maskable interrupt", "breakpoint", "overflow", "bound range",
     "invalid opcode", "device not available", "double fault", "coprocessor overrun", "invalid TSS",
     "segment not present", "stack fault", "general protection", "page fault", "vector 15",
-    "x87 floating point", "alignment check", "machine check", "SIMD floating point", "virtualization",
-    "control protection"};
+    "x87 floating point", "alignment check", "machine check", "SIMD floating point",
+    "virtualization", "control protection"};
 
 /* Called by boot.S. */
 Q_NORETURN void q_bare_trap(const trap_frame *frame);
@@ -75,30 +75,34 @@ Q_NORETURN void q_bare_trap(const trap_frame *frame)
     __asm__ volatile("movq %%cr2, %0" : "=r"(cr2));
     const uint64_t names = sizeof(TRAP_NAMES) / sizeof(TRAP_NAMES[0]);
     q_bare_serial_break_lock();
-    q_bare_say("\nqorus: exception %lu (%s) on processor %lu: error code 0x%lx, RIP 0x%lx, CR2 0x%lx, "
-               "RSP 0x%lx, RFLAGS 0x%lx, CS 0x%lx, SS 0x%lx\n",
-               frame->vector, frame->vector < names ? TRAP_NAMES[frame->vector] : "reserved",
-               (uint64_t)q_bare_cpu_index(), frame->error, frame->rip, cr2, frame->rsp, frame->rflags, frame->cs,
-               frame->ss);
-    q_bare_say("RAX 0x%lx RBX 0x%lx RCX 0x%lx RDX 0x%lx RSI 0x%lx RDI 0x%lx RBP 0x%lx\n", frame->rax,
-               frame->rbx, frame->rcx, frame->rdx, frame->rsi, frame->rdi, frame->rbp);
-    q_bare_say("R8 0x%lx R9 0x%lx R10 0x%lx R11 0x%lx R12 0x%lx R13 0x%lx R14 0x%lx R15 0x%lx\n", frame->r8,
-               frame->r9, frame->r10, frame->r11, frame->r12, frame->r13, frame->r14, frame->r15);
+    q_bare_say(
+        "\nqorus: exception %lu (%s) on processor %lu: error code 0x%lx, RIP 0x%lx, CR2 0x%lx, "
+        "RSP 0x%lx, RFLAGS 0x%lx, CS 0x%lx, SS 0x%lx\n",
+        frame->vector, frame->vector < names ? TRAP_NAMES[frame->vector] : "reserved",
+        (uint64_t)q_bare_cpu_index(), frame->error, frame->rip, cr2, frame->rsp, frame->rflags,
+        frame->cs, frame->ss);
+    q_bare_say("RAX 0x%lx RBX 0x%lx RCX 0x%lx RDX 0x%lx RSI 0x%lx RDI 0x%lx RBP 0x%lx\n",
+               frame->rax, frame->rbx, frame->rcx, frame->rdx, frame->rsi, frame->rdi, frame->rbp);
+    q_bare_say("R8 0x%lx R9 0x%lx R10 0x%lx R11 0x%lx R12 0x%lx R13 0x%lx R14 0x%lx R15 0x%lx\n",
+               frame->r8, frame->r9, frame->r10, frame->r11, frame->r12, frame->r13, frame->r14,
+               frame->r15);
     q_bare_exit(Q_BARE_EXIT_EXCEPTION);
 }
 
 static void trap_set_gate(uint32_t vector, const char *handler, uint8_t stack)
 {
     const uint64_t at = (uint64_t)(uintptr_t)handler;
-    trap_gates[vector] = (trap_gate){(uint16_t)at, 0x08, stack, GATE_INTERRUPT, (uint16_t)(at >> 16),
-                                     (uint32_t)(at >> 32), 0};
+    trap_gates[vector] = (trap_gate){
+        (uint16_t)at, 0x08, stack, GATE_INTERRUPT, (uint16_t)(at >> 16), (uint32_t)(at >> 32), 0};
 }
 
-/* The legacy controllers' lines move to vectors 32 to 47, away from the exceptions, and are all masked. */
+/* The legacy controllers' lines move to vectors 32 to 47, away from the exceptions, and are all
+   masked. */
 static void trap_mask_legacy(void)
 {
-    static const uint8_t SETUP[][2] = {{0x20, 0x11}, {0xA0, 0x11}, {0x21, 0x20}, {0xA1, 0x28}, {0x21, 0x04},
-                                       {0xA1, 0x02}, {0x21, 0x01}, {0xA1, 0x01}, {0x21, 0xFF}, {0xA1, 0xFF}};
+    static const uint8_t SETUP[][2] = {{0x20, 0x11}, {0xA0, 0x11}, {0x21, 0x20}, {0xA1, 0x28},
+                                       {0x21, 0x04}, {0xA1, 0x02}, {0x21, 0x01}, {0xA1, 0x01},
+                                       {0x21, 0xFF}, {0xA1, 0xFF}};
     for (size_t i = 0; i < sizeof(SETUP) / sizeof(SETUP[0]); i++) {
         out8(SETUP[i][0], SETUP[i][1]);
     }
@@ -141,7 +145,8 @@ void q_bare_trap_load(uint32_t cpu, uint64_t stacks)
     task_segment *task = &trap_tasks[cpu];
     task_set_stack(task, TASK_STACK_RING0, stacks + RING0_STACK_BYTES);
     task_set_stack(task, TASK_STACKS + 2 * (STACK_TRAP - 1), stacks + 2 * RING0_STACK_BYTES);
-    task_set_stack(task, TASK_STACKS + 2 * (STACK_DOUBLE_FAULT - 1), stacks + 3 * RING0_STACK_BYTES);
+    task_set_stack(task, TASK_STACKS + 2 * (STACK_DOUBLE_FAULT - 1),
+                   stacks + 3 * RING0_STACK_BYTES);
     task->words[25] = (uint32_t)offsetof(task_segment, ports) << 16;
     for (uint32_t i = 0; i < sizeof(task->end); i++) {
         task->end[i] = 0xFF;

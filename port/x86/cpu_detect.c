@@ -14,9 +14,9 @@ typedef struct cpuid_regs {
 } cpuid_regs;
 
 enum {
-    XCR0_AVX = 0x6u,       /* SSE and upper halves of YMM */
-    XCR0_AVX512 = 0xE6u,   /* mask registers, upper halves of ZMM0-15, ZMM16-31 */
-    XCR0_AMX = 0x60000u,   /* tile configuration and tile data */
+    XCR0_AVX = 0x6u,     /* SSE and upper halves of YMM */
+    XCR0_AVX512 = 0xE6u, /* mask registers, upper halves of ZMM0-15, ZMM16-31 */
+    XCR0_AMX = 0x60000u, /* tile configuration and tile data */
     CPUID1_C_FMA = 1u << 12,
     CPUID1_C_OSXSAVE = 1u << 27,
     CPUID1_C_AVX = 1u << 28,
@@ -42,11 +42,14 @@ static cpuid_regs cpu_leaf(uint32_t leaf, uint32_t subleaf)
     if (r.a < leaf) {
         return (cpuid_regs){0, 0, 0, 0};
     }
-    __asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "0"(leaf), "2"(subleaf));
+    __asm__ volatile("cpuid"
+                     : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d)
+                     : "0"(leaf), "2"(subleaf));
     return r;
 }
 
-/* Low half of XCR0. Legal only where CPUID(1).ECX has OSXSAVE: XGETBV is an invalid opcode otherwise. */
+/* Low half of XCR0. Legal only where CPUID(1).ECX has OSXSAVE: XGETBV is an invalid opcode
+   otherwise. */
 static uint32_t cpu_xcr0(void)
 {
     uint32_t low = 0;
