@@ -27,7 +27,8 @@ comma := ,
 CROSS_FLAGS_thumb := --target=thumbv7em-none-eabihf -mcpu=cortex-m4 -mfpu=fpv4-sp-d16 -mfloat-abi=hard
 CROSS_FLAGS_arm := --target=armv7a-linux-gnueabihf -mfpu=vfpv3-d16 -mfloat-abi=hard
 CROSS_FLAGS_aarch64 := --target=aarch64-linux-gnu
-CROSS_FLAGS_riscv64 := --target=riscv64-linux-gnu -march=rv64gc -mabi=lp64d
+# Without the limit constants would lie in .sdata, which is writable.
+CROSS_FLAGS_riscv64 := --target=riscv64-linux-gnu -march=rv64gc -mabi=lp64d -msmall-data-limit=0
 CROSS_FLAGS_i686 := --target=i686-linux-gnu -msse2 -mfpmath=sse
 CROSS_ALL := thumb arm aarch64 riscv64 i686
 
