@@ -14,6 +14,8 @@ typedef struct command {
 
 static const command commands[] = {
     {"run", "MODEL [-p TEXT | -f FILE] [options]", "continues a text", FOR_RUN, command_run},
+    {"conform", "[MODEL] [--vectors FILE] [options]", "checks the bits this machine computes", FOR_CONFORM,
+     command_conform},
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]), MAX_WORDS = 256 };
