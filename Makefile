@@ -20,7 +20,7 @@ say = @printf '  %-7s %s\n' $(1)
 
 # Objects of core and backends belong to no port: an image that boots links the very ones of the library.
 FREE_DIR := build/$(if $(CROSS),cross,posix)-$(CC_NAME)-$(VARIANT_NAME)
-PORT_DIR := build/$(PORT)-$(CC_NAME)-$(VARIANT_NAME)
+BARE_OUT := build/bare-x86-$(CC_NAME)-$(VARIANT_NAME)
 
 MODEL ?= models/smollm2-135m-instruct.qorus
 PROMPT ?= The quick brown fox
@@ -32,14 +32,21 @@ export MODEL PROMPT TEXT
 CORE_SRC := $(filter-out core/base/mem.c,$(wildcard core/*/*.c))
 BACKEND_SRC := $(foreach isa,scalar mock $(ISA_BACKENDS),$(wildcard backends/$(isa)/*.c))
 POSIX_SRC := $(wildcard port/posix/*.c port/x86/*.c)
-# the command's conform runs the golden vectors: their runner is part of it
-RUNNER_SRC := $(addprefix test/vectors/,runner.c compare.c drive.c text.c)
-COMMAND_SRC := $(wildcard tools/common/*.c tools/qorus/*.c) $(RUNNER_SRC)
+TOOL_SRC := $(wildcard tools/common/*.c)
+COMMAND_SRC := $(wildcard tools/qorus/*.c)
+BARE_APP_SRC := $(wildcard tools/bare/*.c)
+# The runner of golden vectors: a part of `qorus conform` and of tests.
+VECTORS_SRC := $(wildcard $(addprefix test/vectors/,runner.c compare.c drive.c text.c))
 
 CORE_OBJ := $(CORE_SRC:%.c=$(FREE_DIR)/%.o)
 BACKEND_OBJ := $(BACKEND_SRC:%.c=$(FREE_DIR)/%.o)
 POSIX_OBJ := $(POSIX_SRC:%.c=$(FREE_DIR)/%.o)
-COMMAND_OBJ := $(COMMAND_SRC:%.c=$(FREE_DIR)/%.o)
+TOOL_OBJ := $(TOOL_SRC:%.c=$(FREE_DIR)/%.o)
+VECTORS_OBJ := $(VECTORS_SRC:%.c=$(FREE_DIR)/%.o)
+COMMAND_OBJ := $(COMMAND_SRC:%.c=$(FREE_DIR)/%.o) $(TOOL_OBJ) $(VECTORS_OBJ)
+BARE_APP_OBJ := $(BARE_APP_SRC:%.c=$(FREE_DIR)/%.o) $(TOOL_OBJ) $(VECTORS_OBJ)
+BARE_OBJ := $(BARE_SRC:%.c=$(BARE_OUT)/%.o) $(BARE_ASM:%.S=$(BARE_OUT)/%.S.o)
+IMAGE := $(BARE_OUT)/qorus.elf
 MEM_OBJ := $(FREE_DIR)/core/base/mem.o
 
 LIB := $(FREE_DIR)/libqorus.a
@@ -48,9 +55,14 @@ COMMAND := $(if $(COMMAND_SRC),$(if $(CROSS)$(filter double,$(VARIANT)),,$(FREE_
 
 # ---- Building -----------------------------------------------------------------------------------------------
 
+ifeq ($(PORT),bare-x86)
+all: $(IMAGE)
+	@ln -f $(IMAGE) build/qorus.elf
+else
 all: lib command ## library and command for this machine, as build/libqorus.a and build/qorus (no network, no Python)
 	$(if $(CROSS),,@ln -f $(LIB) build/libqorus.a)
 	$(if $(COMMAND),@ln -f $(COMMAND) build/qorus)
+endif
 
 lib: $(LIB)
 
@@ -80,6 +92,21 @@ $(FREE_DIR)/port/%.o: port/%.c $(FREE_DIR)/flags
 $(FREE_DIR)/tools/%.o: tools/%.c $(FREE_DIR)/flags
 	$(call compile,$(HOST_FLAGS))
 
+$(FREE_DIR)/tools/common/%.o: tools/common/%.c $(FREE_DIR)/flags
+	$(call compile,$(FREE_FLAGS))
+
+$(FREE_DIR)/tools/bare/%.o: tools/bare/%.c $(FREE_DIR)/flags
+	$(call compile,$(FREE_FLAGS))
+
+$(VECTORS_OBJ): $(FREE_DIR)/%.o: %.c $(FREE_DIR)/flags
+	$(call compile,$(FREE_FLAGS))
+
+$(BARE_OUT)/%.o: %.c $(FREE_DIR)/flags
+	$(call compile,$(BARE_CFLAGS) $(BARE_WARNINGS))
+
+$(BARE_OUT)/%.S.o: %.S $(FREE_DIR)/flags
+	$(call compile,$(BARE_CFLAGS))
+
 $(MEM_OBJ): FILE_FLAGS := $(MEM_FLAGS)
 $(FREE_DIR)/backends/avx2/%.o: FILE_FLAGS := $(ISA_FLAGS_avx2)
 $(FREE_DIR)/backends/avx512/%.o: FILE_FLAGS := $(ISA_FLAGS_avx512)
@@ -95,9 +122,14 @@ $(FREE_DIR)/qorus: $(COMMAND_OBJ) $(LIB)
 	$(call say,LD $@)
 	$(Q)$(CC) $(HOST_LDFLAGS) $(LDFLAGS) -o $@ $^ $(PORT_LIBS_posix)
 
+# The image: the library's own objects, a port without an operating system, and an application for it.
+$(IMAGE): $(BARE_OBJ) $(BARE_APP_OBJ) $(CORE_OBJ) $(BACKEND_OBJ) $(MEM_OBJ) $(BARE_LDS)
+	$(call say,LD $@)
+	$(Q)$(CC) $(BARE_LDFLAGS) -o $@ $(filter %.o,$^)
+
 include test/test.mk
 
--include $(shell find $(FREE_DIR) $(PORT_DIR) -name '*.d' 2>/dev/null)
+-include $(shell find $(FREE_DIR) $(BARE_OUT) -name '*.d' 2>/dev/null)
 
 # ---- Running ------------------------------------------------------------------------------------------------
 
@@ -111,6 +143,18 @@ chat: all model-needed ## talk to the default model
 
 bench: all model-needed ## prefill and decode speed of the default model
 	@build/qorus bench "$$MODEL"
+
+else
+
+# ACCEL=kvm|tcg CPU= SMP= MEM= MACHINE= QEMU= reach the script through the environment.
+run: all model-needed
+	@sh port/bare-x86/run-qemu.sh --module "$$MODEL" $(IMAGE) run -p "$$PROMPT" -n $(N) --temp $(TEMP)
+
+chat: all model-needed
+	@sh port/bare-x86/run-qemu.sh --interactive --module "$$MODEL" $(IMAGE) chat
+
+bench:
+	@echo 'bench: not on PORT=$(PORT)' >&2; exit 2
 
 endif
 
@@ -128,19 +172,25 @@ model-needed:
 
 # ---- Proof --------------------------------------------------------------------------------------------------
 
+ifeq ($(PORT),bare-x86)
+test: all
+	+@sh test/run.sh full $(BARE_SUITES)
+
+else
 test: ## every test; ends with "N passed, N failed, N skipped" (TEXT= names a large text for the tokenizer)
 	@sh tools/deps.sh --missing || { echo "test: something the tests use is missing: make deps"; sh tools/deps.sh || true; }
 	@test -f models/smollm2-135m-instruct.qorus || \
 	 { echo "test: the model is missing: make model"; sh tools/model.sh || echo "test: going on without the model"; }
 	+@$(MAKE) all test-programs
 	+@sh test/run.sh full $(SUITE)
+endif
 
 test-quick: all test-quick-programs ## the edit loop, under two minutes (SUITE= runs those of that name)
 	+@sh test/run.sh quick $(SUITE)
 
 vectors: ## generate the golden vectors again with NumPy: they must come out bit for bit
 	@sh tools/deps.sh --python
-	@sh test/gates/vectors.sh
+	@sh tools/vectors.sh
 
 size: ## text + rodata of the core on a Cortex-M4 (Thumb, -Os), run-only and full
 	@sh test/gates/size.sh

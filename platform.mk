@@ -108,7 +108,4 @@ ifneq ($(wildcard port/bare-x86/port.mk),)
 include port/bare-x86/port.mk
 endif
 
-# QEMU for PORT=bare-x86. ACCEL=kvm falls back to tcg where /dev/kvm is missing.
-QEMU ?= qemu-system-x86_64
-ACCEL ?= $(if $(wildcard /dev/kvm),kvm,tcg)
-CPU ?= $(if $(filter kvm,$(ACCEL)),host$(comma)arch-capabilities=off,max)
+BARE_WARNINGS := $(WARNINGS) -ffp-contract=off
