@@ -2,24 +2,71 @@
 # test.mk: test programs. Each suite of test/suites.txt runs one of them, or a script.
 
 TEST_DIR := $(FREE_DIR)/test
+TEST_PROGRAMS :=
 
 $(TEST_DIR)/%.o: test/%.c $(FREE_DIR)/flags
 	$(call compile,$(TEST_FLAGS) $(FILE_FLAGS))
 
-# Links $(1) from all sources of a folder test/$(2).
+$(TEST_DIR)/%.S.o: test/%.S $(FREE_DIR)/flags
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(TARGET_FLAGS) $(FILE_FLAGS) -c -o $@ $<
+
+# $(call test_program,NAME,SOURCES[,LIBRARIES]): a program of the host.
 define test_program
-$(TEST_DIR)/$(1): $(patsubst %.c,$(FREE_DIR)/%.o,$(wildcard test/$(2)/*.c)) $(LIB)
+$(TEST_DIR)/$(1): $(patsubst %.c,$(FREE_DIR)/%.o,$(2)) $(LIB)
 	$$(call say,LD $$@)
-	$$(Q)$$(CC) $$(HOST_LDFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(TEST_LIBS_$(2)) $$(PORT_LIBS_posix)
+	$$(Q)$$(CC) $$(HOST_LDFLAGS) $$(LDFLAGS) -o $$@ $$^ $(3) $$(PORT_LIBS_posix)
 TEST_PROGRAMS += $(TEST_DIR)/$(1)
 endef
 
-TEST_PROGRAMS :=
-TEST_LIBS_host := -lcmocka
-$(eval $(call test_program,test_port,port))
+ifeq ($(CROSS),)
+ifeq ($(VARIANT),double)
+$(eval $(call test_program,test_gradient,test/gradient/test_gradient.c))
+else
+$(eval $(call test_program,test_port,$(wildcard test/port/*.c)))
+$(eval $(call test_program,run_vectors,test/vectors/main_posix.c $(VECTORS_SRC)))
+$(eval $(call test_program,test_runner,test/vectors/test_runner.c $(VECTORS_SRC)))
+$(eval $(call test_program,checkkern,$(wildcard test/checkkern/*.c)))
+$(eval $(call test_program,ulp,$(addprefix test/elementary/,ulp.c f64.c fma_half.c eval_avx2.c),-lm))
+$(eval $(call test_program,test_format,$(wildcard test/format/*.c)))
+$(eval $(call test_program,test_tokenizer,$(wildcard test/tokenizer/*.c)))
+$(eval $(call test_program,test_sampler,$(wildcard test/sampler/*.c)))
+$(eval $(call test_program,test_gradient,test/gradient/test_gradient.c))
 ifneq ($(wildcard /usr/include/cmocka.h),)
-$(eval $(call test_program,test_host,host))
+$(eval $(call test_program,test_host,$(wildcard test/host/*.c),-lcmocka))
 endif
+endif
+
+# Where the processor is an x86-64, tests know the AVX2 backend.
+ifneq ($(filter avx2,$(ISA_BACKENDS)),)
+$(TEST_DIR)/vectors/main_posix.o: FILE_FLAGS := -DQ_VECTORS_AVX2
+$(TEST_DIR)/elementary/eval_avx2.o: FILE_FLAGS := $(ISA_FLAGS_avx2)
+endif
+endif
+
 test-programs: $(TEST_PROGRAMS)
-test-quick-programs: $(TEST_PROGRAMS)
-.PHONY: test-programs test-quick-programs
+
+# ---- Images without a libc, for qemu-user --------------------------------------------------------------------
+
+# make CROSS=arm cross-vectors: golden vectors on the scalar backend as one static program.
+PACKS := $(sort $(wildcard vectors/kernels/*.qvec))
+
+build/vectors.qvec: $(PACKS)
+	@mkdir -p $(@D)
+	$(Q)cat $(PACKS) >$@
+
+$(TEST_DIR)/vectors/pack.S.o: FILE_FLAGS := -DQ_VECTORS_PACK='"build/vectors.qvec"'
+$(TEST_DIR)/vectors/pack.S.o: build/vectors.qvec
+
+CROSS_VECTORS_OBJ := $(addprefix $(TEST_DIR)/vectors/,start.S.o pack.S.o main_freestanding.o helpers32.o) \
+                     $(VECTORS_OBJ) $(BACKEND_OBJ) $(MEM_OBJ)
+$(TEST_DIR)/vectors/main_freestanding.o $(TEST_DIR)/vectors/helpers32.o: $(TEST_DIR)/%.o: test/%.c $(FREE_DIR)/flags
+	$(call compile,$(FREE_FLAGS))
+
+$(TEST_DIR)/vectors.elf: $(CROSS_VECTORS_OBJ)
+	$(call say,LD $@)
+	$(Q)$(CC) $(TARGET_FLAGS) -nostdlib -static -fuse-ld=lld -o $@ $^
+
+cross-vectors: $(TEST_DIR)/vectors.elf
+
+.PHONY: test-programs cross-vectors

@@ -2,7 +2,8 @@
 /*
  * bad_cases.c: the table of bad .qorus files. Identifiers name entries of the catalogue of bad inputs: M and A
  * rows, public exploits of other loaders by their CVE, GR for the graph section, which only this format has.
- * Decoder cases are written against vectors/files/decoder.qorus, graph cases against vectors/files/mlp.qorus.
+ * Decoder cases are written against vectors/files/decoder.qorus, graph cases against mlp.qorus, wide ones
+ * against graph.qorus.
  */
 #include "bad_files.h"
 
@@ -20,6 +21,8 @@
 #define AT_INPUT(i, member) {BAD_INPUT, (i), offsetof(q_file_graph_input, member), NULL}
 #define AT_NODE(i, member) {BAD_NODE, (i), offsetof(q_file_graph_node, member), NULL}
 #define AT_OUTPUT(i, member) {BAD_OUTPUT, (i), offsetof(q_file_graph_output, member), NULL}
+#define AT_INPUT_TEXT(i, at) {BAD_INPUT_TEXT, (i), (at), NULL}
+#define AT_OUTPUT_TEXT(i, at) {BAD_OUTPUT_TEXT, (i), (at), NULL}
 #define AT_NODE_TEXT(i, at) {BAD_NODE_TEXT, (i), (at), NULL}
 #define AT_PADDING(i) {BAD_PADDING, Q_SECTION_##i, 0, NULL}
 #define AT_BYTES(i, at) {BAD_DATA, (i), (at), NULL}
@@ -54,6 +57,8 @@
     {id, BAD_DECODER, BAD_OPEN, edits, 0, NULL, false, code, what, field, where}
 #define GRA_AT(id, edits, code, what, field, where) \
     {id, BAD_GRAPH, BAD_OPEN, edits, 0, NULL, false, code, what, field, where}
+#define WIDE(id, edits, code, what, field, where) \
+    {id, BAD_WIDE, BAD_OPEN, edits, 0, NULL, false, code, what, field, where}
 /* Another size than the file's. */
 #define SIZED(id, grow, code, field, where) \
     {id, BAD_ANY, BAD_OPEN, EDIT1(NO_EDIT), grow, NULL, true, code, "header", field, where}
@@ -128,6 +133,9 @@ const bad_case bad_cases[] = {
     ANY("M15_meta_over_cap", EDIT1(SET(AT_SECTION(META, size), 8, Q_CAP_META + 1)), Q_ERR_LIMIT, "meta", "size"),
     ANY("M39_data_size_wraps", EDIT1(SET(AT_SECTION(DATA, size), 8, UINT64_MAX - 3)), Q_ERR_CORRUPT, "data",
         "size"),
+    ANY("M29_data_past_the_file", EDIT1(ADD(AT_SECTION(DATA, size), 8, 64)), Q_ERR_CORRUPT, "data", "size"),
+    ANY("M18_one_name_more", EDIT2(ADD(AT_SECTION(NAMES, count), 4, 1), ADD(AT_SECTION(NAMES, size), 8, 4)),
+        Q_ERR_CORRUPT, "names", "count"),
     ANY_AT("M29_data_size_less_64", EDIT1(ADD(AT_SECTION(DATA, size), 8, (uint64_t)0 - 64)), Q_ERR_CORRUPT,
            "header", "file_size", AT_HEADER(file_size)),
 
@@ -230,6 +238,14 @@ const bad_case bad_cases[] = {
         "name"),
     DEC("M44_name_surrogate", EDIT1(SET(AT_TEXT("layers.0.attn_norm", 3), 4, 0x6180a0edu)), Q_ERR_CORRUPT,
         "tensors", "name"),
+    DEC("M44_name_above_unicode", EDIT1(SET(AT_TEXT("layers.0.attn_norm", 3), 4, 0x808090f5u)), Q_ERR_CORRUPT,
+        "tensors", "name"),
+    DEC("M44_name_code_point_110000", EDIT1(SET(AT_TEXT("layers.0.attn_norm", 3), 4, 0x808090f4u)), Q_ERR_CORRUPT,
+        "tensors", "name"),
+    DEC("M44_name_overlong_3", EDIT1(SET(AT_TEXT("layers.0.attn_norm", 3), 4, 0x618080e0u)), Q_ERR_CORRUPT,
+        "tensors", "name"),
+    DEC("M44_name_overlong_4", EDIT1(SET(AT_TEXT("layers.0.attn_norm", 3), 4, 0x808080f0u)), Q_ERR_CORRUPT,
+        "tensors", "name"),
     DEC("M44_name_cut_sequence", EDIT1(SET(AT_TEXT("embed", 4), 1, 0xc3)), Q_ERR_CORRUPT, "tensors", "name"),
     GRA_AT("M45_name_twice",
            EDIT3(SET(AT_TEXT("fc1.bias", 2), 1, '0'), SET(AT_SORTED("fc0.weight"), 4, 3),
@@ -297,6 +313,8 @@ const bad_case bad_cases[] = {
     DEC("M73_head_dim_over_cap", EDIT1(SET(AT_ARCH(head_dim), 4, 1u << 31)), Q_ERR_LIMIT, "arch", "head_dim"),
     DEC_AT("M58_heads_do_not_fit_q", EDIT1(SET(AT_ARCH(n_heads), 4, 2)), Q_ERR_CORRUPT, "layers.0.q", "ne[2]",
            AT_TENSOR("layers.0.q", ne[2])),
+    DEC_AT("M58_d_model_does_not_fit_embed", EDIT1(SET(AT_ARCH(d_model), 4, 64)), Q_ERR_CORRUPT, "embed", "ne[3]",
+           AT_TENSOR("embed", ne[3])),
     DEC("M59_rope_dims_above_head", EDIT1(SET(AT_ARCH(rope_dims), 4, 10)), Q_ERR_CORRUPT, "arch", "rope_dims"),
     DEC("M59_rope_dims_odd", EDIT1(SET(AT_ARCH(rope_dims), 4, 3)), Q_ERR_CORRUPT, "arch", "rope_dims"),
     DEC("M59_rope_dims_0", EDIT1(SET(AT_ARCH(rope_dims), 4, 0)), Q_ERR_CORRUPT, "arch", "rope_dims"),
@@ -322,6 +340,14 @@ const bad_case bad_cases[] = {
         "rope_original_context"),
     DEC_AT("M62_rope_fields_without_scaling", EDIT1(SET(AT_ARCH(rope_scaling), 4, Q_ROPE_NONE)), Q_ERR_CORRUPT,
            "arch", "rope_factor", AT_ARCH(rope_factor)),
+    DEC_AT("M62_rope_magnitude_of_linear",
+           EDIT4(SET(AT_ARCH(rope_scaling), 4, Q_ROPE_LINEAR), SET(AT_ARCH(rope_original_context), 4, 0),
+                 SET(AT_ARCH(rope_low), 8, 0), SET(AT_ARCH(rope_high), 8, 0)),
+           Q_ERR_CORRUPT, "arch", "rope_magnitude", AT_ARCH(rope_magnitude)),
+    DEC_AT("M62_rope_high_of_linear",
+           EDIT3(SET(AT_ARCH(rope_scaling), 4, Q_ROPE_LINEAR), SET(AT_ARCH(rope_original_context), 4, 0),
+                 SET(AT_ARCH(rope_low), 8, 0)),
+           Q_ERR_CORRUPT, "arch", "rope_high", AT_ARCH(rope_high)),
     DEC("M62_rope_scaling_unknown", EDIT1(SET(AT_ARCH(rope_scaling), 4, 4)), Q_ERR_UNSUPPORTED, "arch",
         "rope_scaling"),
     DEC("M62_rope_pairing_unknown", EDIT1(SET(AT_ARCH(rope_pairing), 4, 2)), Q_ERR_UNSUPPORTED, "arch",
@@ -340,6 +366,9 @@ const bad_case bad_cases[] = {
     DEC("M67_window_above_context", EDIT1(SET(AT_ARCH(window), 4, 129)), Q_ERR_CORRUPT, "arch", "window"),
     DEC_AT("M67_window_without_layers", EDIT1(SET(AT_BODY(ARCH, 257), 1, 0)), Q_ERR_CORRUPT, "arch", "window",
            AT_ARCH(window)),
+    DEC_AT("M67_local_base_without_layers",
+           EDIT2(SET(AT_BODY(ARCH, 257), 1, 0), SET(AT_ARCH(window), 4, 0)), Q_ERR_CORRUPT, "arch",
+           "rope_local_base", AT_ARCH(rope_local_base)),
     DEC("M67_layer_kind_unknown", EDIT1(SET(AT_BODY(ARCH, 257), 1, 3)), Q_ERR_UNSUPPORTED, "arch", "layer kind"),
     DEC("M68_logit_scale_inf", EDIT1(SET(AT_ARCH(logit_scale), 4, INF_F)), Q_ERR_CORRUPT, "arch", "logit_scale"),
     DEC("M68_logit_scale_0", EDIT1(SET(AT_ARCH(logit_scale), 4, 0)), Q_ERR_CORRUPT, "arch", "logit_scale"),
@@ -427,6 +456,13 @@ const bad_case bad_cases[] = {
     GRA("GR29_section_longer", EDIT1(ADD(AT_SECTION(GRAPH, size), 8, 8)), Q_ERR_CORRUPT, "graph", "size"),
     GRA_AT("GR30_nodes_without_section", EDIT1(SET(AT_SECTION(GRAPH, size), 8, 0)), Q_ERR_CORRUPT, "tokenizer",
            "offset", AT_SECTION(TOKENIZER, offset)),
+    GRA_AT("GR30_section_without_nodes", EDIT1(SET(AT_SECTION(GRAPH, count), 4, 0)), Q_ERR_CORRUPT, "graph", "size",
+           AT_SECTION(GRAPH, size)),
+    GRA("GR30_section_below_its_head",
+        EDIT5(SET(AT_SECTION(GRAPH, size), 8, 31), ADD(AT_SECTION(TOKENIZER, offset), 8, (uint64_t)0 - 192),
+              ADD(AT_SECTION(META, offset), 8, (uint64_t)0 - 192), ADD(AT_SECTION(DATA, offset), 8, (uint64_t)0 - 192),
+              ADD(AT_SECTION(DATA, size), 8, 192)),
+        Q_ERR_CORRUPT, "graph", "size"),
     GRA("GR31_input_dtype_quantised", EDIT1(SET(AT_INPUT(0, dtype), 1, Q_Q8_0)), Q_ERR_UNSUPPORTED, "x", "dtype"),
     GRA("GR32_input_n_dims_0", EDIT1(SET(AT_INPUT(0, n_dims), 1, 0)), Q_ERR_CORRUPT, "x", "n_dims"),
     GRA("GR33_input_n_dims_5", EDIT1(SET(AT_INPUT(0, n_dims), 1, 5)), Q_ERR_CORRUPT, "x", "n_dims"),
@@ -438,6 +474,19 @@ const bad_case bad_cases[] = {
     GRA_AT("GR38_ids_without_limit", EDIT1(SET(AT_INPUT(0, dtype), 1, Q_I32)), Q_ERR_CORRUPT, "x", "limit",
            AT_INPUT(0, limit)),
     GRA("GR39_output_value_outside", EDIT1(SET(AT_OUTPUT(0, value), 4, 3)), Q_ERR_CORRUPT, "y", "value"),
+    WIDE("GR40_n_in_over_cap", EDIT1(SET(AT_NODE(0, n_in), 1, 9)), Q_ERR_CORRUPT, "embed", "n_in", HERE),
+    WIDE("GR41_n_param_over_cap", EDIT1(SET(AT_NODE(0, n_param), 1, 9)), Q_ERR_CORRUPT, "embed", "n_param", HERE),
+    WIDE("GR42_n_param_past_params", EDIT1(SET(AT_NODE(2, n_param), 1, 2)), Q_ERR_CORRUPT, "join", "n_param", HERE),
+    WIDE("GR43_input_limit_2_31", EDIT1(SET(AT_INPUT(1, limit), 4, 1u << 31)), Q_ERR_CORRUPT, "id", "limit", HERE),
+    WIDE("GR44_input_limit_0", EDIT1(SET(AT_INPUT(1, limit), 4, 0)), Q_ERR_CORRUPT, "id", "limit", HERE),
+    WIDE("GR45_padding_before_configs", EDIT1(SET(AT_PARAM(10), 1, 1)), Q_ERR_CORRUPT, "graph",
+         "padding", HERE),
+    WIDE("GR46_param_skips_one", EDIT1(SET(AT_PARAM(1), 4, 2)), Q_ERR_CORRUPT, "mix", "param", HERE),
+    WIDE("GR47_edge_to_own_output", EDIT1(SET(AT_EDGE(2), 4, 3)), Q_ERR_CORRUPT, "mix", "edge", HERE),
+    WIDE("GR48_inputs_of_one_name", EDIT1(SET(AT_INPUT_TEXT(1, 0), 2, 0x7378)), Q_ERR_CORRUPT, "xs", "same name",
+         AT_INPUT(1, name_offset)),
+    WIDE("GR49_outputs_of_one_name", EDIT1(SET(AT_OUTPUT_TEXT(1, 3), 1, '0')), Q_ERR_CORRUPT, "out0", "same name",
+         AT_OUTPUT(1, name_offset)),
 
     {NULL, 0, 0, {{HERE, 0, 0, 0}}, 0, NULL, false, Q_OK, NULL, NULL, HERE},
 };

@@ -95,6 +95,10 @@ static uint64_t resolve_graph(const bad_run *run, const bad_where *w)
         return inside_tables(run, &g.inputs[w->index]) + w->at;
     case BAD_NODE:
         return inside_tables(run, &g.nodes[w->index]) + w->at;
+    case BAD_INPUT_TEXT:
+        return section_start(run, Q_SECTION_STRINGS) + g.inputs[w->index].name_offset + w->at;
+    case BAD_OUTPUT_TEXT:
+        return section_start(run, Q_SECTION_STRINGS) + g.outputs[w->index].name_offset + w->at;
     case BAD_NODE_TEXT:
         return section_start(run, Q_SECTION_STRINGS) + g.nodes[w->index].name_offset + w->at;
     case BAD_OUTPUT:
@@ -269,8 +273,17 @@ static bool open_twin(bad_run *run, const void *twin, size_t size, void *work, s
 
 static bool applies(const bad_run *run, const bad_case *c)
 {
-    return c->twin == BAD_ANY || (c->twin == BAD_DECODER && q_file_get_arch(&run->good) != NULL) ||
-           (c->twin == BAD_GRAPH && q_file_get_graph(&run->good) != NULL);
+    const q_file_graph *graph = q_file_get_graph(&run->good);
+    switch (c->twin) {
+    case BAD_DECODER:
+        return q_file_get_arch(&run->good) != NULL;
+    case BAD_GRAPH:
+        return graph != NULL && graph->n_inputs == 1;
+    case BAD_WIDE:
+        return graph != NULL && graph->n_inputs > 1;
+    default:
+        return true;
+    }
 }
 
 void bad_files_run(const void *twin, size_t size, void *work, size_t work_size, bad_print print, void *user,

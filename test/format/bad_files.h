@@ -19,7 +19,8 @@ typedef struct bad_counts {
 typedef void (*bad_print)(void *user, const char *line, size_t n);
 
 /* What a case needs its file to have; a file of another kind leaves the case out. */
-typedef enum bad_twin { BAD_ANY, BAD_DECODER, BAD_GRAPH } bad_twin;
+/* BAD_WIDE: a graph of more than one input. */
+typedef enum bad_twin { BAD_ANY, BAD_DECODER, BAD_GRAPH, BAD_WIDE } bad_twin;
 
 /* Where a defect is put or reported. */
 typedef enum bad_place {
@@ -31,8 +32,10 @@ typedef enum bad_place {
     BAD_TEXT,      /* name of that record */
     BAD_INPUT,     /* graph input, node, output `index` */
     BAD_NODE,
-    BAD_NODE_TEXT,
     BAD_OUTPUT,
+    BAD_INPUT_TEXT, /* their names */
+    BAD_NODE_TEXT,
+    BAD_OUTPUT_TEXT,
     BAD_EDGE,
     BAD_PARAM,
     BAD_SORTED,    /* entry of NAMES for tensor `name` */

@@ -6,6 +6,7 @@ quantisers. The bytes must come out the same on every machine.
     decoder.qorus   a language model with every flag set: windowed, no-RoPE and full layers, YaRN, byte tokenizer
     llama.qorus     the plain Llama shape in Q4_1 and Q8_0 with a small BPE tokenizer and ChatML
     mlp.qorus       a graph: two trainable Linear layers in F32
+    graph.qorus     a graph with two inputs, two outputs, and a caller's class with a config and three outputs
     tensors.qorus   neither architecture nor graph: a tensor of every dtype and layout
     quantize.bin    cases of q_quantize, q_dequantize, q_panel_pack (see quantize_cases)
 """
@@ -43,6 +44,22 @@ def llama():
     section = generate.small_bpe()
     arch = fmt.Arch(2, 64, 4, 2, 16, 96, generate.vocabulary(section), 256)
     generate.decoder(OUT / "llama.qorus", arch, quant.Q4_1, quant.Q8_0, section, seed=2)
+
+
+def graph():
+    """More edges and parameters than one node may have, an odd number of both together."""
+    table = generate.weight(6, "table", (16, 8))
+    names = ["table"] + [f"mix.{i}" for i in range(8)]
+    items = [writer.matrix("table", quant.F32, table.shape, lambda: quant.quantize(table, quant.F32))]
+    items += [writer.vector(name, generate.uniform(6, name, (8,))) for name in names[1:]]
+    config = struct.pack("<dIIf4x", 0.5, 3, 7, 1.25)
+    nodes = [fmt.GraphNode(2, "embedding", "embed", [1], ["table"], struct.pack("<fI", 1.0, 0)),
+             fmt.GraphNode(65537, "example.mix", "mix", [2, 0], names[1:], config, 2, 3),
+             fmt.GraphNode(65538, "example.join", "join", [3, 4, 5, 3, 4, 0], ["mix.7"], b"", 1, 1)]
+    inputs = [fmt.GraphInput("xs", quant.F32, [(1, fmt.SYM_TOKENS), (8, fmt.SYM_ONE)]),
+              fmt.GraphInput("id", quant.I32, [(1, fmt.SYM_TOKENS)], 16)]
+    outputs = [fmt.GraphOutput("out0", 6), fmt.GraphOutput("out1", 4)]
+    generate.graph_model(OUT / "graph.qorus", fmt.Graph(inputs, nodes, outputs), items, "a caller's classes\n")
 
 
 def tensors():
@@ -96,6 +113,7 @@ def main():
     decoder()
     llama()
     generate.mlp(OUT / "mlp.qorus", (4, 19, 3), seed=5)
+    graph()
     tensors()
     quantize_cases()
 
