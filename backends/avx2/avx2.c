@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * backend.c: the table of the AVX2 backend: scalar, with every hot slot replaced. Left to scalar: select_rows (a
- * copy), rope_table (once a step, in double), mse and sgd.
+ * backend.c: the table of the AVX2 backend: scalar, with every hot slot replaced. Left to scalar:
+ * select_rows (a copy), rope_table (once a step, in double), mse and sgd.
  */
 #include "qorus/port.h"
 #include "kernels_avx2.h"

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gather.c: out[r][k] = scale * real(w[ids[r]][k]): embedding rows, and dequantisation where ids is NULL.
+ * gather.c: out[r][k] = scale * real(w[ids[r]][k]): embedding rows, and dequantisation where ids is
+ * NULL.
  */
 #include "kernels_avx2.h"
 
-/* Where a row lies: element c of a float row is at base + c*step elements; block b of a quantised row has its
-   scale at d + b*scale_step bytes and group g of 4 bytes at base + b*block_step + g*group_step. */
+/* Where a row lies: element c of a float row is at base + c*step elements; block b of a quantised
+   row has its scale at d + b*scale_step bytes and group g of 4 bytes at base + b*block_step +
+   g*group_step. */
 typedef struct gather_row_avx2 {
     const uint8_t *base;
     const uint8_t *d;
@@ -73,7 +75,8 @@ static void gather_write(float *out, __m128i q, __m256 d, __m256 min, __m256 sca
     _mm256_storeu_ps(out + 8, _mm256_mul_ps(hi, scale));
 }
 
-static void gather_blocks(const gather_row_avx2 *g, uint32_t dtype, uint32_t k, float scale_value, float *out)
+static void gather_blocks(const gather_row_avx2 *g, uint32_t dtype, uint32_t k, float scale_value,
+                          float *out)
 {
     const __m256 scale = _mm256_set1_ps(scale_value);
     const __m128i nibble = _mm_set1_epi8(15);
@@ -81,7 +84,8 @@ static void gather_blocks(const gather_row_avx2 *g, uint32_t dtype, uint32_t k, 
     for (uint32_t b = 0; b < k / Q_BLOCK; b++) {
         const uint8_t *q = g->base + b * g->block_step;
         __m256 d = gather_half(g->d + b * g->scale_step);
-        __m256 min = dtype == Q_Q4_1 ? gather_half(g->m + b * g->scale_step) : _mm256_set1_ps(-0.0f);
+        __m256 min =
+            dtype == Q_Q4_1 ? gather_half(g->m + b * g->scale_step) : _mm256_set1_ps(-0.0f);
         __m128i lo = gather_bytes(q, g->group_step);
         __m128i hi;
         if (dtype == Q_Q8_0) {
@@ -118,11 +122,13 @@ static __m256 gather_floats(const gather_row_avx2 *g, uint32_t dtype, uint32_t c
         _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1)));
 }
 
-static void gather_elements(const gather_row_avx2 *g, uint32_t dtype, uint32_t k, float scale, float *out)
+static void gather_elements(const gather_row_avx2 *g, uint32_t dtype, uint32_t k, float scale,
+                            float *out)
 {
     for (uint32_t c = 0; c < k; c += 8) {
         uint32_t n = k - c < 8u ? k - c : 8u;
-        avx2_store_n(out + c, n, _mm256_mul_ps(gather_floats(g, dtype, c, n), _mm256_set1_ps(scale)));
+        avx2_store_n(out + c, n,
+                     _mm256_mul_ps(gather_floats(g, dtype, c, n), _mm256_set1_ps(scale)));
     }
 }
 

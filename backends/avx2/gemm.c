@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gemm.c: exact products y[r][m] = sum over k of x[r][k] * w[m][k], weights in panels made real on the fly.
+ * gemm.c: exact products y[r][m] = sum over k of x[r][k] * w[m][k], weights in panels made real on
+ * the fly.
  *
- * Lane = row of the panel. Up to 96 rows of x share one decoded slab of 256 columns (16 KiB of f32); their
- * chains wait in the workspace between slabs. F32 panels are read in place.
+ * Lane = row of the panel. Up to 96 rows of x share one decoded slab of 256 columns (16 KiB of
+ * f32); their chains wait in the workspace between slabs. F32 panels are read in place.
  *
- * Q8_0: d*q, Q4_0: d*(q-8), both exact; Q4_1: d*q, exact, + m, rounded once: as in the scalar backend.
+ * Q8_0: d*q, Q4_0: d*(q-8), both exact; Q4_1: d*q, exact, + m, rounded once: as in the scalar
+ * backend.
  */
 #include "kernels_avx2.h"
 
@@ -71,7 +73,8 @@ static inline void gemm_group_q4(__m256i v, __m256 scale, __m256 zero, __m256 mi
 }
 
 /* One block of 32 columns by 8 rows of Q4_0 (m NULL) or Q4_1. */
-static void gemm_block_q4(const uint8_t *q, const uint16_t *d, const uint16_t *m, uint32_t half, float *out)
+static void gemm_block_q4(const uint8_t *q, const uint16_t *d, const uint16_t *m, uint32_t half,
+                          float *out)
 {
     __m256 scale = avx2_load_f16(d + half * 8u);
     __m256 min = m != NULL ? avx2_load_f16(m + half * 8u) : _mm256_set1_ps(-0.0f);
@@ -84,8 +87,8 @@ static void gemm_block_q4(const uint8_t *q, const uint16_t *d, const uint16_t *m
 }
 
 /* Columns k0 .. k0 + n - 1 of a quantised panel as f32 [n][16]; k0 and n are multiples of 32. */
-static void gemm_slab_quantised(uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t k0, uint32_t n,
-                                float *out)
+static void gemm_slab_quantised(uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t k0,
+                                uint32_t n, float *out)
 {
     const uint8_t *quants = panel + (size_t)q_panel_scale_bytes(dtype, k);
     const uint16_t *d = (const uint16_t *)(const void *)panel;
@@ -96,7 +99,8 @@ static void gemm_slab_quantised(uint32_t dtype, const uint8_t *panel, uint32_t k
             if (dtype == Q_Q8_0) {
                 gemm_block_q8_0(quants + (size_t)block * 512u, d + at, half, out);
             } else {
-                gemm_block_q4(quants + (size_t)block * 256u, d + at, dtype == Q_Q4_1 ? m + at : NULL, half, out);
+                gemm_block_q4(quants + (size_t)block * 256u, d + at,
+                              dtype == Q_Q4_1 ? m + at : NULL, half, out);
             }
         }
         out += Q_BLOCK * Q_PANEL_ROWS;
@@ -104,7 +108,8 @@ static void gemm_slab_quantised(uint32_t dtype, const uint8_t *panel, uint32_t k
 }
 
 /* Columns k0 .. k0 + n - 1 of a panel as f32 [n][16]: in place, or decoded into out. */
-static const float *gemm_slab(uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t k0, uint32_t n, float *out)
+static const float *gemm_slab(uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t k0,
+                              uint32_t n, float *out)
 {
     const void *at = panel + (size_t)k0 * Q_PANEL_ROWS * 2u;
     switch (dtype) {
@@ -124,8 +129,8 @@ static const float *gemm_slab(uint32_t dtype, const uint8_t *panel, uint32_t k, 
 }
 
 /* Rows r .. r + rows - 1 of y by one panel. */
-static void gemm_panel_rows(const q_gemm_args *a, uint32_t dtype, const uint8_t *panel, uint32_t m0, uint32_t r,
-                            uint32_t rows, gemm_space_avx2 *space)
+static void gemm_panel_rows(const q_gemm_args *a, uint32_t dtype, const uint8_t *panel, uint32_t m0,
+                            uint32_t r, uint32_t rows, gemm_space_avx2 *space)
 {
     uint32_t lanes = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
     q_tile_start_avx2(rows, a->epilogue.bias, m0, lanes, space->acc[0]);
@@ -148,7 +153,8 @@ static void gemm_exact(const q_work *work, const q_gemm_args *a, uint32_t dtype)
     avx2_part part =
         avx2_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
     for (uint32_t r = part.row0; r < part.row1; r += Q_AVX2_GROUP_ROWS) {
-        uint32_t n = part.row1 - r < Q_AVX2_GROUP_ROWS ? part.row1 - r : (uint32_t)Q_AVX2_GROUP_ROWS;
+        uint32_t n =
+            part.row1 - r < Q_AVX2_GROUP_ROWS ? part.row1 - r : (uint32_t)Q_AVX2_GROUP_ROWS;
         for (uint32_t p = part.panel0; p < part.panel1; p++) {
             const uint8_t *panel = (const uint8_t *)a->weights + p * panel_bytes;
             gemm_panel_rows(a, dtype, panel, p * Q_PANEL_ROWS, r, n, space);

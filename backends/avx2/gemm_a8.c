@@ -1,33 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gemm_a8.c: fast products y[r][m] = sum over k of x[r][k] * w[m][k], x as 8-bit rows of quantize_a8.
+ * gemm_a8.c: fast products y[r][m] = sum over k of x[r][k] * w[m][k], x as 8-bit rows of
+ * quantize_a8.
  *
- * Per block of 32 columns, ascending: i = sum of q_x*q_w, exact; acc = acc + f32(i) * (d_w*d_x), operations
- * apart; Q4_1 then acc = acc + (m_w*d_x) * f32(sum of q_x).
+ * Per block of 32 columns, ascending: i = sum of q_x*q_w, exact; acc = acc + f32(i) * (d_w*d_x),
+ * operations apart; Q4_1 then acc = acc + (m_w*d_x) * f32(sum of q_x).
  *
  * Lane = row of the panel, in two halves of 8; a 32-bit lane holds 4 columns of one row.
- *   Q4    vpmaddubsw of nibbles (0..15) by q_x: a pair is at most 2*15*127 = 3810, so the 8 pairs of a block
- *         add up in 16 bits (30480 < 2^15), and one vpmaddwd by ones per block makes them i32. Q4_0 then
- *         subtracts 8 * (sum of q_x).
- *   Q8_0  vpmaddubsw of |q_w| (at most 128) by q_x with the sign of q_w: a pair is at most 2*128*127 = 32512;
- *         widened at once. q_x is never -128, so its sign can be changed.
+ *   Q4    vpmaddubsw of nibbles (0..15) by q_x: a pair is at most 2*15*127 = 3810, so the 8 pairs
+ *         of a block add up in 16 bits (30480 < 2^15), and one vpmaddwd by ones per block makes
+ *         them i32. Q4_0 then subtracts 8 * (sum of q_x).
+ *   Q8_0  vpmaddubsw of |q_w| (at most 128) by q_x with the sign of q_w: a pair is at most
+ *         2*128*127 = 32512; widened at once. q_x is never -128, so its sign can be changed.
  *
- * Few rows (decode): each panel is streamed once per row and unpacked in registers. Many rows (prefill): up
- * to 96 rows share a slab of 512 columns whose nibbles and scales lie unpacked in the workspace, and a
- * register tile holds 16 columns of y by 4 rows.
+ * Few rows (decode): each panel is streamed once per row and unpacked in registers. Many rows
+ * (prefill): up to 96 rows share a slab of 512 columns whose nibbles and scales lie unpacked in the
+ * workspace, and a register tile holds 16 columns of y by 4 rows.
  */
 #include "kernels_avx2.h"
 
 enum {
-    A8_SLAB = 512,                    /* columns */
+    A8_SLAB = 512, /* columns */
     A8_SLAB_BLOCKS = A8_SLAB / 32,
-    A8_FEW_ROWS = 4,                  /* below: the streaming form */
-    A8_TILE = 4                       /* rows of x in a register tile */
+    A8_FEW_ROWS = 4, /* below: the streaming form */
+    A8_TILE = 4,     /* rows of x in a register tile */
+    A8_AHEAD = 8192  /* bytes the streaming form prefetches ahead */
 };
 
 /* Workspace of the many-rows form. */
 typedef struct a8_space {
-    uint8_t quants[A8_SLAB * Q_PANEL_ROWS];       /* Q4: one nibble a byte, laid out as Q8_0 */
+    uint8_t quants[A8_SLAB * Q_PANEL_ROWS]; /* Q4: one nibble a byte, laid out as Q8_0 */
     float d[A8_SLAB_BLOCKS][Q_PANEL_ROWS];
     float m[A8_SLAB_BLOCKS][Q_PANEL_ROWS];
     float acc[Q_AVX2_GROUP_ROWS][Q_PANEL_ROWS];
@@ -93,8 +95,8 @@ static inline __m256i a8_dot_q8(__m256i magnitude, __m256i w, __m256i x)
 }
 
 /* acc + f32(i) * (d*dx), and for Q4_1 + (m*dx)*sum. */
-Q_AVX2_INLINE __m256 a8_add_block(const uint32_t dtype, __m256 acc, __m256i i, __m256 d, __m256 m, __m256 dx,
-                                  __m256i sum)
+Q_AVX2_INLINE __m256 a8_add_block(const uint32_t dtype, __m256 acc, __m256i i, __m256 d, __m256 m,
+                                  __m256 dx, __m256i sum)
 {
     if (dtype == Q_Q4_0) {
         i = _mm256_sub_epi32(i, _mm256_slli_epi32(sum, 3));
@@ -106,7 +108,19 @@ Q_AVX2_INLINE __m256 a8_add_block(const uint32_t dtype, __m256 acc, __m256i i, _
     return acc;
 }
 
-/* -- few rows ------------------------------------------------------------------------------------------- */
+/* -- few rows ---------------------------------------------------------------------------------- */
+
+/* Fetches `lines` cache lines of the weights to come: scales and quants of all panels form one
+   stream, of which the processor's own prefetchers lose track. Past the last panel it fetches for
+   nothing; it cannot fault. */
+Q_AVX2_INLINE void a8_prefetch(const uint8_t *q, const uint32_t lines)
+{
+    uintptr_t at = (uintptr_t)q + A8_AHEAD;
+    Q_AVX2_UNROLL
+    for (uint32_t i = 0; i < lines; i++) {
+        _mm_prefetch((const char *)(at + i * 64u), _MM_HINT_T0);
+    }
+}
 
 /* The integer dots of one block by one row: rows 0..7 in *lo, 8..15 in *hi. */
 Q_AVX2_INLINE void a8_stream_q4(const uint8_t *q, const int8_t *x, __m256i *lo, __m256i *hi)
@@ -160,8 +174,10 @@ Q_AVX2_INLINE void a8_stream(const uint32_t dtype, a8_panel w, a8_x x, uint32_t 
         __m256i i0;
         __m256i i1;
         if (dtype == Q_Q8_0) {
+            a8_prefetch(w.q + (size_t)b * 512u, 8);
             a8_stream_q8(w.q + (size_t)b * 512u, x.q + b * 32u, &i0, &i1);
         } else {
+            a8_prefetch(w.q + (size_t)b * 256u, 4);
             a8_stream_q4(w.q + (size_t)b * 256u, x.q + b * 32u, &i0, &i1);
         }
         c0 = a8_add_block(dtype, c0, i0, avx2_load_f16(w.d + b * 16u), m0, dx, sum);
@@ -186,7 +202,7 @@ Q_AVX2_INLINE void a8_few_rows(const uint32_t dtype, const q_gemm_args *a, avx2_
     }
 }
 
-/* -- many rows ------------------------------------------------------------------------------------------ */
+/* -- many rows --------------------------------------------------------------------------------- */
 
 static void a8_unpack_q4(const uint8_t *q, uint32_t blocks, uint8_t *out)
 {
@@ -195,7 +211,8 @@ static void a8_unpack_q4(const uint8_t *q, uint32_t blocks, uint8_t *out)
         __m256i w = a8_load(q + (size_t)i * 32u);
         uint8_t *o = out + (size_t)(i / 8u) * 512u + i % 8u * 32u;
         _mm256_store_si256((__m256i *)(void *)o, _mm256_and_si256(w, nibble));
-        _mm256_store_si256((__m256i *)(void *)(o + 256), _mm256_and_si256(_mm256_srli_epi16(w, 4), nibble));
+        _mm256_store_si256((__m256i *)(void *)(o + 256),
+                           _mm256_and_si256(_mm256_srli_epi16(w, 4), nibble));
     }
 }
 
@@ -207,8 +224,8 @@ static void a8_unpack_scales(const uint16_t *h, uint32_t blocks, float *out)
 }
 
 /* Integer dots of one block (laid out as Q8_0) by `rows` rows of x. */
-Q_AVX2_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, const uint8_t *q, const a8_x *x,
-                               uint32_t b, __m256i s[A8_TILE][2])
+Q_AVX2_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, const uint8_t *q,
+                               const a8_x *x, uint32_t b, __m256i s[A8_TILE][2])
 {
     Q_AVX2_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
@@ -231,13 +248,15 @@ Q_AVX2_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, const 
                 s[t][0] = _mm256_add_epi16(s[t][0], _mm256_maddubs_epi16(w0, v));
                 s[t][1] = _mm256_add_epi16(s[t][1], _mm256_maddubs_epi16(w1, v));
             }
+            Q_AVX2_KEEP(s[t][0]);
+            Q_AVX2_KEEP(s[t][1]);
         }
     }
 }
 
 /* acc [rows][16] += blocks of a slab by `rows` rows of x. */
-Q_AVX2_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const a8_space *space, const uint8_t *q,
-                           uint32_t blocks, const a8_x *x, float *acc)
+Q_AVX2_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const a8_space *space,
+                           const uint8_t *q, uint32_t blocks, const a8_x *x, float *acc)
 {
     for (uint32_t b = 0; b < blocks; b++) {
         __m256i s[A8_TILE][2];
@@ -260,8 +279,9 @@ Q_AVX2_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const a8_s
 }
 
 /* Rows r .. r + rows - 1 by a slab of `blocks` blocks from block `first`. */
-Q_AVX2_INLINE void a8_slab_rows(const uint32_t dtype, const q_gemm_args *a, a8_space *space, const uint8_t *q,
-                                uint32_t first, uint32_t blocks, uint32_t r, uint32_t rows)
+Q_AVX2_INLINE void a8_slab_rows(const uint32_t dtype, const q_gemm_args *a, a8_space *space,
+                                const uint8_t *q, uint32_t first, uint32_t blocks, uint32_t r,
+                                uint32_t rows)
 {
     a8_x x[A8_TILE];
     uint32_t t = 0;
@@ -278,8 +298,8 @@ Q_AVX2_INLINE void a8_slab_rows(const uint32_t dtype, const q_gemm_args *a, a8_s
 }
 
 /* Rows r .. r + rows - 1, at most a group, by panel p. */
-Q_AVX2_INLINE void a8_panel_rows(const uint32_t dtype, const q_gemm_args *a, a8_space *space, uint32_t p,
-                                 uint32_t r, uint32_t rows)
+Q_AVX2_INLINE void a8_panel_rows(const uint32_t dtype, const q_gemm_args *a, a8_space *space,
+                                 uint32_t p, uint32_t r, uint32_t rows)
 {
     uint32_t m0 = p * Q_PANEL_ROWS;
     uint32_t lanes = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
@@ -310,7 +330,8 @@ Q_AVX2_INLINE void a8_gemm(const uint32_t dtype, const q_work *work, const q_gem
         return;
     }
     for (uint32_t r = part.row0; r < part.row1; r += Q_AVX2_GROUP_ROWS) {
-        uint32_t n = part.row1 - r < Q_AVX2_GROUP_ROWS ? part.row1 - r : (uint32_t)Q_AVX2_GROUP_ROWS;
+        uint32_t n =
+            part.row1 - r < Q_AVX2_GROUP_ROWS ? part.row1 - r : (uint32_t)Q_AVX2_GROUP_ROWS;
         for (uint32_t p = part.panel0; p < part.panel1; p++) {
             a8_panel_rows(dtype, a, (a8_space *)work->workspace, p, r, n);
         }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kernels_avx2.h: what the files of the AVX2 backend share: its kernels, tails, and the pieces of a tile.
+ * kernels_avx2.h: what the files of the AVX2 backend share: its kernels, tails, and the pieces of a
+ * tile.
  *
- * Every kernel gives the bits of the scalar one. A tail of fewer than 8 values goes through masked loads and
- * stores, so that nothing outside the operands is touched and tails take the same instructions as the rest.
+ * Every kernel gives the bits of the scalar one. A tail of fewer than 8 values goes through masked
+ * loads and stores, so that nothing outside the operands is touched and tails take the same
+ * instructions as the rest.
  */
 #ifndef Q_KERNELS_AVX2_H
 #define Q_KERNELS_AVX2_H
@@ -17,23 +19,29 @@
 #include "avx2.h"
 #endif
 
+/* Loops over registers must be unrolled, or the registers would be memory. */
 #if defined(__clang__)
 #define Q_AVX2_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define Q_AVX2_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* For bodies instantiated with constant tile sizes: without it accumulators would live in memory. */
+/* Pins a sum of integers to this place: compilers otherwise join a chain of them into a tree that
+   needs more values than there are registers. */
+#define Q_AVX2_KEEP(v) __asm__ volatile("" : "+x"(v))
+
+/* For bodies instantiated with constant tile sizes: without it accumulators would live in memory.
+   */
 #define Q_AVX2_INLINE static inline __attribute__((always_inline))
 
 enum {
-    Q_AVX2_TILE_ROWS = 6,     /* rows of x in a register tile: 12 accumulators, 2 weights, 1 x */
-    Q_AVX2_GROUP_ROWS = 96,   /* rows of x that share a decoded slab; multiple of every tile */
-    Q_AVX2_SLAB = 256,        /* columns of a slab of f32 weights: 16 KiB */
-    Q_AVX2_WORKSPACE = 32768  /* bytes of workspace of each worker */
+    Q_AVX2_TILE_ROWS = 6,    /* rows of x in a register tile: 12 accumulators, 2 weights, 1 x */
+    Q_AVX2_GROUP_ROWS = 96,  /* rows of x that share a decoded slab; multiple of every tile */
+    Q_AVX2_SLAB = 256,       /* columns of a slab of f32 weights: 16 KiB */
+    Q_AVX2_WORKSPACE = 32768 /* bytes of workspace of each worker */
 };
 
-/* -- kernels -------------------------------------------------------------------------------------------- */
+/* -- kernels ----------------------------------------------------------------------------------- */
 
 void q_gemm_f32_avx2(const q_work *work, const q_gemm_args *a);
 void q_gemm_f16_avx2(const q_work *work, const q_gemm_args *a);
@@ -73,25 +81,26 @@ void q_attention_f16_avx2(const q_work *work, const q_attention_args *a);
 
 void q_bias_grad_avx2(const q_work *work, const q_bias_grad_args *a);
 
-/* -- pieces of a tile ----------------------------------------------------------------------------------- */
+/* -- pieces of a tile -------------------------------------------------------------------------- */
 
 /*
- * acc[t][i] = fma(x[t][p], b[p][i], acc[t][i]) for p = 0 .. k - 1 ascending, t < rows <= Q_AVX2_TILE_ROWS,
- * i < 16. Strides in bytes: x[t][p] at x + t*x_row + p*x_step, b[p] at b + p*b_step; acc is [rows][16],
- * 32-byte aligned.
+ * acc[t][i] = fma(x[t][p], b[p][i], acc[t][i]) for p = 0 .. k - 1 ascending, t < rows <=
+ * Q_AVX2_TILE_ROWS, i < 16. Strides in bytes: x[t][p] at x + t*x_row + p*x_step, b[p] at b +
+ * p*b_step; acc is [rows][16], 32-byte aligned.
  */
-void q_tile_f32_avx2(uint32_t rows, uint32_t k, const float *x, size_t x_row, size_t x_step, const float *b,
-                     size_t b_step, float *acc);
+void q_tile_f32_avx2(uint32_t rows, uint32_t k, const float *x, size_t x_row, size_t x_step,
+                     const float *b, size_t b_step, float *acc);
 
 /* acc[t][i] = bias[m0 + i] or 0, for t < rows, i < 16; lanes beyond `lanes` become 0. */
 void q_tile_start_avx2(uint32_t rows, const float *bias, uint32_t m0, uint32_t lanes, float *acc);
 
-/* Applies the epilogue to acc [rows][16] and stores lanes m0 .. m0 + lanes - 1 of rows r .. of y. */
+/* Applies the epilogue to acc [rows][16] and stores lanes m0 .. m0 + lanes - 1 of rows r .. of y.
+   */
 void q_tile_finish_avx2(const q_epilogue *e, uint32_t r, uint32_t rows, uint32_t m0, uint32_t lanes,
                         const float *acc, float *y, size_t y_stride);
 
-/* The part of a product [rows x panels] that is this worker's: whole panels where there are enough of them,
-   else whole rows. */
+/* The part of a product [rows x panels] that is this worker's: whole panels where there are enough
+   of them, else whole rows. */
 typedef struct avx2_part {
     uint32_t row0;
     uint32_t row1;
@@ -112,7 +121,7 @@ static inline avx2_part avx2_share(const q_work *work, uint32_t rows, uint32_t p
 
 #ifdef __AVX2__
 
-/* -- addressing and tails ------------------------------------------------------------------------------- */
+/* -- addressing and tails ---------------------------------------------------------------------- */
 
 static inline const float *avx2_row(const float *base, size_t stride, uint32_t r)
 {
@@ -157,8 +166,8 @@ static inline __m256 avx2_load_bf16(const uint16_t *p)
     return _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));
 }
 
-/* Largest of 16 lanes by the tree; max_ps(a, b) is a > b ? a : b, the upper half first, as in the scalar backend:
-   that settles the sign of a zero. */
+/* Largest of 16 lanes by the tree; max_ps(a, b) is a > b ? a : b, the upper half first, as in the
+   scalar backend: that settles the sign of a zero. */
 static inline float avx2_lane_max(__m256 lo, __m256 hi)
 {
     __m256 a = _mm256_max_ps(hi, lo);

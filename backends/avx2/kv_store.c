@@ -2,8 +2,9 @@
 /*
  * kv_store.c: appends the keys and values of this step to one layer's cache.
  *
- * Token at position p: K element d of head h goes to k_cache[h][p/16][d][p%16], V to v_cache[h][p][d].
- * Workers take whole panels of 16 positions of a head: they never write the same cache line of K.
+ * Token at position p: K element d of head h goes to k_cache[h][p/16][d][p%16], V to
+ * v_cache[h][p][d]. Workers take whole panels of 16 positions of a head: they never write the same
+ * cache line of K.
  */
 #include "kernels_avx2.h"
 
@@ -39,8 +40,8 @@ static void kv_token_f32(const float *k, const float *v, uint32_t dim, float *ko
 }
 
 /* Rows r0 .. r1 - 1 of head h. */
-Q_AVX2_INLINE void kv_head_rows(const bool half, const q_work *work, const q_kv_store_args *a, uint32_t h,
-                                uint32_t r0, uint32_t r1)
+Q_AVX2_INLINE void kv_head_rows(const bool half, const q_work *work, const q_kv_store_args *a,
+                                uint32_t h, uint32_t r0, uint32_t r1)
 {
     size_t head = (size_t)h * a->capacity * a->head_dim;
     for (uint32_t r = r0; r < r1; r++) {
@@ -50,7 +51,8 @@ Q_AVX2_INLINE void kv_head_rows(const bool half, const q_work *work, const q_kv_
         const float *k = avx2_row(a->k, a->k_stride, r) + (size_t)h * a->head_dim;
         const float *v = avx2_row(a->v, a->v_stride, r) + (size_t)h * a->head_dim;
         if (half) {
-            kv_token_f16(k, v, a->head_dim, (uint16_t *)a->k_cache + k_at, (uint16_t *)a->v_cache + v_at);
+            kv_token_f16(k, v, a->head_dim, (uint16_t *)a->k_cache + k_at,
+                         (uint16_t *)a->v_cache + v_at);
         } else {
             kv_token_f32(k, v, a->head_dim, (float *)a->k_cache + k_at, (float *)a->v_cache + v_at);
         }

@@ -2,9 +2,10 @@
 /*
  * matmul.c: c[i][j] = start + sum over p of A[i][p]*B[p][j], plain matrices, either one transposed.
  *
- * Lane = column of c. A slab of 256 rows of B by 16 columns is copied into the workspace, transposed and
- * zero-padded where needed, and meets up to 96 rows of A in the register tile of gemm.c; their chains wait in
- * the workspace between slabs. A transposed A differs only in the two strides the tile is given.
+ * Lane = column of c. A slab of 256 rows of B by 16 columns is copied into the workspace,
+ * transposed and zero-padded where needed, and meets up to 96 rows of A in the register tile of
+ * gemm.c; their chains wait in the workspace between slabs. A transposed A differs only in the two
+ * strides the tile is given.
  */
 #include "kernels_avx2.h"
 
@@ -64,8 +65,8 @@ static void matmul_pack_transposed(const q_matmul_args *a, uint32_t p0, uint32_t
     }
 }
 
-static void matmul_pack(const q_matmul_args *a, uint32_t p0, uint32_t rows, uint32_t j0, uint32_t lanes,
-                        float slab[][MATMUL_LANES])
+static void matmul_pack(const q_matmul_args *a, uint32_t p0, uint32_t rows, uint32_t j0,
+                        uint32_t lanes, float slab[][MATMUL_LANES])
 {
     for (uint32_t p = 0; p < rows; p++) {
         const float *b = avx2_row(a->b, a->b_stride, p0 + p) + j0;
@@ -76,8 +77,8 @@ static void matmul_pack(const q_matmul_args *a, uint32_t p0, uint32_t rows, uint
 }
 
 /* Where a chain starts: from c, or from the bias or 0. */
-static void matmul_begin(const q_matmul_args *a, uint32_t i0, uint32_t rows, uint32_t j0, uint32_t lanes,
-                         float *acc)
+static void matmul_begin(const q_matmul_args *a, uint32_t i0, uint32_t rows, uint32_t j0,
+                         uint32_t lanes, float *acc)
 {
     if (!a->accumulate) {
         q_tile_start_avx2(rows, a->epilogue.bias, j0, lanes, acc);
@@ -97,13 +98,14 @@ static void matmul_slab(const q_matmul_args *a, uint32_t i0, uint32_t rows, uint
     for (uint32_t t = 0; t < rows; t += Q_AVX2_TILE_ROWS) {
         uint32_t tile = rows - t < Q_AVX2_TILE_ROWS ? rows - t : (uint32_t)Q_AVX2_TILE_ROWS;
         const uint8_t *x = (const uint8_t *)(const void *)a->a + (i0 + t) * x_row + p0 * x_step;
-        q_tile_f32_avx2(tile, n, (const float *)(const void *)x, x_row, x_step, b, b_step, acc + t * 16u);
+        q_tile_f32_avx2(tile, n, (const float *)(const void *)x, x_row, x_step, b, b_step,
+                        acc + t * 16u);
     }
 }
 
 /* Rows i0 .. i0 + rows - 1, at most a group, by columns j0 .. j0 + 15. */
-static void matmul_columns(const q_matmul_args *a, matmul_size size, matmul_space *space, uint32_t i0,
-                           uint32_t rows, uint32_t j0)
+static void matmul_columns(const q_matmul_args *a, matmul_size size, matmul_space *space,
+                           uint32_t i0, uint32_t rows, uint32_t j0)
 {
     uint32_t lanes = size.n - j0 < MATMUL_LANES ? size.n - j0 : (uint32_t)MATMUL_LANES;
     bool in_place = !a->transpose_b && lanes == MATMUL_LANES && rows <= Q_AVX2_TILE_ROWS;
@@ -133,7 +135,8 @@ void q_matmul_avx2(const q_work *work, const q_matmul_args *a)
     size.k = q_count_value(work->run, a->k);
     avx2_part part = avx2_share(work, size.m, q_ceil_div_u32(size.n, MATMUL_LANES));
     for (uint32_t i = part.row0; i < part.row1; i += Q_AVX2_GROUP_ROWS) {
-        uint32_t rows = part.row1 - i < Q_AVX2_GROUP_ROWS ? part.row1 - i : (uint32_t)Q_AVX2_GROUP_ROWS;
+        uint32_t rows =
+            part.row1 - i < Q_AVX2_GROUP_ROWS ? part.row1 - i : (uint32_t)Q_AVX2_GROUP_ROWS;
         for (uint32_t p = part.panel0; p < part.panel1; p++) {
             matmul_columns(a, size, (matmul_space *)work->workspace, i, rows, p * MATMUL_LANES);
         }

@@ -2,7 +2,8 @@
 /*
  * quantize.c: activations to 8 bits, one scale per block of 32.
  *
- *   amax = max |x|, NaN left out;  d = amax/127;  q = rint(x * (127/amax)) within +-127, NaN gives 0
+ *   amax = max |x|, NaN left out;  d = amax/127;  q = rint(x * (127/amax)) within +-127, NaN gives
+ *   0
  */
 #include "kernels_avx2.h"
 
@@ -41,10 +42,12 @@ static void quantize_block(const float *x, int8_t *q, float *d, int32_t *sum)
     for (uint32_t i = 0; i < 4; i++) {
         r[i] = quantize_eight(_mm256_mul_ps(v[i], inverse));
     }
-    __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(r[0], r[1]), _mm256_packs_epi32(r[2], r[3]));
+    __m256i bytes =
+        _mm256_packs_epi16(_mm256_packs_epi32(r[0], r[1]), _mm256_packs_epi32(r[2], r[3]));
     _mm256_storeu_si256((__m256i *)(void *)q, _mm256_permutevar8x32_epi32(bytes, order));
     *d = amax / 127.0f;
-    *sum = q_hsum8_m256i(_mm256_add_epi32(_mm256_add_epi32(r[0], r[1]), _mm256_add_epi32(r[2], r[3])));
+    *sum =
+        q_hsum8_m256i(_mm256_add_epi32(_mm256_add_epi32(r[0], r[1]), _mm256_add_epi32(r[2], r[3])));
 }
 
 void q_quantize_a8_avx2(const q_work *work, const q_quantize_a8_args *a)

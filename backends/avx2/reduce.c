@@ -2,8 +2,8 @@
 /*
  * reduce.c: out[r] = sum or maximum of a row, over 16 lanes and the tree 8-4-2-1.
  *
- * A lane of a sum is never -0 (it begins at +0), so the zeros of the tail change nothing; the tail of a
- * maximum is -infinity.
+ * A lane of a sum is never -0 (it begins at +0), so the zeros of the tail change nothing; the tail
+ * of a maximum is -infinity.
  */
 #include "kernels_avx2.h"
 

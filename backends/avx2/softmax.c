@@ -2,8 +2,9 @@
 /*
  * softmax.c: out = e / sum(e), e = exp(x*scale - max(x*scale)), along each row.
  *
- * The maximum ignores NaN, and the sign of a zero maximum does not matter: x - 0 and x + 0 differ only in
- * zeros, whose exponential is 1. The sum runs over 16 lanes and the tree; tail lanes add +0.
+ * The maximum ignores NaN, and the sign of a zero maximum does not matter: x - 0 and x + 0 differ
+ * only in zeros, whose exponential is 1. The sum runs over 16 lanes and the tree; tail lanes add
+ * +0.
  */
 #include "elementary_avx2.h"
 #include "kernels_avx2.h"
@@ -68,6 +69,7 @@ void q_softmax_avx2(const q_work *work, const q_softmax_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        softmax_row_avx2(avx2_row(a->x, a->x_stride, r), avx2_row_out(a->out, a->out_stride, r), a->dim, a->scale);
+        softmax_row_avx2(avx2_row(a->x, a->x_stride, r), avx2_row_out(a->out, a->out_stride, r),
+                         a->dim, a->scale);
     }
 }

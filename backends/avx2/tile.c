@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tile.c: the register tile of float products, 6 rows of x by 16 columns, and the two ends of every tile.
+ * tile.c: the register tile of float products, 6 rows of x by 16 columns, and the two ends of every
+ * tile.
  *
- * Peak needs 2 FMAs a cycle, each waiting 4 to 5 cycles for its accumulator: 12 accumulators keep both units busy
- * and leave 4 registers for two weight vectors and the broadcast.
+ * Peak needs 2 FMAs a cycle, each waiting 4 to 5 cycles for its accumulator: 12 accumulators keep
+ * both units busy and leave 4 registers for two weight vectors and the broadcast.
  */
 #include "elementary_avx2.h"
 #include "kernels_avx2.h"
 
 /* q_tile_f32_avx2 for a constant number of rows. */
-Q_AVX2_INLINE void tile_f32(const uint32_t rows, uint32_t k, const float *x, size_t x_row, size_t x_step,
-                            const float *b, size_t b_step, float *acc)
+Q_AVX2_INLINE void tile_f32(const uint32_t rows, uint32_t k, const float *x, size_t x_row,
+                            size_t x_step, const float *b, size_t b_step, float *acc)
 {
     const uint8_t *bp = (const uint8_t *)(const void *)b;
     const uint8_t *xp[Q_AVX2_TILE_ROWS];
@@ -41,8 +42,8 @@ Q_AVX2_INLINE void tile_f32(const uint32_t rows, uint32_t k, const float *x, siz
     }
 }
 
-void q_tile_f32_avx2(uint32_t rows, uint32_t k, const float *x, size_t x_row, size_t x_step, const float *b,
-                     size_t b_step, float *acc)
+void q_tile_f32_avx2(uint32_t rows, uint32_t k, const float *x, size_t x_row, size_t x_step,
+                     const float *b, size_t b_step, float *acc)
 {
     switch (rows) {
     case 1:

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * attention.c: out[r][h] = sum over visible keys j of p_j * v_j, p = softmax(scale * q.k), by online softmax.
+ * attention.c: out[r][h] = sum over visible keys j of p_j * v_j, p = softmax(scale * q.k), by
+ * online softmax.
  *
- * One (row, head) at a time, in chunks of 256 keys at absolute positions. A chunk first turns its scores into
- * p[256] and one factor per block of 64 (pass 1), then each output dimension runs through its keys with the
- * sum in a register (pass 2), so that no buffer of head_dim values is needed: out holds the merged chunks.
+ * One (row, head) at a time, in chunks of 256 keys at absolute positions. A chunk first turns its
+ * scores into p[256] and one factor per block of 64 (pass 1), then each output dimension runs
+ * through its keys with the sum in a register (pass 2), so that no buffer of head_dim values is
+ * needed: out holds the merged chunks.
  *
  * Masked keys are skipped, never read: beyond the last key the cache may hold anything.
  */
@@ -59,8 +61,10 @@ static void attn_panel_scores(const attn_query *t, uint32_t j0, uint32_t j1, q_r
     }
 }
 
-/* Block of keys j0 .. j1 - 1, a range of visible keys: p[] becomes their weights; max and sum move on. */
-static void attn_block(const attn_query *t, attn_chunk *c, uint32_t block, uint32_t j0, uint32_t j1, bool first)
+/* Block of keys j0 .. j1 - 1, a range of visible keys: p[] becomes their weights; max and sum move
+   on. */
+static void attn_block(const attn_query *t, attn_chunk *c, uint32_t block, uint32_t j0, uint32_t j1,
+                       bool first)
 {
     q_real *p = c->p + (j0 % ATTN_CHUNK);
     q_real lane[Q_LANES];
@@ -99,8 +103,8 @@ static void attn_weights(const attn_query *t, attn_chunk *c, uint32_t lo, uint32
 }
 
 /* Pass 2: dimensions d0 .. d0 + n - 1 of the chunk's own o. */
-static void attn_values(const attn_query *t, const attn_chunk *c, uint32_t lo, uint32_t hi, uint32_t d0, uint32_t n,
-                        q_real o[Q_LANES])
+static void attn_values(const attn_query *t, const attn_chunk *c, uint32_t lo, uint32_t hi,
+                        uint32_t d0, uint32_t n, q_real o[Q_LANES])
 {
     for (uint32_t i = 0; i < n; i++) {
         o[i] = 0;
@@ -119,9 +123,10 @@ static void attn_values(const attn_query *t, const attn_chunk *c, uint32_t lo, u
     }
 }
 
-/* Merges a chunk into out, whose factor is old; the chunk's own factor is new. The first chunk is stored. */
-static void attn_merge(const attn_query *t, const attn_chunk *c, uint32_t lo, uint32_t hi, q_real *out, q_real old,
-                       q_real new_factor, bool first)
+/* Merges a chunk into out, whose factor is old; the chunk's own factor is new. The first chunk is
+   stored. */
+static void attn_merge(const attn_query *t, const attn_chunk *c, uint32_t lo, uint32_t hi,
+                       q_real *out, q_real old, q_real new_factor, bool first)
 {
     uint32_t dim = t->a->head_dim;
     for (uint32_t d = 0; d < dim; d += Q_LANES) {

@@ -2,7 +2,8 @@
 /*
  * dequantize.h: weights as reals: four columns of a panel, or one block of 32 of a row.
  *
- * Q8_0: d*q, Q4_0: d*(q-8), both exact in f32; Q4_1: d*q + m, where d*q is exact and the sum is rounded once.
+ * Q8_0: d*q, Q4_0: d*(q-8), both exact in f32; Q4_1: d*q + m, where d*q is exact and the sum is
+ * rounded once.
  */
 #ifndef Q_SCALAR_DEQUANTIZE_H
 #define Q_SCALAR_DEQUANTIZE_H
@@ -40,7 +41,8 @@ static inline const uint8_t *scalar_panel_quants(uint32_t dtype, const uint8_t *
 }
 
 /* Quant of (row, column) of a panel, `quants` from scalar_panel_quants. */
-static inline uint32_t scalar_panel_quant(uint32_t dtype, const uint8_t *quants, uint32_t row, uint32_t column)
+static inline uint32_t scalar_panel_quant(uint32_t dtype, const uint8_t *quants, uint32_t row,
+                                          uint32_t column)
 {
     size_t block = column / Q_BLOCK;
     uint32_t c = column % Q_BLOCK;
@@ -52,8 +54,8 @@ static inline uint32_t scalar_panel_quant(uint32_t dtype, const uint8_t *quants,
 }
 
 /* Weight (row, column) of a panel of k columns. */
-static inline q_real scalar_panel_weight(uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t row,
-                                         uint32_t column)
+static inline q_real scalar_panel_weight(uint32_t dtype, const uint8_t *panel, uint32_t k,
+                                         uint32_t row, uint32_t column)
 {
     if (!q_dtype_is_quantised(dtype)) {
         return scalar_float_weight(dtype, panel, (size_t)column * Q_PANEL_ROWS + row);
@@ -86,7 +88,8 @@ static inline q_real scalar_plain_weight(uint32_t dtype, const uint8_t *row, uin
     } else {
         q = c < 16u ? quants[c] & 15u : (uint32_t)quants[c - 16u] >> 4;
     }
-    return scalar_dequant(dtype, q, scalar_u16_at(block), dtype == Q_Q4_1 ? scalar_u16_at(block + 2) : (uint16_t)0);
+    return scalar_dequant(dtype, q, scalar_u16_at(block),
+                          dtype == Q_Q4_1 ? scalar_u16_at(block + 2) : (uint16_t)0);
 }
 
 #endif /* Q_SCALAR_DEQUANTIZE_H */

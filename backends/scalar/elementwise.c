@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * elementwise.c: out = a + b, a * b, silu(a) * b, silu(x), exp(x), the causal mask and the choice of rows.
+ * elementwise.c: out = a + b, a * b, silu(a) * b, silu(x), exp(x), the causal mask and the choice
+ * of rows.
  *
  * Outputs may equal inputs: each element is read before it is written, and no other is read after.
  */

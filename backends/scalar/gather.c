@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gather.c: out[r][k] = scale * real(w[ids[r]][k]): embedding rows, and dequantisation where ids is NULL.
+ * gather.c: out[r][k] = scale * real(w[ids[r]][k]): embedding rows, and dequantisation where ids is
+ * NULL.
  */
 #include "dequantize.h"
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gemm.c: exact products y[r][m] = sum over k of x[r][k] * w[m][k], weights in panels made real on the fly.
+ * gemm.c: exact products y[r][m] = sum over k of x[r][k] * w[m][k], weights in panels made real on
+ * the fly.
  *
- * Lane = row of the panel. Each output is one chain acc = fma(x, w, acc), k ascending, from the bias or 0.
+ * Lane = row of the panel. Each output is one chain acc = fma(x, w, acc), k ascending, from the
+ * bias or 0.
  */
 #include "dequantize.h"
 #include "epilogue.h"
@@ -15,7 +17,8 @@ typedef struct gemm_scales {
     q_real m[Q_PANEL_ROWS];
 } gemm_scales;
 
-static void gemm_load_scales(gemm_scales *s, uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t block)
+static void gemm_load_scales(gemm_scales *s, uint32_t dtype, const uint8_t *panel, uint32_t k,
+                             uint32_t block)
 {
     const uint16_t *d = (const uint16_t *)(const void *)panel + (size_t)block * Q_PANEL_ROWS;
     const uint16_t *m = d + (size_t)(k / Q_BLOCK) * Q_PANEL_ROWS;
@@ -26,8 +29,8 @@ static void gemm_load_scales(gemm_scales *s, uint32_t dtype, const uint8_t *pane
 }
 
 /* w[i] = weight (row i, column) of a quantised panel. */
-static void gemm_quant_column(q_real w[Q_PANEL_ROWS], const gemm_scales *s, uint32_t dtype, const uint8_t *quants,
-                              uint32_t column)
+static void gemm_quant_column(q_real w[Q_PANEL_ROWS], const gemm_scales *s, uint32_t dtype,
+                              const uint8_t *quants, uint32_t column)
 {
     for (uint32_t i = 0; i < Q_PANEL_ROWS; i++) {
         uint32_t q = scalar_panel_quant(dtype, quants, i, column);
@@ -41,16 +44,18 @@ static void gemm_quant_column(q_real w[Q_PANEL_ROWS], const gemm_scales *s, uint
     }
 }
 
-static void gemm_float_column(q_real w[Q_PANEL_ROWS], uint32_t dtype, const uint8_t *panel, uint32_t column)
+static void gemm_float_column(q_real w[Q_PANEL_ROWS], uint32_t dtype, const uint8_t *panel,
+                              uint32_t column)
 {
     for (uint32_t i = 0; i < Q_PANEL_ROWS; i++) {
         w[i] = scalar_float_weight(dtype, panel, (size_t)column * Q_PANEL_ROWS + i);
     }
 }
 
-/* The chains of n <= GEMM_ROWS rows from row r by one panel; acc[t] begins as the bias and ends as the sum. */
-static void gemm_chains(const q_gemm_args *a, uint32_t dtype, const uint8_t *panel, uint32_t r, uint32_t n,
-                        q_real acc[GEMM_ROWS][Q_PANEL_ROWS])
+/* The chains of n <= GEMM_ROWS rows from row r by one panel; acc[t] begins as the bias and ends as
+   the sum. */
+static void gemm_chains(const q_gemm_args *a, uint32_t dtype, const uint8_t *panel, uint32_t r,
+                        uint32_t n, q_real acc[GEMM_ROWS][Q_PANEL_ROWS])
 {
     const uint8_t *quants = scalar_panel_quants(dtype, panel, a->k);
     bool quantised = q_dtype_is_quantised(dtype);
@@ -75,7 +80,8 @@ static void gemm_chains(const q_gemm_args *a, uint32_t dtype, const uint8_t *pan
 }
 
 /* n rows from r by the panel of weight rows m0 .. m0 + 15, of which those < a->m are stored. */
-static void gemm_tile(const q_gemm_args *a, uint32_t dtype, const uint8_t *panel, uint32_t r, uint32_t n, uint32_t m0)
+static void gemm_tile(const q_gemm_args *a, uint32_t dtype, const uint8_t *panel, uint32_t r,
+                      uint32_t n, uint32_t m0)
 {
     uint32_t lanes = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
     q_real acc[GEMM_ROWS][Q_PANEL_ROWS];

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gemm_a8.c: fast products y[r][m] = sum over k of x[r][k] * w[m][k], x as 8-bit rows of quantize_a8.
+ * gemm_a8.c: fast products y[r][m] = sum over k of x[r][k] * w[m][k], x as 8-bit rows of
+ * quantize_a8.
  *
- * Per block of 32 columns, ascending: i = sum of q_x*q_w in i32 (|i| <= 32*127*128, exact in f32), then
- *   acc = acc + real(i) * (d_w*d_x)                      Q8_0 (q_w -128..127), Q4_0 (q_w - 8)
+ * Per block of 32 columns, ascending: i = sum of q_x*q_w in i32 (|i| <= 32*127*128, exact in f32),
+ *   then acc = acc + real(i) * (d_w*d_x)                      Q8_0 (q_w -128..127), Q4_0 (q_w - 8)
  *   Q4_1 (q_w 0..15) then also acc = acc + (m_w*d_x) * real(sum of q_x)
  */
 #include "dequantize.h"
@@ -56,7 +57,8 @@ static void a8_decode_q4(a8_block *out, const uint8_t *q, int32_t zero)
     }
 }
 
-static void a8_decode(a8_block *out, uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t block)
+static void a8_decode(a8_block *out, uint32_t dtype, const uint8_t *panel, uint32_t k,
+                      uint32_t block)
 {
     const uint8_t *quants = scalar_panel_quants(dtype, panel, k);
     const uint16_t *d = (const uint16_t *)(const void *)panel + (size_t)block * Q_PANEL_ROWS;
@@ -73,7 +75,8 @@ static void a8_decode(a8_block *out, uint32_t dtype, const uint8_t *panel, uint3
 }
 
 /* acc += block by the 32 activations of x. */
-static void a8_block_dot(q_real acc[Q_PANEL_ROWS], const a8_block *w, uint32_t dtype, const a8_row *x, uint32_t block)
+static void a8_block_dot(q_real acc[Q_PANEL_ROWS], const a8_block *w, uint32_t dtype,
+                         const a8_row *x, uint32_t block)
 {
     const int8_t *q = x->q + (size_t)block * Q_BLOCK;
     q_real d = (q_real)x->d[block];
@@ -96,7 +99,8 @@ static void a8_block_dot(q_real acc[Q_PANEL_ROWS], const a8_block *w, uint32_t d
 }
 
 /* n rows from r by the panel of weight rows m0 .. m0 + 15, of which those < a->m are stored. */
-static void a8_tile(const q_gemm_args *a, uint32_t dtype, const uint8_t *panel, uint32_t r, uint32_t n, uint32_t m0)
+static void a8_tile(const q_gemm_args *a, uint32_t dtype, const uint8_t *panel, uint32_t r,
+                    uint32_t n, uint32_t m0)
 {
     uint32_t lanes = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
     q_real acc[GEMM_A8_ROWS][Q_PANEL_ROWS];

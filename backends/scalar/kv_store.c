@@ -2,11 +2,13 @@
 /*
  * kv_store.c: appends the keys and values of this step to one layer's cache.
  *
- * Token at position p: K element d of head h goes to k_cache[h][p/16][d][p%16], V to v_cache[h][p][d].
+ * Token at position p: K element d of head h goes to k_cache[h][p/16][d][p%16], V to
+ * v_cache[h][p][d].
  */
 #include "scalar.h"
 
-static void kv_store_head_f32(const q_kv_store_args *a, uint32_t h, uint32_t p, const q_real *k, const q_real *v)
+static void kv_store_head_f32(const q_kv_store_args *a, uint32_t h, uint32_t p, const q_real *k,
+                              const q_real *v)
 {
     size_t head = (size_t)h * a->capacity * a->head_dim;
     q_real *ko = (q_real *)a->k_cache + head + (size_t)(p / 16u) * a->head_dim * 16u + p % 16u;
@@ -17,7 +19,8 @@ static void kv_store_head_f32(const q_kv_store_args *a, uint32_t h, uint32_t p, 
     }
 }
 
-static void kv_store_head_f16(const q_kv_store_args *a, uint32_t h, uint32_t p, const q_real *k, const q_real *v)
+static void kv_store_head_f16(const q_kv_store_args *a, uint32_t h, uint32_t p, const q_real *k,
+                              const q_real *v)
 {
     size_t head = (size_t)h * a->capacity * a->head_dim;
     uint16_t *ko = (uint16_t *)a->k_cache + head + (size_t)(p / 16u) * a->head_dim * 16u + p % 16u;

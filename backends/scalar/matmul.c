@@ -10,12 +10,14 @@ enum { MATMUL_COLUMNS = 16 };
 
 static q_real matmul_b(const q_matmul_args *a, uint32_t p, uint32_t j)
 {
-    return a->transpose_b ? scalar_row(a->b, a->b_stride, j)[p] : scalar_row(a->b, a->b_stride, p)[j];
+    return a->transpose_b ? scalar_row(a->b, a->b_stride, j)[p]
+                          : scalar_row(a->b, a->b_stride, p)[j];
 }
 
 static q_real matmul_a(const q_matmul_args *a, uint32_t i, uint32_t p)
 {
-    return a->transpose_a ? scalar_row(a->a, a->a_stride, p)[i] : scalar_row(a->a, a->a_stride, i)[p];
+    return a->transpose_a ? scalar_row(a->a, a->a_stride, p)[i]
+                          : scalar_row(a->a, a->a_stride, i)[p];
 }
 
 static q_real matmul_start(const q_matmul_args *a, uint32_t i, uint32_t j)

@@ -2,11 +2,12 @@
 /*
  * quantize.c: activations to 8 bits, one scale per block of 32; in f32 whatever q_real is.
  *
- *   amax = max |x|, NaN left out;  d = amax/127;  q = rint(x * (127/amax)), half to even, NaN gives 0
+ *   amax = max |x|, NaN left out;  d = amax/127;  q = rint(x * (127/amax)), half to even, NaN gives
+ *   0
  *
- * Where 127/amax overflows (amax below 2^-121), products are +-infinity and the limit +-127 applies: those
- * values are wrong by less than amax itself. An infinity makes 127/amax zero: finite values give 0 and it
- * gives 0*infinity, which is NaN, hence 0; d = infinity then carries it on.
+ * Where 127/amax overflows (amax below 2^-121), products are +-infinity and the limit +-127
+ * applies: those values are wrong by less than amax itself. An infinity makes 127/amax zero: finite
+ * values give 0 and it gives 0*infinity, which is NaN, hence 0; d = infinity then carries it on.
  */
 #include "scalar.h"
 
@@ -25,7 +26,8 @@ static float quantize_amax(const q_real *x)
     return amax;
 }
 
-/* Nearest integer, half to even, of |v| <= 127; beyond, +-127; NaN: 0. Adding 1.5*2^23 leaves no fraction bits. */
+/* Nearest integer, half to even, of |v| <= 127; beyond, +-127; NaN: 0. Adding 1.5*2^23 leaves no
+   fraction bits. */
 static int32_t quantize_round(float v)
 {
     const float shift = 12582912.0f;

@@ -2,8 +2,8 @@
 /*
  * reduce.c: out[r] = sum or maximum of a row, over 16 lanes and the tree 8-4-2-1.
  *
- * The lanes of the maximum begin at -infinity and take v where v > lane, so that NaN is ignored and the sign
- * of a zero maximum is settled by the order.
+ * The lanes of the maximum begin at -infinity and take v where v > lane, so that NaN is ignored and
+ * the sign of a zero maximum is settled by the order.
  */
 #include "scalar.h"
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rope.c: rotary positions: the table of cosines and sines of this step, and the rotation of each head.
+ * rope.c: rotary positions: the table of cosines and sines of this step, and the rotation of each
+ * head.
  *
- *   t = (position + r) * inv_freq[i];  table[r] = { cos(t)*magnitude [n_pairs], sin(t)*magnitude [n_pairs] }
- *   out_i = fma(x_i, cos, -(x_j*sin)),  out_j = fma(x_j, cos, x_i*sin),  j = i + n_pairs
+ *   t = (position + r) * inv_freq[i];  table[r] = { cos(t)*magnitude [n_pairs], sin(t)*magnitude
+ *   [n_pairs] } out_i = fma(x_i, cos, -(x_j*sin)),  out_j = fma(x_j, cos, x_i*sin),  j = i +
+ *   n_pairs
  */
 #include "scalar.h"
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * scalar.h: what the files of the scalar backend share: its kernels, row addressing, the 16-lane sum.
+ * scalar.h: what the files of the scalar backend share: its kernels, row addressing, the 16-lane
+ * sum.
  *
- * Each kernel is documented at its argument struct in qorus/kernels.h. The code here is the definition of
- * what is right: plain C in the documented order, in q_real, so that it also builds in double.
+ * Each kernel is documented at its argument struct in qorus/kernels.h. The code here is the
+ * definition of what is right: plain C in the documented order, in q_real, so that it also builds
+ * in double.
  */
 #ifndef Q_SCALAR_H
 #define Q_SCALAR_H
@@ -17,7 +19,7 @@
 
 enum { Q_LANES = 16 }; /* partial sums of norms, softmax and losses */
 
-/* -- kernels -------------------------------------------------------------------------------------------- */
+/* -- kernels ----------------------------------------------------------------------------------- */
 
 void q_gemm_f32_scalar(const q_work *work, const q_gemm_args *a);
 void q_gemm_f16_scalar(const q_work *work, const q_gemm_args *a);
@@ -61,7 +63,7 @@ void q_mse_scalar(const q_work *work, const q_mse_args *a);
 void q_bias_grad_scalar(const q_work *work, const q_bias_grad_args *a);
 void q_sgd_scalar(const q_work *work, const q_sgd_args *a);
 
-/* -- shared by the kernels ------------------------------------------------------------------------------ */
+/* -- shared by the kernels --------------------------------------------------------------------- */
 
 static inline const q_real *scalar_row(const q_real *base, size_t stride, uint32_t r)
 {

@@ -2,8 +2,8 @@
 /*
  * softmax.c: out = e / sum(e), e = exp(x*scale - max(x*scale)), along each row.
  *
- * The maximum ignores NaN; sum(e) runs over 16 lanes and the tree. Where the maximum is -infinity the row has
- * no finite value: -infinity gives 0 there and NaN stays NaN.
+ * The maximum ignores NaN; sum(e) runs over 16 lanes and the tree. Where the maximum is -infinity
+ * the row has no finite value: -infinity gives 0 there and NaN stays NaN.
  */
 #include "scalar.h"
 
@@ -49,6 +49,7 @@ void q_softmax_scalar(const q_work *work, const q_softmax_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        softmax_row(scalar_row(a->x, a->x_stride, r), scalar_row_out(a->out, a->out_stride, r), a->dim, a->scale);
+        softmax_row(scalar_row(a->x, a->x_stride, r), scalar_row_out(a->out, a->out_stride, r),
+                    a->dim, a->scale);
     }
 }

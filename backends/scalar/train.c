@@ -28,8 +28,8 @@ void q_mse_scalar(const q_work *work, const q_mse_args *a)
     }
     for (uint32_t r = 0; r < rows; r++) {
         q_real *grad = a->grad != NULL ? scalar_row_out(a->grad, a->grad_stride, r) : NULL;
-        sum = sum + mse_row(scalar_row(a->x, a->x_stride, r), scalar_row(a->target, a->target_stride, r), grad,
-                            a->dim);
+        sum = sum + mse_row(scalar_row(a->x, a->x_stride, r),
+                            scalar_row(a->target, a->target_stride, r), grad, a->dim);
     }
     a->loss[0] = sum * (1 / ((q_real)rows * (q_real)a->dim));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_attention.c: rope_table, rope, kv_store_* and attention_*. A chunk of a prompt must equal its tokens one
- * by one, and what lies in the cache beyond the last key must not matter.
+ * check_attention.c: rope_table, rope, kv_store_* and attention_*. A chunk of a prompt must equal
+ * its tokens one by one, and what lies in the cache beyond the last key must not matter.
  */
 #include <stdio.h>
 #include <string.h>
@@ -30,7 +30,8 @@ void check_rope_table(check *c)
         q_rope_table_args b = a;
         a.table = y.expected;
         b.table = y.got;
-        (void)snprintf(text, sizeof(text), "rows %u pairs %u position %u", rows, a.n_pairs, c->run.position);
+        (void)snprintf(text, sizeof(text), "rows %u pairs %u position %u", rows, a.n_pairs,
+                       c->run.position);
         CHECK_RUN(c, rope_table, &a, &b);
         check_pair_same(c, y, text);
     }
@@ -81,8 +82,8 @@ void check_rope(check *c)
             b.x = b.out;
             a.x_stride = b.x_stride = y.stride;
         }
-        (void)snprintf(text, sizeof(text), "rows %u heads %u dim %u pairs %u in place %d", rows, a.heads, a.head_dim,
-                       a.n_pairs, in_place);
+        (void)snprintf(text, sizeof(text), "rows %u heads %u dim %u pairs %u in place %d", rows,
+                       a.heads, a.head_dim, a.n_pairs, in_place);
         CHECK_RUN(c, rope, &a, &b);
         check_pair_same(c, y, text);
     }
@@ -105,11 +106,12 @@ void bench_rope(check *c)
     check_report(c, "256 x 9 heads of 64", t, 256.0 * 576, 256.0 * 576 * 8);
 }
 
-/* -- kv_store ------------------------------------------------------------------------------------------- */
+/* -- kv_store ---------------------------------------------------------------------------------- */
 
 typedef void (*kv_kernel)(const q_work *work, const q_kv_store_args *a);
 
-static void run_kv(check *c, kv_kernel kernel, const q_backend *b, const q_kv_store_args *a, uint32_t n)
+static void run_kv(check *c, kv_kernel kernel, const q_backend *b, const q_kv_store_args *a,
+                   uint32_t n)
 {
     for (uint32_t w = n; w-- > 0;) {
         q_work work = check_work(c, w, n, b);
@@ -139,8 +141,8 @@ static void check_kv_store(check *c, bool half, kv_kernel reference, kv_kernel t
         a.v_cache = check_alloc(c, bytes, Q_ALIGN);
         b.k_cache = check_alloc(c, bytes, Q_ALIGN);
         b.v_cache = check_alloc(c, bytes, Q_ALIGN);
-        (void)snprintf(text, sizeof(text), "rows %u heads %u dim %u position %u", rows, a.kv_heads, a.head_dim,
-                       c->run.position);
+        (void)snprintf(text, sizeof(text), "rows %u heads %u dim %u position %u", rows, a.kv_heads,
+                       a.head_dim, c->run.position);
         run_kv(c, reference, &c->reference, &a, 1);
         run_kv(c, tested, &c->tested, &b, c->n_workers);
         check_same(c, a.k_cache, b.k_cache, bytes, half ? ELEMENT_F16 : ELEMENT_F32, text);
@@ -197,11 +199,12 @@ void bench_kv_store_f16(check *c)
     bench_kv_store(c, c->tested.kernels.kv_store_f16, 256);
 }
 
-/* -- attention ------------------------------------------------------------------------------------------ */
+/* -- attention --------------------------------------------------------------------------------- */
 
 typedef void (*attention_kernel)(const q_work *work, const q_attention_args *a);
 
-static void run_attention(check *c, attention_kernel kernel, const q_backend *b, const q_attention_args *a, uint32_t n)
+static void run_attention(check *c, attention_kernel kernel, const q_backend *b,
+                          const q_attention_args *a, uint32_t n)
 {
     for (uint32_t w = n; w-- > 0;) {
         q_work work = check_work(c, w, n, b);
@@ -209,8 +212,10 @@ static void run_attention(check *c, attention_kernel kernel, const q_backend *b,
     }
 }
 
-/* Stores `keys` tokens of random K and V; slots never written keep bytes 0xA5 or, with `poison`, NaN. */
-static void fill_cache(check *c, q_attention_args *a, bool half, uint32_t keys, check_fill fill, bool poison)
+/* Stores `keys` tokens of random K and V; slots never written keep bytes 0xA5 or, with `poison`,
+   NaN. */
+static void fill_cache(check *c, q_attention_args *a, bool half, uint32_t keys, check_fill fill,
+                       bool poison)
 {
     size_t bytes = (size_t)a->kv_heads * a->capacity * a->head_dim * (half ? 2u : 4u);
     q_kv_store_args s;
@@ -241,8 +246,8 @@ static void fill_cache(check *c, q_attention_args *a, bool half, uint32_t keys, 
 }
 
 /* Token by token, each at its own position, must give the bits of the chunk. */
-static void check_one_by_one(check *c, attention_kernel kernel, const q_attention_args *a, check_pair y, uint32_t rows,
-                             const char *text)
+static void check_one_by_one(check *c, attention_kernel kernel, const q_attention_args *a,
+                             check_pair y, uint32_t rows, const char *text)
 {
     float *again = (float *)check_alloc(c, y.size, sizeof(float));
     uint32_t position = c->run.position;
@@ -259,8 +264,8 @@ static void check_one_by_one(check *c, attention_kernel kernel, const q_attentio
     check_canaries(c, text);
 }
 
-static void attention_case(check *c, bool half, attention_kernel reference, attention_kernel tested, uint32_t rows,
-                           uint32_t position)
+static void attention_case(check *c, bool half, attention_kernel reference, attention_kernel tested,
+                           uint32_t rows, uint32_t position)
 {
     char text[128];
     q_attention_args a;
@@ -283,21 +288,25 @@ static void attention_case(check *c, bool half, attention_kernel reference, atte
     q_attention_args b = a;
     a.out = y.expected;
     b.out = y.got;
-    (void)snprintf(text, sizeof(text), "rows %u position %u heads %u/%u dim %u window %u cap %g fill %d", rows,
-                   position, a.heads, a.kv_heads, a.head_dim, a.window, (double)a.softcap, (int)fill);
+    (void)snprintf(text, sizeof(text),
+                   "rows %u position %u heads %u/%u dim %u window %u cap %g fill %d", rows,
+                   position, a.heads, a.kv_heads, a.head_dim, a.window, (double)a.softcap,
+                   (int)fill);
     run_attention(c, reference, &c->reference, &a, 1);
     run_attention(c, tested, &c->tested, &b, c->n_workers);
     check_pair_same(c, y, text);
     check_one_by_one(c, tested, &b, y, rows, text);
 }
 
-static void check_attention(check *c, bool half, attention_kernel reference, attention_kernel tested)
+static void check_attention(check *c, bool half, attention_kernel reference,
+                            attention_kernel tested)
 {
     attention_case(c, half, reference, tested, 70, 470);
     attention_case(c, half, reference, tested, 1, 1100);
     for (uint32_t i = 0; i < 110; i++) {
         uint32_t rows = CHECK_PICK(c, 1, 1, 2, 3, 5, 9, 20);
-        uint32_t position = CHECK_PICK(c, 0, 0, 1, 15, 16, 50, 63, 64, 130, 250, 255, 256, 300, 520);
+        uint32_t position =
+            CHECK_PICK(c, 0, 0, 1, 15, 16, 50, 63, 64, 130, 250, 255, 256, 300, 520);
         attention_case(c, half, reference, tested, rows, position);
     }
 }
@@ -312,7 +321,8 @@ void check_attention_f16(check *c)
     check_attention(c, true, c->reference.kernels.attention_f16, c->tested.kernels.attention_f16);
 }
 
-static void bench_attention(check *c, bool half, attention_kernel kernel, uint32_t rows, uint32_t position)
+static void bench_attention(check *c, bool half, attention_kernel kernel, uint32_t rows,
+                            uint32_t position)
 {
     char text[64];
     q_attention_args a;
@@ -340,7 +350,8 @@ static void bench_attention(check *c, bool half, attention_kernel kernel, uint32
     }
     double keys = (double)rows * position + (double)rows * (rows + 1) / 2;
     (void)snprintf(text, sizeof(text), "rows %u from %u, 9/3 heads of 64", rows, position);
-    check_report(c, text, best, keys * 9 * 64 * 2, (double)(position + rows) * 3 * 64 * 2 * (half ? 2 : 4));
+    check_report(c, text, best, keys * 9 * 64 * 2,
+                 (double)(position + rows) * 3 * 64 * 2 * (half ? 2 : 4));
 }
 
 void bench_attention_f32(check *c)

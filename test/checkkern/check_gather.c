@@ -9,7 +9,8 @@
 
 typedef void (*gather_kernel)(const q_work *work, const q_gather_args *a);
 
-static void run_gather(check *c, gather_kernel kernel, const q_backend *b, const q_gather_args *a, uint32_t n)
+static void run_gather(check *c, gather_kernel kernel, const q_backend *b, const q_gather_args *a,
+                       uint32_t n)
 {
     for (uint32_t w = n; w-- > 0;) {
         q_work work = check_work(c, w, n, b);
@@ -55,7 +56,8 @@ static void check_gather(check *c, uint32_t dtype, gather_kernel reference, gath
         q_gather_args b = a;
         a.out = y.expected;
         b.out = y.got;
-        (void)snprintf(text, sizeof(text), "rows %u k %u layout %u ids %d", rows, a.k, a.layout, a.ids != NULL);
+        (void)snprintf(text, sizeof(text), "rows %u k %u layout %u ids %d", rows, a.k, a.layout,
+                       a.ids != NULL);
         run_gather(c, reference, &c->reference, &a, 1);
         run_gather(c, tested, &c->tested, &b, c->n_workers);
         check_pair_same(c, y, text);
@@ -144,13 +146,14 @@ void bench_gather_q4_1(check *c)
     bench_gather(c, Q_Q4_1, c->tested.kernels.gather_q4_1);
 }
 
-/* -- quantize_a8 ---------------------------------------------------------------------------------------- */
+/* -- quantize_a8 ------------------------------------------------------------------------------- */
 
 /* Blocks whose largest magnitude is subnormal, tiny, an exact multiple, infinite, or absent. */
 static void quantize_edges(check *c, float *x, uint32_t k)
 {
-    static const uint32_t top[] = {0x00000000u, 0x00000001u, 0x00000080u, 0x00400000u, 0x02000000u, 0x04ffffffu,
-                                   0x3f800000u, 0x42fe0000u, 0x437e0000u, 0x7f7fffffu, 0x7f800000u, 0x7fc00000u};
+    static const uint32_t top[] = {0x00000000u, 0x00000001u, 0x00000080u, 0x00400000u,
+                                   0x02000000u, 0x04ffffffu, 0x3f800000u, 0x42fe0000u,
+                                   0x437e0000u, 0x7f7fffffu, 0x7f800000u, 0x7fc00000u};
     for (uint32_t b = 0; b < k; b += Q_BLOCK) {
         float amax = q_float_u32(top[check_below(c, 12)]);
         for (uint32_t i = 0; i < Q_BLOCK; i++) {

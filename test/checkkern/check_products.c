@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_products.c: gemm_*, gemm_a8_* and matmul. A product of n rows must also equal n products of one row.
+ * check_products.c: gemm_*, gemm_a8_* and matmul. A product of n rows must also equal n products of
+ * one row.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 enum { PRODUCT_CASES = 70 };
 
 /* A random epilogue for rows x m; residual may be y itself, then given by `in_place`. */
-static q_epilogue random_epilogue(check *c, uint32_t rows, uint32_t m, check_fill fill, bool *in_place)
+static q_epilogue random_epilogue(check *c, uint32_t rows, uint32_t m, check_fill fill,
+                                  bool *in_place)
 {
     q_epilogue e;
     memset(&e, 0, sizeof(e));
@@ -32,7 +34,8 @@ static q_epilogue random_epilogue(check *c, uint32_t rows, uint32_t m, check_fil
 
 typedef void (*gemm_kernel)(const q_work *work, const q_gemm_args *a);
 
-static void run_gemm(check *c, gemm_kernel kernel, const q_backend *b, const q_gemm_args *a, uint32_t n)
+static void run_gemm(check *c, gemm_kernel kernel, const q_backend *b, const q_gemm_args *a,
+                     uint32_t n)
 {
     for (uint32_t w = n; w-- > 0;) {
         q_work work = check_work(c, w, n, b);
@@ -41,7 +44,8 @@ static void run_gemm(check *c, gemm_kernel kernel, const q_backend *b, const q_g
 }
 
 /* The same product row by row must give the same bits. */
-static void check_gemm_rows(check *c, gemm_kernel kernel, const q_gemm_args *a, check_pair y, uint32_t rows)
+static void check_gemm_rows(check *c, gemm_kernel kernel, const q_gemm_args *a, check_pair y,
+                            uint32_t rows)
 {
     float *again = (float *)check_alloc(c, y.size, sizeof(float));
     q_gemm_args one = *a;
@@ -51,20 +55,21 @@ static void check_gemm_rows(check *c, gemm_kernel kernel, const q_gemm_args *a, 
         one.x = (const uint8_t *)a->x + r * a->x_stride;
         one.y = (float *)(void *)((uint8_t *)again + r * y.stride);
         if (a->epilogue.gate != NULL) {
-            one.epilogue.gate =
-                (const float *)(const void *)((const uint8_t *)a->epilogue.gate + r * a->epilogue.gate_stride);
+            one.epilogue.gate = (const float *)(const void *)((const uint8_t *)a->epilogue.gate +
+                                                              r * a->epilogue.gate_stride);
         }
         if (a->epilogue.residual != NULL) {
-            one.epilogue.residual = (const float *)(const void *)((const uint8_t *)a->epilogue.residual +
-                                                                  r * a->epilogue.residual_stride);
+            one.epilogue.residual =
+                (const float *)(const void *)((const uint8_t *)a->epilogue.residual +
+                                              r * a->epilogue.residual_stride);
         }
         run_gemm(c, kernel, &c->tested, &one, c->n_workers);
     }
     check_same(c, y.expected, again, y.size, ELEMENT_F32, "row by row");
 }
 
-static void gemm_case(check *c, uint32_t dtype, bool a8, gemm_kernel reference, gemm_kernel tested, uint32_t rows,
-                      uint32_t m, uint32_t k)
+static void gemm_case(check *c, uint32_t dtype, bool a8, gemm_kernel reference, gemm_kernel tested,
+                      uint32_t rows, uint32_t m, uint32_t k)
 {
     char text[96];
     q_gemm_args a;
@@ -78,7 +83,8 @@ static void gemm_case(check *c, uint32_t dtype, bool a8, gemm_kernel reference, 
     a.m = m;
     a.k = k;
     a.weights = check_panels(c, dtype, m, k, fill);
-    a.x = a8 ? check_a8(c, rows, k, fill, &a.x_stride) : (const void *)check_rows(c, rows, k, fill, &a.x_stride);
+    a.x = a8 ? check_a8(c, rows, k, fill, &a.x_stride)
+             : (const void *)check_rows(c, rows, k, fill, &a.x_stride);
     a.epilogue = random_epilogue(c, rows, m, fill, &in_place);
     check_pair y = check_in_out(c, rows, m, fill);
     a.y_stride = y.stride;
@@ -115,8 +121,8 @@ static void check_gemm(check *c, uint32_t dtype, bool a8, gemm_kernel reference,
     }
 }
 
-static void bench_gemm_shape(check *c, uint32_t dtype, bool a8, gemm_kernel kernel, uint32_t rows, uint32_t m,
-                             uint32_t k)
+static void bench_gemm_shape(check *c, uint32_t dtype, bool a8, gemm_kernel kernel, uint32_t rows,
+                             uint32_t m, uint32_t k)
 {
     char text[64];
     q_gemm_args a;
@@ -247,7 +253,7 @@ void bench_gemm_a8_q4_1(check *c)
     bench_gemm(c, Q_Q4_1, true, c->tested.kernels.gemm_a8_q4_1);
 }
 
-/* -- matmul --------------------------------------------------------------------------------------------- */
+/* -- matmul ------------------------------------------------------------------------------------ */
 
 static void matmul_case(check *c, uint32_t m, uint32_t n, uint32_t k)
 {
@@ -279,8 +285,8 @@ static void matmul_case(check *c, uint32_t m, uint32_t n, uint32_t k)
         a.epilogue.residual_stride = y.stride;
         b.epilogue.residual_stride = y.stride;
     }
-    (void)snprintf(text, sizeof(text), "m %u n %u k %u ta %u tb %u acc %u fill %d", m, n, k, a.transpose_a,
-                   a.transpose_b, a.accumulate, (int)fill);
+    (void)snprintf(text, sizeof(text), "m %u n %u k %u ta %u tb %u acc %u fill %d", m, n, k,
+                   a.transpose_a, a.transpose_b, a.accumulate, (int)fill);
     CHECK_RUN(c, matmul, &a, &b);
     check_pair_same(c, y, text);
 }
@@ -313,7 +319,8 @@ void bench_matmul(check *c)
         a.b = check_rows(c, 512, 512, FILL_UNIT, &a.b_stride);
         a.c = check_rows(c, 256, 512, FILL_UNIT, &a.c_stride);
         CHECK_TIME(c, matmul, &a, t);
-        (void)snprintf(text, sizeof(text), "256 x 512 x 512%s%s", a.transpose_a ? " A'" : "", a.transpose_b ? " B'" : "");
+        (void)snprintf(text, sizeof(text), "256 x 512 x 512%s%s", a.transpose_a ? " A'" : "",
+                       a.transpose_b ? " B'" : "");
         check_report(c, text, t, 256.0 * 512 * 512, 4.0 * (256 * 512 * 2 + 512 * 512));
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_rows.c: norms, elementwise functions, softmax, reductions, masks and the choice of rows.
+ * check_rows.c: norms, elementwise functions, softmax, masks and the choice of rows.
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +16,8 @@ static uint32_t any_rows(check *c)
 
 static uint32_t any_dim(check *c)
 {
-    return CHECK_PICK(c, 1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 17, 23, 31, 32, 33, 63, 64, 65, 130, 576, 1000);
+    return CHECK_PICK(c, 1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 17, 23, 31, 32, 33, 63, 64, 65, 130, 576,
+                      1000);
 }
 
 void check_rmsnorm(check *c)
@@ -46,7 +47,8 @@ void check_rmsnorm(check *c)
             a.x_stride = y.stride;
             b.x_stride = y.stride;
         }
-        (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d in place %d", rows, a.dim, (int)fill, in_place);
+        (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d in place %d", rows, a.dim,
+                       (int)fill, in_place);
         CHECK_RUN(c, rmsnorm, &a, &b);
         check_pair_same(c, y, text);
     }
@@ -68,11 +70,12 @@ void bench_rmsnorm(check *c)
     check_report(c, "256 x 576", t, 256.0 * 576, 256.0 * 576 * 8);
 }
 
-/* -- two inputs ----------------------------------------------------------------------------------------- */
+/* -- two inputs -------------------------------------------------------------------------------- */
 
 typedef void (*binary_kernel)(const q_work *work, const q_binary_args *a);
 
-static void run_binary(check *c, binary_kernel kernel, const q_backend *b, const q_binary_args *a, uint32_t n)
+static void run_binary(check *c, binary_kernel kernel, const q_backend *b, const q_binary_args *a,
+                       uint32_t n)
 {
     for (uint32_t w = n; w-- > 0;) {
         q_work work = check_work(c, w, n, b);
@@ -108,7 +111,8 @@ static void check_binary(check *c, binary_kernel reference, binary_kernel tested
             b.b = b.out;
             a.b_stride = b.b_stride = y.stride;
         }
-        (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d alias %u", rows, a.dim, (int)fill, alias);
+        (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d alias %u", rows, a.dim,
+                       (int)fill, alias);
         run_binary(c, reference, &c->reference, &a, 1);
         run_binary(c, tested, &c->tested, &b, c->n_workers);
         check_pair_same(c, y, text);
@@ -167,11 +171,12 @@ void bench_silu_mul(check *c)
     check_report(c, "64 x 1536", t, 64.0 * 1536, 64.0 * 1536 * 12);
 }
 
-/* -- one input ------------------------------------------------------------------------------------------ */
+/* -- one input --------------------------------------------------------------------------------- */
 
 typedef void (*unary_kernel)(const q_work *work, const q_unary_args *a);
 
-static void run_unary(check *c, unary_kernel kernel, const q_backend *b, const q_unary_args *a, uint32_t n)
+static void run_unary(check *c, unary_kernel kernel, const q_backend *b, const q_unary_args *a,
+                      uint32_t n)
 {
     for (uint32_t w = n; w-- > 0;) {
         q_work work = check_work(c, w, n, b);
@@ -227,7 +232,8 @@ static void check_unary(check *c, unary_kernel reference, unary_kernel tested)
             b.x = b.out;
             a.x_stride = b.x_stride = y.stride;
         }
-        (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d in place %d", rows, a.dim, (int)fill, in_place);
+        (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d in place %d", rows, a.dim,
+                       (int)fill, in_place);
         run_unary(c, reference, &c->reference, &a, 1);
         run_unary(c, tested, &c->tested, &b, c->n_workers);
         check_pair_same(c, y, text);
@@ -272,7 +278,7 @@ void bench_exp(check *c)
     check_report(c, "64 x 1536", t, 64.0 * 1536, 64.0 * 1536 * 8);
 }
 
-/* -- softmax, mask -------------------------------------------------------------------------------------- */
+/* -- softmax, mask ----------------------------------------------------------------------------- */
 
 /* Rows of only -infinity, and of -infinity and NaN. */
 static void softmax_edges(check *c, float *x, uint32_t dim)
@@ -314,7 +320,8 @@ void check_softmax(check *c)
             b.x = b.out;
             a.x_stride = b.x_stride = y.stride;
         }
-        (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d in place %d", rows, a.dim, (int)fill, in_place);
+        (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d in place %d", rows, a.dim,
+                       (int)fill, in_place);
         CHECK_RUN(c, softmax, &a, &b);
         check_pair_same(c, y, text);
     }
@@ -351,7 +358,8 @@ void check_causal_mask(check *c)
         q_causal_mask_args b = a;
         a.x = y.expected;
         b.x = y.got;
-        (void)snprintf(text, sizeof(text), "rows %u cols %u position %u", rows, a.cols, c->run.position);
+        (void)snprintf(text, sizeof(text), "rows %u cols %u position %u", rows, a.cols,
+                       c->run.position);
         CHECK_RUN(c, causal_mask, &a, &b);
         check_pair_same(c, y, text);
     }
@@ -370,87 +378,7 @@ void bench_causal_mask(check *c)
     check_report(c, "512 x 512", t, 512.0 * 256, 512.0 * 256 * 4);
 }
 
-/* -- reductions ----------------------------------------------------------------------------------------- */
-
-typedef void (*reduce_kernel)(const q_work *work, const q_reduce_args *a);
-
-static void run_reduce(check *c, reduce_kernel kernel, const q_backend *b, const q_reduce_args *a, uint32_t n)
-{
-    for (uint32_t w = n; w-- > 0;) {
-        q_work work = check_work(c, w, n, b);
-        kernel(&work, a);
-    }
-}
-
-static void check_reduce(check *c, reduce_kernel reference, reduce_kernel tested)
-{
-    static const uint32_t edge[] = {0x80000000u, 0x00000000u, 0xff800000u, 0x7fc00000u};
-    for (uint32_t i = 0; i < ROW_CASES; i++) {
-        char text[96];
-        q_reduce_args a;
-        check_begin(c);
-        check_fill fill = check_fill_any(c);
-        uint32_t rows = any_rows(c);
-        memset(&a, 0, sizeof(a));
-        a.rows.n = rows;
-        a.dim = any_dim(c);
-        float *x = check_rows(c, rows, a.dim, fill, &a.x_stride);
-        if (check_below(c, 4) == 0) {
-            for (uint32_t j = 0; j < a.dim; j++) {
-                x[j] = q_float_u32(edge[check_below(c, 4)]);
-            }
-        }
-        a.x = x;
-        check_pair y = check_out(c, 1, rows);
-        q_reduce_args b = a;
-        a.out = y.expected;
-        b.out = y.got;
-        (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d", rows, a.dim, (int)fill);
-        run_reduce(c, reference, &c->reference, &a, 1);
-        run_reduce(c, tested, &c->tested, &b, c->n_workers);
-        check_pair_same(c, y, text);
-    }
-}
-
-void check_reduce_sum(check *c)
-{
-    check_reduce(c, c->reference.kernels.reduce_sum, c->tested.kernels.reduce_sum);
-}
-
-void check_reduce_max(check *c)
-{
-    check_reduce(c, c->reference.kernels.reduce_max, c->tested.kernels.reduce_max);
-}
-
-static q_reduce_args bench_reduce(check *c)
-{
-    q_reduce_args a;
-    check_begin(c);
-    memset(&a, 0, sizeof(a));
-    a.rows.n = 64;
-    a.dim = 2048;
-    a.x = check_rows(c, 64, a.dim, FILL_UNIT, &a.x_stride);
-    a.out = check_reals(c, 64, FILL_UNIT);
-    return a;
-}
-
-void bench_reduce_sum(check *c)
-{
-    double t;
-    q_reduce_args a = bench_reduce(c);
-    CHECK_TIME(c, reduce_sum, &a, t);
-    check_report(c, "64 x 2048", t, 64.0 * 2048, 64.0 * 2048 * 4);
-}
-
-void bench_reduce_max(check *c)
-{
-    double t;
-    q_reduce_args a = bench_reduce(c);
-    CHECK_TIME(c, reduce_max, &a, t);
-    check_report(c, "64 x 2048", t, 64.0 * 2048, 64.0 * 2048 * 4);
-}
-
-/* -- select_rows ---------------------------------------------------------------------------------------- */
+/* -- select_rows ------------------------------------------------------------------------------- */
 
 static uint32_t *any_selection(check *c, uint32_t rows, uint32_t *n)
 {
@@ -498,5 +426,6 @@ void bench_select_rows(check *c)
         c->run.selected = any_selection(c, 256, &c->run.n_selected);
     } while (c->run.n_selected == 0);
     CHECK_TIME(c, select_rows, &a, t);
-    check_report(c, "half of 256 x 576", t, (double)c->run.n_selected * 576, (double)c->run.n_selected * 576 * 8);
+    check_report(c, "half of 256 x 576", t, (double)c->run.n_selected * 576,
+                 (double)c->run.n_selected * 576 * 8);
 }

@@ -67,7 +67,8 @@ void check_bias_grad(check *c)
         q_bias_grad_args b = a;
         a.grad = y.expected;
         b.grad = y.got;
-        (void)snprintf(text, sizeof(text), "rows %u dim %u accumulate %u", rows, a.dim, a.accumulate);
+        (void)snprintf(text, sizeof(text), "rows %u dim %u accumulate %u", rows, a.dim,
+                       a.accumulate);
         CHECK_RUN(c, bias_grad, &a, &b);
         check_pair_same(c, y, text);
     }

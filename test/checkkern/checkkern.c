@@ -5,12 +5,14 @@
  *   checkkern [--seed N] [--isa NAME[,NAME]] [--kernel NAME] [--bench] [--list]
  *
  *   --seed    of the random inputs (printed; default from the clock)
- *   --isa     backends to test; default: all. A backend this processor cannot run counts its kernels as skipped
- *   --kernel  only kernels whose name contains NAME
- *   --bench   times instead of tests: multiply-adds or values per second, bytes per second, one worker
+ *   --isa     backends to test; default: all. A backend this processor cannot run counts its
+ *   kernels as skipped --kernel  only kernels whose name contains NAME
+ *   --bench   times instead of tests: multiply-adds or values per second, bytes per second, one
+ *   worker
  *
- * The scalar backend is tested against itself with several workers, row by row and token by token. Ends with
- * "N passed, N failed, N skipped", one count per kernel and backend; exit 0 if none failed.
+ * The scalar backend is tested against itself with several workers, row by row and token by token.
+ * Ends with "N passed, N failed, N skipped", one count per kernel and backend; exit 0 if none
+ * failed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,8 +91,8 @@ static bool in_list(const char *list, const char *name)
 
 static bool inherits(const check *c, const kernel_check *k)
 {
-    return memcmp((const char *)&c->tested.kernels + k->slot, (const char *)&c->reference.kernels + k->slot,
-                  sizeof(void (*)(void))) == 0;
+    return memcmp((const char *)&c->tested.kernels + k->slot,
+                  (const char *)&c->reference.kernels + k->slot, sizeof(void (*)(void))) == 0;
 }
 
 static bool wanted(const options *o, const kernel_check *k)
@@ -112,13 +114,15 @@ static void run_kernel(check *c, const options *o, const kernel_check *k, totals
     /* every kernel has its own stream: --kernel does not change the inputs of one */
     c->rng = o->seed * 1000003u + k->slot;
     k->run(c);
-    printf("  %-8s %-14s %4u cases  %s%s\n", c->tested.name, k->name, c->cases, c->failures == 0 ? "ok" : "FAILED",
+    printf("  %-8s %-14s %4u cases  %s%s\n", c->tested.name, k->name, c->cases,
+           c->failures == 0 ? "ok" : "FAILED",
            inherits(c, k) && strcmp(c->tested.name, "scalar") != 0 ? " (inherited)" : "");
     t->passed += c->failures == 0;
     t->failed += c->failures != 0;
 }
 
-static void run_backend(check *c, const options *o, const backend_entry *e, uint64_t features, totals *t)
+static void run_backend(check *c, const options *o, const backend_entry *e, uint64_t features,
+                        totals *t)
 {
     bool able = e->make(&c->tested, features);
     if (!able) {
@@ -144,7 +148,8 @@ static void run_backend(check *c, const options *o, const backend_entry *e, uint
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: checkkern [--seed N] [--isa NAME[,NAME]] [--kernel NAME] [--bench] [--list]\n");
+    fprintf(stderr,
+            "usage: checkkern [--seed N] [--isa NAME[,NAME]] [--kernel NAME] [--bench] [--list]\n");
     exit(2);
 }
 

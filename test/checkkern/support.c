@@ -31,7 +31,7 @@ typedef struct buffer {
 static buffer buffers[BUFFERS];
 static uint32_t buffers_used;
 
-/* -- random numbers ------------------------------------------------------------------------------------- */
+/* -- random numbers ---------------------------------------------------------------------------- */
 
 /* splitmix64, Steele, Lea and Flood 2014. */
 uint32_t check_u32(check *c)
@@ -59,8 +59,9 @@ check_fill check_fill_any(check *c)
 
 static float check_special(check *c)
 {
-    static const uint32_t special[] = {0x00000000u, 0x80000000u, 0x00000001u, 0x807fffffu, 0x7f800000u, 0xff800000u,
-                                       0x7fc00000u, 0xffc00000u, 0x7f7fffffu, 0xff7fffffu, 0x00800000u, 0x3f800000u,
+    static const uint32_t special[] = {0x00000000u, 0x80000000u, 0x00000001u, 0x807fffffu,
+                                       0x7f800000u, 0xff800000u, 0x7fc00000u, 0xffc00000u,
+                                       0x7f7fffffu, 0xff7fffffu, 0x00800000u, 0x3f800000u,
                                        0xbf800000u, 0x42fe0000u, 0x3effffffu, 0x3f000000u};
     return q_float_u32(special[check_below(c, 16)]);
 }
@@ -90,7 +91,7 @@ uint16_t check_half(check *c, check_fill fill)
     return (uint16_t)((u >> 16 & 0x83ffu) | ((5u + (u >> 4) % 12u) << 10));
 }
 
-/* -- buffers -------------------------------------------------------------------------------------------- */
+/* -- buffers ----------------------------------------------------------------------------------- */
 
 void check_begin(check *c)
 {
@@ -147,7 +148,8 @@ void check_canaries(check *c, const char *text)
         }
         if (!same) {
             c->failures++;
-            printf("    %s case %u: canary of buffer %u broken, %s\n", c->kernel, c->cases, i, text);
+            printf("    %s case %u: canary of buffer %u broken, %s\n", c->kernel, c->cases, i,
+                   text);
         }
     }
 }
@@ -169,7 +171,8 @@ static float *row_at(float *base, size_t stride, uint32_t r)
 float *check_rows(check *c, uint32_t rows, uint32_t n, check_fill fill, size_t *stride)
 {
     *stride = (n + check_below(c, 4) * check_below(c, 5)) * sizeof(float);
-    float *p = (float *)check_alloc(c, rows == 0 ? 0 : (rows - 1) * *stride + n * sizeof(float), sizeof(float));
+    float *p = (float *)check_alloc(c, rows == 0 ? 0 : (rows - 1) * *stride + n * sizeof(float),
+                                    sizeof(float));
     for (uint32_t r = 0; r < rows; r++) {
         for (uint32_t i = 0; i < n; i++) {
             row_at(p, *stride, r)[i] = check_real(c, fill);
@@ -200,7 +203,7 @@ check_pair check_in_out(check *c, uint32_t rows, uint32_t n, check_fill fill)
     return pair;
 }
 
-/* -- running and comparing ------------------------------------------------------------------------------ */
+/* -- running and comparing --------------------------------------------------------------------- */
 
 q_work check_work(check *c, uint32_t w, uint32_t n, const q_backend *b)
 {
@@ -240,7 +243,8 @@ static bool same_element(const uint8_t *a, const uint8_t *b, size_t n, check_ele
     return e == ELEMENT_F16 && is_nan_f16(a) && is_nan_f16(b);
 }
 
-void check_same(check *c, const void *expected, const void *got, size_t size, check_element e, const char *text)
+void check_same(check *c, const void *expected, const void *got, size_t size, check_element e,
+                const char *text)
 {
     static const size_t bytes[] = {4, 2, 1};
     const uint8_t *a = (const uint8_t *)expected;
@@ -255,9 +259,10 @@ void check_same(check *c, const void *expected, const void *got, size_t size, ch
             memcpy(&x, a + i, bytes[e]);
             memcpy(&y, b + i, bytes[e]);
             c->failures++;
-            printf("    %s case %u, %u workers, %s: element %zu of %zu is %08x (%g), not %08x (%g)\n", c->kernel,
-                   c->cases, c->n_workers, text, i / bytes[e], size / bytes[e], y, (double)q_float_u32(y), x,
-                   (double)q_float_u32(x));
+            printf(
+                "    %s case %u, %u workers, %s: element %zu of %zu is %08x (%g), not %08x (%g)\n",
+                c->kernel, c->cases, c->n_workers, text, i / bytes[e], size / bytes[e], y,
+                (double)q_float_u32(y), x, (double)q_float_u32(x));
             return;
         }
     }
@@ -269,7 +274,7 @@ void check_pair_same(check *c, check_pair pair, const char *text)
     check_canaries(c, text);
 }
 
-/* -- weights -------------------------------------------------------------------------------------------- */
+/* -- weights ----------------------------------------------------------------------------------- */
 
 static void fill_halves(check *c, uint16_t *p, size_t n, check_fill fill)
 {
@@ -296,7 +301,8 @@ static void fill_floats(check *c, uint32_t dtype, void *p, size_t n, check_fill 
         if (dtype == Q_F32) {
             ((float *)p)[i] = check_real(c, fill);
         } else {
-            ((uint16_t *)p)[i] = dtype == Q_F16 ? check_half(c, fill) : q_bf16_from_f32(check_real(c, fill));
+            ((uint16_t *)p)[i] =
+                dtype == Q_F16 ? check_half(c, fill) : q_bf16_from_f32(check_real(c, fill));
         }
     }
 }
@@ -319,7 +325,8 @@ void *check_panels(check *c, uint32_t dtype, uint32_t m, uint32_t k, check_fill 
     return base;
 }
 
-void *check_plain(check *c, uint32_t dtype, uint32_t rows, uint32_t k, check_fill fill, size_t *stride)
+void *check_plain(check *c, uint32_t dtype, uint32_t rows, uint32_t k, check_fill fill,
+                  size_t *stride)
 {
     uint32_t block = q_dtype_block_bytes(dtype);
     *stride = (size_t)(k / q_dtype_block(dtype)) * block;
@@ -364,7 +371,7 @@ void *check_a8(check *c, uint32_t rows, uint32_t k, check_fill fill, size_t *str
     return a.out;
 }
 
-/* -- timing --------------------------------------------------------------------------------------------- */
+/* -- timing ------------------------------------------------------------------------------------ */
 
 double check_seconds(void)
 {
@@ -375,7 +382,7 @@ double check_seconds(void)
 
 void check_report(const check *c, const char *shape, double seconds, double items, double bytes)
 {
-    printf("%-8s %-14s %-34s %10.2f us %9.2f G/s %8.2f GB/s\n", c->tested.name, c->kernel, shape, seconds * 1e6,
-           items / seconds * 1e-9, bytes / seconds * 1e-9);
+    printf("%-8s %-14s %-34s %10.2f us %9.2f G/s %8.2f GB/s\n", c->tested.name, c->kernel, shape,
+           seconds * 1e6, items / seconds * 1e-9, bytes / seconds * 1e-9);
     (void)fflush(stdout);
 }
