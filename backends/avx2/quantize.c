@@ -27,7 +27,7 @@ static __m256i quantize_eight(__m256 v)
     return _mm256_cvtps_epi32(v);
 }
 
-static void quantize_block(const float *x, int8_t *q, float *d, int32_t *sum)
+static void quantize_block_avx2(const float *x, int8_t *q, float *d, int32_t *sum)
 {
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     __m256 v[4];
@@ -62,7 +62,7 @@ void q_quantize_a8_avx2(const q_work *work, const q_quantize_a8_args *a)
         float *d = (float *)(void *)(out + a->k);
         int32_t *sum = (int32_t *)(void *)(d + blocks);
         for (uint32_t b = 0; b < blocks; b++) {
-            quantize_block(x + b * 32u, (int8_t *)out + b * 32u, d + b, sum + b);
+            quantize_block_avx2(x + b * 32u, (int8_t *)out + b * 32u, d + b, sum + b);
         }
     }
 }

@@ -168,7 +168,7 @@ static void attn_head(const attn_query *t, q_real *out)
 }
 
 /* Units are (row, head), dealt out in turn, so that decode and prefill both balance. */
-static inline void attention(const q_work *work, const q_attention_args *a, bool half)
+static inline void attention_units(const q_work *work, const q_attention_args *a, bool half)
 {
     uint32_t units = q_count_value(work->run, a->rows) * a->heads;
     attn_query t;
@@ -188,10 +188,10 @@ static inline void attention(const q_work *work, const q_attention_args *a, bool
 
 void q_attention_f32_scalar(const q_work *work, const q_attention_args *a)
 {
-    attention(work, a, false);
+    attention_units(work, a, false);
 }
 
 void q_attention_f16_scalar(const q_work *work, const q_attention_args *a)
 {
-    attention(work, a, true);
+    attention_units(work, a, true);
 }

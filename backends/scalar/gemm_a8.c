@@ -99,7 +99,7 @@ static void a8_block_dot(q_real acc[Q_PANEL_ROWS], const a8_block *w, uint32_t d
 }
 
 /* n rows from r by the panel of weight rows m0 .. m0 + 15, of which those < a->m are stored. */
-static void a8_tile(const q_gemm_args *a, uint32_t dtype, const uint8_t *panel, uint32_t r,
+static void a8_tile_scalar(const q_gemm_args *a, uint32_t dtype, const uint8_t *panel, uint32_t r,
                     uint32_t n, uint32_t m0)
 {
     uint32_t lanes = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
@@ -137,7 +137,7 @@ static void gemm_a8(const q_work *work, const q_gemm_args *a, uint32_t dtype)
         const uint8_t *panel = (const uint8_t *)a->weights + p * panel_bytes;
         for (uint32_t r = 0; r < rows; r += GEMM_A8_ROWS) {
             uint32_t n = rows - r < GEMM_A8_ROWS ? rows - r : (uint32_t)GEMM_A8_ROWS;
-            a8_tile(a, dtype, panel, r, n, p * Q_PANEL_ROWS);
+            a8_tile_scalar(a, dtype, panel, r, n, p * Q_PANEL_ROWS);
         }
     }
 }

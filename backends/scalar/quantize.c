@@ -28,7 +28,7 @@ static float quantize_amax(const q_real *x)
 
 /* Nearest integer, half to even, of |v| <= 127; beyond, +-127; NaN: 0. Adding 1.5*2^23 leaves no
    fraction bits. */
-static int32_t quantize_round(float v)
+static int32_t quantize_round_a8(float v)
 {
     const float shift = 12582912.0f;
     if (!(v == v)) {
@@ -47,7 +47,7 @@ static void quantize_row(const q_real *x, uint32_t k, int8_t *q, float *d, int32
         float inverse = amax > 0 ? 127.0f / amax : 0.0f;
         int32_t total = 0;
         for (uint32_t i = 0; i < Q_BLOCK; i++) {
-            int32_t r = quantize_round((float)v[i] * inverse);
+            int32_t r = quantize_round_a8((float)v[i] * inverse);
             q[block * Q_BLOCK + i] = (int8_t)r;
             total += r;
         }
