@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_arch.c: validates the architecture record of a language model, and that each tensor it needs is there
- * exactly once, in the right shape and kind, and nothing else is.
+ * check_arch.c: validates the architecture record of a language model, and that each tensor it
+ * needs is there exactly once, in the right shape and kind, and nothing else is.
  *
- * Floats are judged by their bits, without floating-point arithmetic: none may be negative, and the bits of
- * non-negative IEEE numbers order as integers.
+ * Floats are judged by their bits, without floating-point arithmetic: none may be negative, and the
+ * bits of non-negative IEEE numbers order as integers.
  */
 #include "format_check.h"
 
@@ -61,8 +61,10 @@ static const arch_real arch_reals[] = {
     {"attn_softcap", ARCH_AT(attn_softcap), ARCH_ZERO, 1, ARCH_FLOAT_MAX},
     {"logit_softcap", ARCH_AT(logit_softcap), ARCH_ZERO, 1, ARCH_FLOAT_MAX},
     {"rope_base", ARCH_AT(rope_base), ARCH_DOUBLE, ARCH_DOUBLE_ONE + 1u, ARCH_DOUBLE_1E15},
-    {"rope_local_base", ARCH_AT(rope_local_base), ARCH_DOUBLE | ARCH_ZERO, ARCH_DOUBLE_ONE + 1u, ARCH_DOUBLE_1E15},
-    {"rope_factor", ARCH_AT(rope_factor), ARCH_DOUBLE | ARCH_ZERO, ARCH_DOUBLE_ONE, ARCH_DOUBLE_ROPE_FACTOR},
+    {"rope_local_base", ARCH_AT(rope_local_base), ARCH_DOUBLE | ARCH_ZERO, ARCH_DOUBLE_ONE + 1u,
+     ARCH_DOUBLE_1E15},
+    {"rope_factor", ARCH_AT(rope_factor), ARCH_DOUBLE | ARCH_ZERO, ARCH_DOUBLE_ONE,
+     ARCH_DOUBLE_ROPE_FACTOR},
     {"rope_low", ARCH_AT(rope_low), ARCH_DOUBLE | ARCH_ZERO, 1, ARCH_DOUBLE_MAX},
     {"rope_high", ARCH_AT(rope_high), ARCH_DOUBLE | ARCH_ZERO, 1, ARCH_DOUBLE_MAX},
     {"rope_magnitude", ARCH_AT(rope_magnitude), ARCH_DOUBLE, 1, ARCH_DOUBLE_ROPE_MAGNITUDE},
@@ -74,11 +76,11 @@ static const q_file_arch *arch_of(const q_format_check *check)
     return (const q_file_arch *)(const void *)(check->tables + at);
 }
 
-static q_error_code arch_fail(const q_format_check *check, q_error_code code, const char *field, size_t at,
-                              uint64_t need, uint64_t have)
+static q_error_code arch_fail(const q_format_check *check, q_error_code code, const char *field,
+                              size_t at, uint64_t need, uint64_t have)
 {
-    return q_format_fail(check->diag, code, "arch", field, check->header->section[Q_SECTION_ARCH].offset.v + at,
-                         need, have);
+    return q_format_fail(check->diag, code, "arch", field,
+                         check->header->section[Q_SECTION_ARCH].offset.v + at, need, have);
 }
 
 static uint64_t arch_bits(const q_file_arch *arch, uint32_t at, uint32_t flags)
@@ -117,7 +119,8 @@ static q_error_code arch_check_reals(const q_format_check *check, const q_file_a
             continue;
         }
         if (bits < r->min || bits > r->max) {
-            return arch_fail(check, Q_ERR_CORRUPT, r->name, r->at, bits < r->min ? r->min : r->max, bits);
+            return arch_fail(check, Q_ERR_CORRUPT, r->name, r->at, bits < r->min ? r->min : r->max,
+                             bits);
         }
     }
     return Q_OK;
@@ -134,14 +137,16 @@ static q_error_code arch_check_kinds(const q_format_check *check, const q_file_a
         return arch_fail(check, Q_ERR_UNSUPPORTED, "flags", ARCH_AT(flags), flags, a->flags);
     }
     if (a->activation != Q_ACT_SILU && a->activation != Q_ACT_GELU_TANH) {
-        return arch_fail(check, Q_ERR_UNSUPPORTED, "activation", ARCH_AT(activation), Q_ACT_SILU, a->activation);
+        return arch_fail(check, Q_ERR_UNSUPPORTED, "activation", ARCH_AT(activation), Q_ACT_SILU,
+                         a->activation);
     }
     if (a->rope_scaling > Q_ROPE_YARN) {
-        return arch_fail(check, Q_ERR_UNSUPPORTED, "rope_scaling", ARCH_AT(rope_scaling), Q_ROPE_YARN,
-                         a->rope_scaling);
+        return arch_fail(check, Q_ERR_UNSUPPORTED, "rope_scaling", ARCH_AT(rope_scaling),
+                         Q_ROPE_YARN, a->rope_scaling);
     }
     if (a->rope_pairing != 1) {
-        return arch_fail(check, Q_ERR_UNSUPPORTED, "rope_pairing", ARCH_AT(rope_pairing), 1, a->rope_pairing);
+        return arch_fail(check, Q_ERR_UNSUPPORTED, "rope_pairing", ARCH_AT(rope_pairing), 1,
+                         a->rope_pairing);
     }
     return Q_OK;
 }
@@ -154,16 +159,19 @@ static q_error_code arch_check_heads(const q_format_check *check, const q_file_a
         return arch_fail(check, Q_ERR_CORRUPT, "n_layers", ARCH_AT(n_layers), layers, a->n_layers);
     }
     if (a->n_heads % a->n_kv_heads != 0) {
-        return arch_fail(check, Q_ERR_CORRUPT, "n_kv_heads", ARCH_AT(n_kv_heads), a->n_heads, a->n_kv_heads);
+        return arch_fail(check, Q_ERR_CORRUPT, "n_kv_heads", ARCH_AT(n_kv_heads), a->n_heads,
+                         a->n_kv_heads);
     }
     if (a->head_dim % 8u != 0) {
         return arch_fail(check, Q_ERR_CORRUPT, "head_dim", ARCH_AT(head_dim), 8, a->head_dim);
     }
     if (a->rope_dims % 2u != 0 || a->rope_dims > a->head_dim) {
-        return arch_fail(check, Q_ERR_CORRUPT, "rope_dims", ARCH_AT(rope_dims), a->head_dim, a->rope_dims);
+        return arch_fail(check, Q_ERR_CORRUPT, "rope_dims", ARCH_AT(rope_dims), a->head_dim,
+                         a->rope_dims);
     }
     if (bad != sizeof(a->reserved)) {
-        return arch_fail(check, Q_ERR_CORRUPT, "reserved", ARCH_AT(reserved) + bad, 0, a->reserved[bad]);
+        return arch_fail(check, Q_ERR_CORRUPT, "reserved", ARCH_AT(reserved) + bad, 0,
+                         a->reserved[bad]);
     }
     return Q_OK;
 }
@@ -181,8 +189,8 @@ static q_error_code arch_check_rope_use(const q_format_check *check, const q_fil
         return arch_fail(check, Q_ERR_CORRUPT, "rope_factor", ARCH_AT(rope_factor), 0, factor);
     }
     if (ranged != (a->rope_original_context != 0)) {
-        return arch_fail(check, Q_ERR_CORRUPT, "rope_original_context", ARCH_AT(rope_original_context), 0,
-                         a->rope_original_context);
+        return arch_fail(check, Q_ERR_CORRUPT, "rope_original_context",
+                         ARCH_AT(rope_original_context), 0, a->rope_original_context);
     }
     if (ranged != (low != 0)) {
         return arch_fail(check, Q_ERR_CORRUPT, "rope_low", ARCH_AT(rope_low), 0, low);
@@ -191,7 +199,8 @@ static q_error_code arch_check_rope_use(const q_format_check *check, const q_fil
         return arch_fail(check, Q_ERR_CORRUPT, "rope_high", ARCH_AT(rope_high), low, high);
     }
     if (a->rope_scaling != Q_ROPE_YARN && magnitude != ARCH_DOUBLE_ONE) {
-        return arch_fail(check, Q_ERR_CORRUPT, "rope_magnitude", ARCH_AT(rope_magnitude), ARCH_DOUBLE_ONE, magnitude);
+        return arch_fail(check, Q_ERR_CORRUPT, "rope_magnitude", ARCH_AT(rope_magnitude),
+                         ARCH_DOUBLE_ONE, magnitude);
     }
     return Q_OK;
 }
@@ -203,20 +212,23 @@ static q_error_code arch_check_layers(const q_format_check *check, const q_file_
     bool windowed = false;
     for (uint32_t i = 0; i < a->n_layers; i++) {
         if (kinds[i] > Q_LAYER_NO_ROPE) {
-            return arch_fail(check, Q_ERR_UNSUPPORTED, "layer kind", sizeof(*a) + i, Q_LAYER_NO_ROPE, kinds[i]);
+            return arch_fail(check, Q_ERR_UNSUPPORTED, "layer kind", sizeof(*a) + i,
+                             Q_LAYER_NO_ROPE, kinds[i]);
         }
         windowed = windowed || kinds[i] == Q_LAYER_WINDOW;
     }
     if (windowed ? a->window == 0 || a->window > a->n_context : a->window != 0) {
-        return arch_fail(check, Q_ERR_CORRUPT, "window", ARCH_AT(window), windowed ? a->n_context : 0, a->window);
+        return arch_fail(check, Q_ERR_CORRUPT, "window", ARCH_AT(window),
+                         windowed ? a->n_context : 0, a->window);
     }
     if (!windowed && local != 0) {
-        return arch_fail(check, Q_ERR_CORRUPT, "rope_local_base", ARCH_AT(rope_local_base), 0, local);
+        return arch_fail(check, Q_ERR_CORRUPT, "rope_local_base", ARCH_AT(rope_local_base), 0,
+                         local);
     }
     return Q_OK;
 }
 
-/* ---- Tensors ------------------------------------------------------------------------------------------- */
+/* ---- Tensors --------------------------------------------------------------------------------- */
 
 typedef enum arch_size {
     ARCH_SIZE_VECTOR, /* as rows: a plain F32 vector of `columns` values */
@@ -259,10 +271,14 @@ static const arch_part arch_embed_part = {"embed", 0, ARCH_SIZE_VOCAB, ARCH_SIZE
 static const arch_part arch_output_part = {"output", 0, ARCH_SIZE_VOCAB, ARCH_SIZE_MODEL};
 static const arch_part arch_norm_part = {"norm", 0, ARCH_SIZE_VECTOR, ARCH_SIZE_MODEL};
 
-enum { ARCH_LAYER_PARTS = sizeof(arch_layer_parts) / sizeof(arch_layer_parts[0]), ARCH_NAME = 40, ARCH_GLOBAL = UINT16_MAX };
+enum {
+    ARCH_LAYER_PARTS = sizeof(arch_layer_parts) / sizeof(arch_layer_parts[0]),
+    ARCH_NAME = 40,
+    ARCH_GLOBAL = UINT16_MAX
+};
 
 /* No product of capped counts can wrap 32 bits. */
-Q_STATIC_ASSERT((uint64_t)Q_CAP_HEADS * Q_CAP_HEAD_DIM <= UINT32_MAX, "heads times head_dim fits 32 bits");
+Q_STATIC_ASSERT(Q_CAP_HEADS <= UINT32_MAX / Q_CAP_HEAD_DIM, "heads times head_dim fits 32 bits");
 
 static uint64_t arch_extent(const q_file_arch *a, uint32_t size)
 {
@@ -284,7 +300,8 @@ static uint64_t arch_extent(const q_file_arch *a, uint32_t size)
     }
 }
 
-/* "layers.N.part", or "part" for layer ARCH_GLOBAL: at most 7 + 4 + 1 + 15 bytes. Returns its length. */
+/* "layers.N.part", or "part" for layer ARCH_GLOBAL: at most 7 + 4 + 1 + 15 bytes. Returns the
+   length. */
 static size_t arch_name(char name[ARCH_NAME], uint32_t layer, const char *part)
 {
     q_text text;
@@ -298,8 +315,8 @@ static size_t arch_name(char name[ARCH_NAME], uint32_t layer, const char *part)
     return text.length;
 }
 
-static q_error_code arch_check_part(const q_format_check *check, const q_file_arch *a, uint32_t layer,
-                               const arch_part *part)
+static q_error_code arch_check_part(const q_format_check *check, const q_file_arch *a,
+                                    uint32_t layer, const arch_part *part)
 {
     char name[ARCH_NAME];
     uint32_t index = q_format_find(check->tables, name, arch_name(name, layer, part->name));
@@ -318,10 +335,12 @@ static q_error_code arch_check_part(const q_format_check *check, const q_file_ar
                              at + offsetof(q_file_tensor_record, n_dims), n_dims, r->n_dims);
     }
     if (r->ne[2].v != rows) {
-        return q_format_fail(check->diag, Q_ERR_CORRUPT, name, "ne[2]", at_ne + 16, rows, r->ne[2].v);
+        return q_format_fail(check->diag, Q_ERR_CORRUPT, name, "ne[2]", at_ne + 16, rows,
+                             r->ne[2].v);
     }
     if (r->ne[3].v != columns) {
-        return q_format_fail(check->diag, Q_ERR_CORRUPT, name, "ne[3]", at_ne + 24, columns, r->ne[3].v);
+        return q_format_fail(check->diag, Q_ERR_CORRUPT, name, "ne[3]", at_ne + 24, columns,
+                             r->ne[3].v);
     }
     if (n_dims == 1 ? r->dtype != Q_F32 : r->dtype == Q_I32) {
         return q_format_fail(check->diag, Q_ERR_CORRUPT, name, "dtype",
@@ -329,8 +348,8 @@ static q_error_code arch_check_part(const q_format_check *check, const q_file_ar
     }
     if (r->layout != (n_dims == 1 ? Q_PLAIN : Q_PANEL16)) {
         return q_format_fail(check->diag, Q_ERR_CORRUPT, name, "layout",
-                             at + offsetof(q_file_tensor_record, layout), n_dims == 1 ? Q_PLAIN : Q_PANEL16,
-                             r->layout);
+                             at + offsetof(q_file_tensor_record, layout),
+                             n_dims == 1 ? Q_PLAIN : Q_PANEL16, r->layout);
     }
     return Q_OK;
 }
@@ -368,7 +387,8 @@ static bool arch_wants(const q_file_arch *a, const char *name, size_t length)
         return false;
     }
     for (size_t i = 0; i < ARCH_LAYER_PARTS; i++) {
-        if (arch_needs(a, &arch_layer_parts[i]) && q_names_equal(name + rest, arch_layer_parts[i].name)) {
+        if (arch_needs(a, &arch_layer_parts[i]) &&
+            q_names_equal(name + rest, arch_layer_parts[i].name)) {
             return true;
         }
     }
@@ -376,7 +396,8 @@ static bool arch_wants(const q_file_arch *a, const char *name, size_t length)
 }
 
 /* Called once every needed tensor has been found: whatever is more than those is named here. */
-static q_error_code arch_check_extra(const q_format_check *check, const q_file_arch *a, uint64_t needed)
+static q_error_code arch_check_extra(const q_format_check *check, const q_file_arch *a,
+                                     uint64_t needed)
 {
     uint64_t at = check->header->section[Q_SECTION_TENSORS].offset.v;
     if (needed == check->n_tensors) {
@@ -390,8 +411,8 @@ static q_error_code arch_check_extra(const q_format_check *check, const q_file_a
         }
     }
     return q_format_fail(check->diag, Q_ERR_CORRUPT, "tensors", "count",
-                         q_format_section_at(Q_SECTION_TENSORS) + offsetof(q_file_section, count), needed,
-                         check->n_tensors);
+                         q_format_section_at(Q_SECTION_TENSORS) + offsetof(q_file_section, count),
+                         needed, check->n_tensors);
 }
 
 static q_error_code arch_check_parts(const q_format_check *check, const q_file_arch *a)

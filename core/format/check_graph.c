@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_graph.c: validates the graph section: counts, names, topological order, and that edges, parameters and
- * configs are consumed exactly.
+ * check_graph.c: validates the graph section: counts, names, topological order, and that edges,
+ * parameters and configs are consumed exactly.
  */
 #include "format_check.h"
 
@@ -16,8 +16,8 @@ typedef struct graph_walk {
     uint64_t next_tensor; /* tensors mentioned: those below it */
 } graph_walk;
 
-static q_error_code graph_fail(const graph_walk *w, q_error_code code, const char *what, const char *field,
-                               const void *at, uint64_t need, uint64_t have)
+static q_error_code graph_fail(const graph_walk *w, q_error_code code, const char *what,
+                               const char *field, const void *at, uint64_t need, uint64_t have)
 {
     uint64_t offset = (uint64_t)((const uint8_t *)at - w->check->tables);
     return q_format_fail(w->check->diag, code, what, field, offset, need, have);
@@ -50,7 +50,8 @@ static q_error_code graph_check_size(const graph_walk *w, const q_file_graph *h,
                     (words + words % 2u) * sizeof(uint32_t) + h->config_bytes;
     if (need != size) {
         return q_format_fail(w->check->diag, Q_ERR_CORRUPT, "graph", "size",
-                             q_format_section_at(Q_SECTION_GRAPH) + offsetof(q_file_section, size), need, size);
+                             q_format_section_at(Q_SECTION_GRAPH) + offsetof(q_file_section, size),
+                             need, size);
     }
     return Q_OK;
 }
@@ -59,8 +60,8 @@ static q_error_code graph_check_head(const graph_walk *w, const q_file_graph *h,
 {
     uint32_t nodes = w->check->header->section[Q_SECTION_GRAPH].count;
     if (h->n_inputs == 0 || h->n_inputs > Q_CAP_GRAPH_IO) {
-        return graph_fail(w, h->n_inputs == 0 ? Q_ERR_CORRUPT : Q_ERR_LIMIT, "graph", "n_inputs", &h->n_inputs,
-                          Q_CAP_GRAPH_IO, h->n_inputs);
+        return graph_fail(w, h->n_inputs == 0 ? Q_ERR_CORRUPT : Q_ERR_LIMIT, "graph", "n_inputs",
+                          &h->n_inputs, Q_CAP_GRAPH_IO, h->n_inputs);
     }
     if (h->n_outputs == 0 || h->n_outputs > Q_CAP_GRAPH_IO) {
         return graph_fail(w, h->n_outputs == 0 ? Q_ERR_CORRUPT : Q_ERR_LIMIT, "graph", "n_outputs",
@@ -70,15 +71,16 @@ static q_error_code graph_check_head(const graph_walk *w, const q_file_graph *h,
         return graph_fail(w, Q_ERR_CORRUPT, "graph", "n_nodes", &h->n_nodes, nodes, h->n_nodes);
     }
     if (h->n_edges > Q_CAP_NODES * Q_MAX_INPUTS) {
-        return graph_fail(w, Q_ERR_LIMIT, "graph", "n_edges", &h->n_edges, Q_CAP_NODES * Q_MAX_INPUTS,
-                          h->n_edges);
+        return graph_fail(w, Q_ERR_LIMIT, "graph", "n_edges", &h->n_edges,
+                          Q_CAP_NODES * Q_MAX_INPUTS, h->n_edges);
     }
     if (h->n_params > Q_CAP_NODES * Q_MAX_PARAMS) {
-        return graph_fail(w, Q_ERR_LIMIT, "graph", "n_params", &h->n_params, Q_CAP_NODES * Q_MAX_PARAMS,
-                          h->n_params);
+        return graph_fail(w, Q_ERR_LIMIT, "graph", "n_params", &h->n_params,
+                          Q_CAP_NODES * Q_MAX_PARAMS, h->n_params);
     }
     if (h->config_bytes % 8u != 0) {
-        return graph_fail(w, Q_ERR_CORRUPT, "graph", "config_bytes", &h->config_bytes, 8, h->config_bytes);
+        return graph_fail(w, Q_ERR_CORRUPT, "graph", "config_bytes", &h->config_bytes, 8,
+                          h->config_bytes);
     }
     if (h->reserved != 0) {
         return graph_fail(w, Q_ERR_CORRUPT, "graph", "reserved", &h->reserved, 0, h->reserved);
@@ -87,8 +89,8 @@ static q_error_code graph_check_head(const graph_walk *w, const q_file_graph *h,
 }
 
 /* `at_offset` and `at_length` are where the fields lie. *text becomes the name. */
-static q_error_code graph_check_name(const graph_walk *w, const uint32_t *at_offset, const uint16_t *at_length,
-                                     const char **text)
+static q_error_code graph_check_name(const graph_walk *w, const uint32_t *at_offset,
+                                     const uint16_t *at_length, const char **text)
 {
     const q_format_name name = {
         .what = "graph",
@@ -106,7 +108,8 @@ static bool graph_same_name(const graph_walk *w, uint32_t a, uint16_t na, uint32
     return na == nb && memcmp(w->check->strings + a, w->check->strings + b, na) == 0;
 }
 
-static q_error_code graph_check_dims(const graph_walk *w, const q_file_graph_input *in, const char *name)
+static q_error_code graph_check_dims(const graph_walk *w, const q_file_graph_input *in,
+                                     const char *name)
 {
     static const char dims[Q_MAX_DIMS][7] = {"dim[0]", "dim[1]", "dim[2]", "dim[3]"};
     static const char syms[Q_MAX_DIMS][7] = {"sym[0]", "sym[1]", "sym[2]", "sym[3]"};
@@ -119,7 +122,8 @@ static q_error_code graph_check_dims(const graph_walk *w, const q_file_graph_inp
             return graph_fail(w, Q_ERR_CORRUPT, name, dims[i], &in->dim[i], 1, in->dim[i]);
         }
         if (in->sym[i] >= Q_SYM_COUNT) {
-            return graph_fail(w, Q_ERR_UNSUPPORTED, name, syms[i], &in->sym[i], Q_SYM_COUNT - 1, in->sym[i]);
+            return graph_fail(w, Q_ERR_UNSUPPORTED, name, syms[i], &in->sym[i], Q_SYM_COUNT - 1,
+                              in->sym[i]);
         }
         if (unused && in->sym[i] != Q_SYM_ONE) {
             return graph_fail(w, Q_ERR_CORRUPT, name, syms[i], &in->sym[i], Q_SYM_ONE, in->sym[i]);
@@ -138,7 +142,8 @@ static q_error_code graph_check_input(const graph_walk *w, uint32_t index)
     }
     for (uint32_t i = 0; i < index; i++) {
         const q_file_graph_input *other = &w->view.inputs[i];
-        if (graph_same_name(w, in->name_offset, in->name_length, other->name_offset, other->name_length)) {
+        if (graph_same_name(w, in->name_offset, in->name_length, other->name_offset,
+                            other->name_length)) {
             return graph_fail(w, Q_ERR_CORRUPT, name, "same name", &in->name_offset, i, index);
         }
     }
@@ -146,8 +151,8 @@ static q_error_code graph_check_input(const graph_walk *w, uint32_t index)
         return graph_fail(w, Q_ERR_UNSUPPORTED, name, "dtype", &in->dtype, Q_F32, in->dtype);
     }
     if (in->dtype == Q_I32 ? in->limit == 0 || in->limit > INT32_MAX : in->limit != 0) {
-        return graph_fail(w, Q_ERR_CORRUPT, name, "limit", &in->limit, in->dtype == Q_I32 ? INT32_MAX : 0,
-                          in->limit);
+        return graph_fail(w, Q_ERR_CORRUPT, name, "limit", &in->limit,
+                          in->dtype == Q_I32 ? INT32_MAX : 0, in->limit);
     }
     if (in->reserved != 0) {
         return graph_fail(w, Q_ERR_CORRUPT, name, "reserved", &in->reserved, 0, in->reserved);
@@ -155,7 +160,8 @@ static q_error_code graph_check_input(const graph_walk *w, uint32_t index)
     return graph_check_dims(w, in, name);
 }
 
-static q_error_code graph_check_node_counts(const graph_walk *w, const q_file_graph_node *n, const char *name)
+static q_error_code graph_check_node_counts(const graph_walk *w, const q_file_graph_node *n,
+                                            const char *name)
 {
     const q_file_graph *h = w->view.head;
     size_t bad0 = q_format_zeros(n->reserved0, sizeof(n->reserved0));
@@ -167,25 +173,30 @@ static q_error_code graph_check_node_counts(const graph_walk *w, const q_file_gr
         return graph_fail(w, Q_ERR_CORRUPT, name, "n_out", &n->n_out, Q_MAX_OUTPUTS, n->n_out);
     }
     if (n->n_param > Q_MAX_PARAMS || n->n_param > h->n_params - w->param) {
-        return graph_fail(w, Q_ERR_CORRUPT, name, "n_param", &n->n_param, h->n_params - w->param, n->n_param);
+        return graph_fail(w, Q_ERR_CORRUPT, name, "n_param", &n->n_param, h->n_params - w->param,
+                          n->n_param);
     }
     if (n->config_size > Q_CAP_CONFIG) {
-        return graph_fail(w, Q_ERR_LIMIT, name, "config_size", &n->config_size, Q_CAP_CONFIG, n->config_size);
-    }
-    if (n->config_size % 8u != 0 || n->config_size > h->config_bytes - w->config) {
-        return graph_fail(w, Q_ERR_CORRUPT, name, "config_size", &n->config_size, h->config_bytes - w->config,
+        return graph_fail(w, Q_ERR_LIMIT, name, "config_size", &n->config_size, Q_CAP_CONFIG,
                           n->config_size);
     }
+    if (n->config_size % 8u != 0 || n->config_size > h->config_bytes - w->config) {
+        return graph_fail(w, Q_ERR_CORRUPT, name, "config_size", &n->config_size,
+                          h->config_bytes - w->config, n->config_size);
+    }
     if (bad0 != sizeof(n->reserved0)) {
-        return graph_fail(w, Q_ERR_CORRUPT, name, "reserved", &n->reserved0[bad0], 0, n->reserved0[bad0]);
+        return graph_fail(w, Q_ERR_CORRUPT, name, "reserved", &n->reserved0[bad0], 0,
+                          n->reserved0[bad0]);
     }
     if (bad1 != sizeof(n->reserved1)) {
-        return graph_fail(w, Q_ERR_CORRUPT, name, "reserved", &n->reserved1[bad1], 0, n->reserved1[bad1]);
+        return graph_fail(w, Q_ERR_CORRUPT, name, "reserved", &n->reserved1[bad1], 0,
+                          n->reserved1[bad1]);
     }
     return Q_OK;
 }
 
-/* Edges name values already defined; a tensor's first mention is the one after all mentioned before. */
+/* Edges name values already defined; a tensor's first mention is the one after all mentioned
+   before. */
 static q_error_code graph_check_uses(graph_walk *w, const q_file_graph_node *n, const char *name)
 {
     for (uint32_t i = 0; i < n->n_in; i++) {
@@ -240,7 +251,8 @@ static q_error_code graph_check_output(const graph_walk *w, uint32_t index)
     }
     for (uint32_t i = 0; i < index; i++) {
         const q_file_graph_output *other = &w->view.outputs[i];
-        if (graph_same_name(w, out->name_offset, out->name_length, other->name_offset, other->name_length)) {
+        if (graph_same_name(w, out->name_offset, out->name_length, other->name_offset,
+                            other->name_length)) {
             return graph_fail(w, Q_ERR_CORRUPT, name, "same name", &out->name_offset, i, index);
         }
     }
@@ -248,7 +260,8 @@ static q_error_code graph_check_output(const graph_walk *w, uint32_t index)
         return graph_fail(w, Q_ERR_CORRUPT, name, "value", &out->value, w->value, out->value);
     }
     if (bad != sizeof(out->reserved)) {
-        return graph_fail(w, Q_ERR_CORRUPT, name, "reserved", &out->reserved[bad], 0, out->reserved[bad]);
+        return graph_fail(w, Q_ERR_CORRUPT, name, "reserved", &out->reserved[bad], 0,
+                          out->reserved[bad]);
     }
     return Q_OK;
 }
@@ -264,10 +277,12 @@ static q_error_code graph_check_totals(const graph_walk *w)
         return graph_fail(w, Q_ERR_CORRUPT, "graph", "n_edges", &h->n_edges, w->edge, h->n_edges);
     }
     if (w->param != h->n_params) {
-        return graph_fail(w, Q_ERR_CORRUPT, "graph", "n_params", &h->n_params, w->param, h->n_params);
+        return graph_fail(w, Q_ERR_CORRUPT, "graph", "n_params", &h->n_params, w->param,
+                          h->n_params);
     }
     if (w->value != h->n_values) {
-        return graph_fail(w, Q_ERR_CORRUPT, "graph", "n_values", &h->n_values, w->value, h->n_values);
+        return graph_fail(w, Q_ERR_CORRUPT, "graph", "n_values", &h->n_values, w->value,
+                          h->n_values);
     }
     if (w->config != h->config_bytes) {
         return graph_fail(w, Q_ERR_CORRUPT, "graph", "config_bytes", &h->config_bytes, w->config,
@@ -278,7 +293,8 @@ static q_error_code graph_check_totals(const graph_walk *w)
     }
     if (w->next_tensor != w->check->n_tensors) {
         const q_file_tensor_record *unused = &w->check->records[w->next_tensor];
-        return graph_fail(w, Q_ERR_CORRUPT, w->check->strings + unused->name_offset, "not wanted", unused, 0, 1);
+        return graph_fail(w, Q_ERR_CORRUPT, w->check->strings + unused->name_offset, "not wanted",
+                          unused, 0, 1);
     }
     return Q_OK;
 }
@@ -286,7 +302,8 @@ static q_error_code graph_check_totals(const graph_walk *w)
 q_error_code q_format_check_graph(q_format_check *check)
 {
     const q_file_section *section = &check->header->section[Q_SECTION_GRAPH];
-    const q_file_graph *head = (const q_file_graph *)(const void *)(check->tables + section->offset.v);
+    const q_file_graph *head =
+        (const q_file_graph *)(const void *)(check->tables + section->offset.v);
     graph_walk w = {.check = check};
     q_error_code code;
     if (section->count == 0) {

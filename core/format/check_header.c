@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_header.c: validates the header of a .qorus file: identity, size, and where the eight sections lie.
+ * check_header.c: validates the header of a .qorus file: identity, size, and where the eight
+ * sections lie.
  */
 #include "format_check.h"
 
@@ -35,19 +36,20 @@ static q_error_code header_check_identity(const q_file_header *h, q_diag *diag)
         return q_format_fail(diag, Q_ERR_NOT_QORUS, "header", "magic", 0, 0, 0);
     }
     if (h->version != Q_FILE_VERSION) {
-        return q_format_fail(diag, Q_ERR_VERSION, "header", "version", FORMAT_HEADER_AT(version), Q_FILE_VERSION,
-                             h->version);
+        return q_format_fail(diag, Q_ERR_VERSION, "header", "version", FORMAT_HEADER_AT(version),
+                             Q_FILE_VERSION, h->version);
     }
     if (h->header_size != Q_FILE_HEADER_SIZE) {
-        return q_format_fail(diag, Q_ERR_CORRUPT, "header", "header_size", FORMAT_HEADER_AT(header_size),
-                             Q_FILE_HEADER_SIZE, h->header_size);
+        return q_format_fail(diag, Q_ERR_CORRUPT, "header", "header_size",
+                             FORMAT_HEADER_AT(header_size), Q_FILE_HEADER_SIZE, h->header_size);
     }
     if (h->flags != 0) {
-        return q_format_fail(diag, Q_ERR_UNSUPPORTED, "header", "flags", FORMAT_HEADER_AT(flags), 0, h->flags);
+        return q_format_fail(diag, Q_ERR_UNSUPPORTED, "header", "flags", FORMAT_HEADER_AT(flags), 0,
+                             h->flags);
     }
     if (h->n_sections != Q_SECTION_COUNT) {
-        return q_format_fail(diag, Q_ERR_CORRUPT, "header", "n_sections", FORMAT_HEADER_AT(n_sections),
-                             Q_SECTION_COUNT, h->n_sections);
+        return q_format_fail(diag, Q_ERR_CORRUPT, "header", "n_sections",
+                             FORMAT_HEADER_AT(n_sections), Q_SECTION_COUNT, h->n_sections);
     }
     return Q_OK;
 }
@@ -56,10 +58,12 @@ static q_error_code header_check_file_size(const q_file_header *h, size_t size, 
 {
     uint64_t need = h->file_size.v;
     if (need > size) {
-        return q_format_fail(diag, Q_ERR_TRUNCATED, "header", "file_size", FORMAT_HEADER_AT(file_size), need, size);
+        return q_format_fail(diag, Q_ERR_TRUNCATED, "header", "file_size",
+                             FORMAT_HEADER_AT(file_size), need, size);
     }
     if (need < size || need % Q_ALIGN != 0) {
-        return q_format_fail(diag, Q_ERR_CORRUPT, "header", "file_size", FORMAT_HEADER_AT(file_size), size, need);
+        return q_format_fail(diag, Q_ERR_CORRUPT, "header", "file_size",
+                             FORMAT_HEADER_AT(file_size), size, need);
     }
     return Q_OK;
 }
@@ -112,7 +116,8 @@ static bool header_section_size(const q_file_header *h, uint32_t section, uint64
     }
 }
 
-static q_error_code header_check_section(const q_file_header *h, uint32_t i, uint64_t start, q_diag *diag)
+static q_error_code header_check_section(const q_file_header *h, uint32_t i, uint64_t start,
+                                         q_diag *diag)
 {
     const q_file_section *s = &h->section[i];
     const char *what = q_format_section_name(i);
@@ -127,8 +132,8 @@ static q_error_code header_check_section(const q_file_header *h, uint32_t i, uin
         return q_format_fail(diag, Q_ERR_CORRUPT, what, "offset", at, start, s->offset.v);
     }
     if (s->count > cap_count) {
-        return q_format_fail(diag, cap_count == 0 ? Q_ERR_CORRUPT : Q_ERR_LIMIT, what, "count", at_count,
-                             cap_count, s->count);
+        return q_format_fail(diag, cap_count == 0 ? Q_ERR_CORRUPT : Q_ERR_LIMIT, what, "count",
+                             at_count, cap_count, s->count);
     }
     if (s->size.v > cap) {
         return q_format_fail(diag, Q_ERR_LIMIT, what, "size", at_size, cap, s->size.v);
@@ -141,8 +146,8 @@ static q_error_code header_check_section(const q_file_header *h, uint32_t i, uin
         return q_format_fail(diag, Q_ERR_CORRUPT, what, "size", at_size, need, s->size.v);
     }
     if (s->reserved != 0) {
-        return q_format_fail(diag, Q_ERR_CORRUPT, what, "reserved", at + offsetof(q_file_section, reserved), 0,
-                             s->reserved);
+        return q_format_fail(diag, Q_ERR_CORRUPT, what, "reserved",
+                             at + offsetof(q_file_section, reserved), 0, s->reserved);
     }
     return Q_OK;
 }
@@ -158,12 +163,13 @@ static q_error_code header_check_section_relations(const q_file_header *h, q_dia
                              s[Q_SECTION_TENSORS].count, s[Q_SECTION_NAMES].count);
     }
     if (nodes != 0 && s[Q_SECTION_ARCH].count != 0) {
-        return q_format_fail(diag, Q_ERR_CORRUPT, "graph", "count", at_graph + offsetof(q_file_section, count),
-                             0, nodes);
+        return q_format_fail(diag, Q_ERR_CORRUPT, "graph", "count",
+                             at_graph + offsetof(q_file_section, count), 0, nodes);
     }
     if ((nodes == 0) != (s[Q_SECTION_GRAPH].size.v == 0) ||
         (nodes != 0 && s[Q_SECTION_GRAPH].size.v < sizeof(q_file_graph))) {
-        return q_format_fail(diag, Q_ERR_CORRUPT, "graph", "size", at_graph + offsetof(q_file_section, size),
+        return q_format_fail(diag, Q_ERR_CORRUPT, "graph", "size",
+                             at_graph + offsetof(q_file_section, size),
                              nodes == 0 ? 0 : sizeof(q_file_graph), s[Q_SECTION_GRAPH].size.v);
     }
     return Q_OK;
@@ -178,7 +184,8 @@ q_error_code q_format_check_header(const q_file_header *header, size_t size, q_d
         code = header_check_file_size(header, size, diag);
     }
     for (uint32_t i = 0; code == Q_OK && i < Q_SECTION_COUNT; i++) {
-        /* end <= file_size <= SIZE_MAX - 63, a multiple of 64, so rounding up stays within the file */
+        /* end <= file_size <= SIZE_MAX - 63, a multiple of 64, so rounding up stays within the file
+         */
         if (!q_align_u64(end, Q_ALIGN, &start)) {
             return q_format_fail(diag, Q_ERR_CORRUPT, q_format_section_name(i), "offset",
                                  q_format_section_at(i), 0, end);
@@ -190,8 +197,8 @@ q_error_code q_format_check_header(const q_file_header *header, size_t size, q_d
         }
     }
     if (code == Q_OK && (!q_align_u64(end, Q_ALIGN, &end) || end != header->file_size.v)) {
-        code = q_format_fail(diag, Q_ERR_CORRUPT, "header", "file_size", FORMAT_HEADER_AT(file_size), end,
-                             header->file_size.v);
+        code = q_format_fail(diag, Q_ERR_CORRUPT, "header", "file_size",
+                             FORMAT_HEADER_AT(file_size), end, header->file_size.v);
     }
     return code == Q_OK ? header_check_section_relations(header, diag) : code;
 }

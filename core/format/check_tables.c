@@ -69,8 +69,8 @@ q_error_code q_format_check_name(q_format_check *check, const q_format_name *nam
     uint64_t at = strings->offset.v + check->cursor; /* both within the file */
     size_t bad;
     if (name->length == 0 || name->length > Q_CAP_NAME) {
-        return q_format_fail(check->diag, name->length == 0 ? Q_ERR_CORRUPT : Q_ERR_LIMIT, name->what,
-                             "name_length", name->length_at, Q_CAP_NAME, name->length);
+        return q_format_fail(check->diag, name->length == 0 ? Q_ERR_CORRUPT : Q_ERR_LIMIT,
+                             name->what, "name_length", name->length_at, Q_CAP_NAME, name->length);
     }
     if (name->offset != check->cursor) {
         return q_format_fail(check->diag, Q_ERR_CORRUPT, name->what, "name_offset", name->offset_at,
@@ -82,22 +82,24 @@ q_error_code q_format_check_name(q_format_check *check, const q_format_name *nam
     }
     bad = q_format_utf8(text, name->length, "");
     if (bad != name->length) {
-        return q_format_fail(check->diag, Q_ERR_CORRUPT, name->what, "name", at + bad, 0, text[bad]);
+        return q_format_fail(check->diag, Q_ERR_CORRUPT, name->what, "name", at + bad, 0,
+                             text[bad]);
     }
     if (text[name->length] != 0) {
-        return q_format_fail(check->diag, Q_ERR_CORRUPT, name->what, "name terminator", at + name->length, 0,
-                             text[name->length]);
+        return q_format_fail(check->diag, Q_ERR_CORRUPT, name->what, "name terminator",
+                             at + name->length, 0, text[name->length]);
     }
     check->cursor += (uint64_t)name->length + 1u;
     return Q_OK;
 }
 
-static q_error_code record_check_dims(const q_file_tensor_record *r, const char *what, uint64_t at, q_diag *diag)
+static q_error_code record_check_dims(const q_file_tensor_record *r, const char *what, uint64_t at,
+                                      q_diag *diag)
 {
     static const char fields[Q_MAX_DIMS][6] = {"ne[0]", "ne[1]", "ne[2]", "ne[3]"};
     if (r->n_dims == 0 || r->n_dims > Q_MAX_DIMS) {
-        return q_format_fail(diag, Q_ERR_CORRUPT, what, "n_dims", at + offsetof(q_file_tensor_record, n_dims),
-                             Q_MAX_DIMS, r->n_dims);
+        return q_format_fail(diag, Q_ERR_CORRUPT, what, "n_dims",
+                             at + offsetof(q_file_tensor_record, n_dims), Q_MAX_DIMS, r->n_dims);
     }
     for (uint32_t i = 0; i < Q_MAX_DIMS; i++) {
         uint64_t ne = r->ne[i].v;
@@ -112,31 +114,35 @@ static q_error_code record_check_dims(const q_file_tensor_record *r, const char 
     return Q_OK;
 }
 
-static q_error_code record_check_kind(const q_file_tensor_record *r, const char *what, uint64_t at, q_diag *diag)
+static q_error_code record_check_kind(const q_file_tensor_record *r, const char *what, uint64_t at,
+                                      q_diag *diag)
 {
     if (r->dtype > Q_I32) {
-        return q_format_fail(diag, Q_ERR_UNSUPPORTED, what, "dtype", at + offsetof(q_file_tensor_record, dtype),
-                             Q_I32, r->dtype);
+        return q_format_fail(diag, Q_ERR_UNSUPPORTED, what, "dtype",
+                             at + offsetof(q_file_tensor_record, dtype), Q_I32, r->dtype);
     }
     if (r->layout >= Q_LAYOUT_COUNT) {
         return q_format_fail(diag, Q_ERR_UNSUPPORTED, what, "layout",
-                             at + offsetof(q_file_tensor_record, layout), Q_LAYOUT_COUNT - 1, r->layout);
+                             at + offsetof(q_file_tensor_record, layout), Q_LAYOUT_COUNT - 1,
+                             r->layout);
     }
     if ((r->flags & ~(uint32_t)Q_TENSOR_TRAINABLE) != 0) {
-        return q_format_fail(diag, Q_ERR_UNSUPPORTED, what, "flags", at + offsetof(q_file_tensor_record, flags),
-                             Q_TENSOR_TRAINABLE, r->flags);
+        return q_format_fail(diag, Q_ERR_UNSUPPORTED, what, "flags",
+                             at + offsetof(q_file_tensor_record, flags), Q_TENSOR_TRAINABLE,
+                             r->flags);
     }
     return Q_OK;
 }
 
 /* The bytes that dtype, layout and ne demand. */
-static q_error_code record_check_extent(const q_file_tensor_record *r, const char *what, uint64_t at, q_diag *diag)
+static q_error_code record_check_extent(const q_file_tensor_record *r, const char *what,
+                                        uint64_t at, q_diag *diag)
 {
     uint64_t rows;
     uint64_t need;
     if (r->layout == Q_PANEL16 && (r->n_dims != 2 || r->dtype == Q_I32)) {
-        return q_format_fail(diag, Q_ERR_CORRUPT, what, "layout", at + offsetof(q_file_tensor_record, layout),
-                             Q_PLAIN, r->layout);
+        return q_format_fail(diag, Q_ERR_CORRUPT, what, "layout",
+                             at + offsetof(q_file_tensor_record, layout), Q_PLAIN, r->layout);
     }
     if (r->ne[3].v % q_dtype_block(r->dtype) != 0) {
         return q_format_fail(diag, Q_ERR_CORRUPT, what, "ne[3]",
@@ -145,18 +151,19 @@ static q_error_code record_check_extent(const q_file_tensor_record *r, const cha
     }
     if (!q_mul_u64(r->ne[0].v, r->ne[1].v, &rows) || !q_mul_u64(rows, r->ne[2].v, &rows) ||
         !q_matrix_bytes(r->dtype, r->layout, rows, r->ne[3].v, &need)) {
-        return q_format_fail(diag, Q_ERR_CORRUPT, what, "ne", at + offsetof(q_file_tensor_record, ne), 0, 0);
+        return q_format_fail(diag, Q_ERR_CORRUPT, what, "ne",
+                             at + offsetof(q_file_tensor_record, ne), 0, 0);
     }
     if (r->size.v != need) {
-        return q_format_fail(diag, Q_ERR_CORRUPT, what, "size", at + offsetof(q_file_tensor_record, size), need,
-                             r->size.v);
+        return q_format_fail(diag, Q_ERR_CORRUPT, what, "size",
+                             at + offsetof(q_file_tensor_record, size), need, r->size.v);
     }
     return Q_OK;
 }
 
 /* *end is where the tensor before ends; the next one begins at the multiple of 64 after it. */
-static q_error_code record_check_place(const q_format_check *check, const q_file_tensor_record *r, const char *what,
-                                uint64_t at, uint64_t *end)
+static q_error_code record_check_place(const q_format_check *check, const q_file_tensor_record *r,
+                                       const char *what, uint64_t at, uint64_t *end)
 {
     uint64_t start = 0;
     uint64_t total = check->header->file_size.v;
@@ -166,12 +173,14 @@ static q_error_code record_check_place(const q_format_check *check, const q_file
                              at + offsetof(q_file_tensor_record, offset), start, r->offset.v);
     }
     if (!q_range_ok(start, r->size.v, total)) {
-        return q_format_fail(check->diag, Q_ERR_CORRUPT, what, "size", at + offsetof(q_file_tensor_record, size),
+        return q_format_fail(check->diag, Q_ERR_CORRUPT, what, "size",
+                             at + offsetof(q_file_tensor_record, size),
                              start < total ? total - start : 0, r->size.v);
     }
     if (bad != sizeof(r->reserved)) {
         return q_format_fail(check->diag, Q_ERR_CORRUPT, what, "reserved",
-                             at + offsetof(q_file_tensor_record, reserved) + bad, 0, r->reserved[bad]);
+                             at + offsetof(q_file_tensor_record, reserved) + bad, 0,
+                             r->reserved[bad]);
     }
     return q_add_u64(start, r->size.v, end) ? Q_OK : Q_ERR_CORRUPT;
 }
@@ -234,13 +243,15 @@ static q_error_code tables_check_names(const q_format_check *check)
     for (uint32_t i = 0; i < check->n_tensors; i++, at += sizeof(*index)) {
         const q_file_tensor_record *r;
         if (index[i] >= check->n_tensors) {
-            return q_format_fail(check->diag, Q_ERR_CORRUPT, "names", "index", at, check->n_tensors, index[i]);
+            return q_format_fail(check->diag, Q_ERR_CORRUPT, "names", "index", at, check->n_tensors,
+                                 index[i]);
         }
         r = &check->records[index[i]];
-        if (before != NULL && format_name_order(check->strings + before->name_offset, before->name_length,
-                                         check->strings + r->name_offset, r->name_length) >= 0) {
-            return q_format_fail(check->diag, Q_ERR_CORRUPT, check->strings + r->name_offset, "name order", at,
-                                 i, index[i]);
+        if (before != NULL &&
+            format_name_order(check->strings + before->name_offset, before->name_length,
+                              check->strings + r->name_offset, r->name_length) >= 0) {
+            return q_format_fail(check->diag, Q_ERR_CORRUPT, check->strings + r->name_offset,
+                                 "name order", at, i, index[i]);
         }
         before = r;
     }
@@ -252,12 +263,13 @@ static q_error_code tables_check_padding(const q_format_check *check)
 {
     const q_file_section *s = check->header->section;
     for (uint32_t i = 0; i < Q_SECTION_DATA; i++) {
-        uint64_t end = s[i].offset.v + s[i].size.v; /* the header check added these without overflow */
+        uint64_t end =
+            s[i].offset.v + s[i].size.v; /* the header check added these without overflow */
         size_t n = (size_t)(s[i + 1].offset.v - end);
         size_t bad = q_format_zeros(check->tables + end, n);
         if (bad != n) {
-            return q_format_fail(check->diag, Q_ERR_CORRUPT, q_format_section_name(i), "padding", end + bad, 0,
-                                 check->tables[end + bad]);
+            return q_format_fail(check->diag, Q_ERR_CORRUPT, q_format_section_name(i), "padding",
+                                 end + bad, 0, check->tables[end + bad]);
         }
     }
     return Q_OK;
@@ -270,7 +282,8 @@ static q_error_code tables_check_meta(const q_format_check *check)
     size_t n = (size_t)meta->size.v;
     size_t bad = q_format_utf8(text, n, "\n\t");
     if (bad != n) {
-        return q_format_fail(check->diag, Q_ERR_CORRUPT, "meta", "text", meta->offset.v + bad, 0, text[bad]);
+        return q_format_fail(check->diag, Q_ERR_CORRUPT, "meta", "text", meta->offset.v + bad, 0,
+                             text[bad]);
     }
     return Q_OK;
 }
@@ -292,7 +305,8 @@ q_error_code q_format_check_strings_end(q_format_check *check)
     const q_file_section *strings = &check->header->section[Q_SECTION_STRINGS];
     if (check->cursor != strings->size.v) {
         return q_format_fail(check->diag, Q_ERR_CORRUPT, "strings", "size",
-                             q_format_section_at(Q_SECTION_STRINGS) + offsetof(q_file_section, size),
+                             q_format_section_at(Q_SECTION_STRINGS) +
+                                 offsetof(q_file_section, size),
                              check->cursor, strings->size.v);
     }
     return Q_OK;

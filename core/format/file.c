@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * file.c: opening a .qorus file, looking into it, and checking its hashes. Up to the end of q_file_open every
- * byte is untrusted; the accessors after it rely on what was validated and check nothing.
+ * file.c: opening a .qorus file, looking into it, and checking its hashes. Up to the end of
+ * q_file_open every byte is untrusted; the accessors after it rely on what was validated and check
+ * nothing.
  */
 #include "format_check.h"
 
@@ -15,14 +16,16 @@ static bool file_host_fits(void)
 }
 
 /* Copies the header out of the source, once, and validates the copy. */
-static q_error_code file_take_header(q_file_header *header, const void *base, size_t size, q_diag *diag)
+static q_error_code file_take_header(q_file_header *header, const void *base, size_t size,
+                                     q_diag *diag)
 {
     size_t have = size < sizeof(*header) ? size : sizeof(*header);
     if (base == NULL && size != 0) {
         return q_format_fail(diag, Q_ERR_INVALID_ARG, "base", "NULL", 0, 0, 0);
     }
     if ((uintptr_t)base % Q_ALIGN != 0) {
-        return q_format_fail(diag, Q_ERR_MISALIGNED, "base", "address", 0, Q_ALIGN, (uintptr_t)base % Q_ALIGN);
+        return q_format_fail(diag, Q_ERR_MISALIGNED, "base", "address", 0, Q_ALIGN,
+                             (uintptr_t)base % Q_ALIGN);
     }
     if (!file_host_fits()) {
         return q_format_fail(diag, Q_ERR_UNSUPPORTED, "header", "byte order of this host", 0, 0, 0);
@@ -33,8 +36,8 @@ static q_error_code file_take_header(q_file_header *header, const void *base, si
     if (have < sizeof(*header)) {
         size_t magic = have < sizeof(header->magic) ? have : sizeof(header->magic);
         bool other = magic != 0 && memcmp(header->magic, Q_FILE_MAGIC, magic) != 0;
-        return q_format_fail(diag, other ? Q_ERR_NOT_QORUS : Q_ERR_TRUNCATED, "header", other ? "magic" : "size",
-                             0, sizeof(*header), size);
+        return q_format_fail(diag, other ? Q_ERR_NOT_QORUS : Q_ERR_TRUNCATED, "header",
+                             other ? "magic" : "size", 0, sizeof(*header), size);
     }
     return q_format_check_header(header, size, diag);
 }
@@ -53,13 +56,15 @@ q_error_code q_file_tables_size(const void *base, size_t size, size_t *bytes, q_
     return code;
 }
 
-/* Copies the tables beside the header already taken, so that no byte of them is read from the source twice. */
-static q_error_code file_take_tables(const q_file_header *header, const void *base, size_t size, void *copy,
-                                     size_t copy_size, q_diag *diag)
+/* Copies the tables beside the header already taken, so that no byte of them is read from the
+   source twice. */
+static q_error_code file_take_tables(const q_file_header *header, const void *base, size_t size,
+                                     void *copy, size_t copy_size, q_diag *diag)
 {
     size_t tables = (size_t)header->section[Q_SECTION_DATA].offset.v;
     if ((uintptr_t)copy % Q_ALIGN != 0) {
-        return q_format_fail(diag, Q_ERR_MISALIGNED, "copy", "address", 0, Q_ALIGN, (uintptr_t)copy % Q_ALIGN);
+        return q_format_fail(diag, Q_ERR_MISALIGNED, "copy", "address", 0, Q_ALIGN,
+                             (uintptr_t)copy % Q_ALIGN);
     }
     if (copy_size < tables) {
         return q_format_fail(diag, Q_ERR_NO_SPACE, "copy", "copy_size", 0, tables, copy_size);
@@ -68,7 +73,8 @@ static q_error_code file_take_tables(const q_file_header *header, const void *ba
         return q_format_fail(diag, Q_ERR_ALIASING, "copy", "overlaps the file", 0, 0, 0);
     }
     memcpy(copy, header, sizeof(*header));
-    memcpy((uint8_t *)copy + sizeof(*header), (const uint8_t *)base + sizeof(*header), tables - sizeof(*header));
+    memcpy((uint8_t *)copy + sizeof(*header), (const uint8_t *)base + sizeof(*header),
+           tables - sizeof(*header));
     return Q_OK;
 }
 
@@ -79,7 +85,8 @@ static q_error_code file_validate(const uint8_t *tables, q_diag *diag)
     q_format_check check = {
         .tables = tables,
         .header = header,
-        .records = (const q_file_tensor_record *)(const void *)(tables + s[Q_SECTION_TENSORS].offset.v),
+        .records =
+            (const q_file_tensor_record *)(const void *)(tables + s[Q_SECTION_TENSORS].offset.v),
         .strings = (const char *)tables + s[Q_SECTION_STRINGS].offset.v,
         .n_tensors = s[Q_SECTION_TENSORS].count,
         .diag = diag,
@@ -94,7 +101,8 @@ static q_error_code file_validate(const uint8_t *tables, q_diag *diag)
     return code == Q_OK ? q_format_check_arch(&check) : code;
 }
 
-q_error_code q_file_open(q_file *file, const void *base, size_t size, void *copy, size_t copy_size, q_diag *diag)
+q_error_code q_file_open(q_file *file, const void *base, size_t size, void *copy, size_t copy_size,
+                         q_diag *diag)
 {
     q_file_header header;
     const uint8_t *tables = (const uint8_t *)(copy != NULL ? copy : base);
@@ -118,7 +126,7 @@ q_error_code q_file_open(q_file *file, const void *base, size_t size, void *copy
     return code;
 }
 
-/* ---- Hashes -------------------------------------------------------------------------------------------- */
+/* ---- Hashes ---------------------------------------------------------------------------------- */
 
 static q_error_code file_verify_tables(const q_file *file, q_diag *diag)
 {
@@ -130,7 +138,8 @@ static q_error_code file_verify_tables(const q_file *file, q_diag *diag)
     q_sha256_init(&hash);
     q_sha256_update(&hash, file->tables, at);
     q_sha256_update(&hash, zeros, sizeof(zeros));
-    q_sha256_update(&hash, file->tables + sizeof(*header), (size_t)file->tables_size - sizeof(*header));
+    q_sha256_update(&hash, file->tables + sizeof(*header),
+                    (size_t)file->tables_size - sizeof(*header));
     q_sha256_final(&hash, digest);
     if (memcmp(digest, header->tables_sha256, sizeof(digest)) != 0) {
         return q_format_fail(diag, Q_ERR_HASH, "header", "tables_sha256", at, 0, 0);
@@ -144,7 +153,8 @@ static q_error_code file_verify_tensor(const q_file *file, uint32_t index, q_dia
     const char *name = q_file_name(file, r->name_offset);
     const uint8_t *data = file->base + r->offset.v;
     size_t size = (size_t)r->size.v;
-    size_t gap = (Q_ALIGN - size % Q_ALIGN) % Q_ALIGN; /* within the file, whose size is a multiple of 64 */
+    size_t gap =
+        (Q_ALIGN - size % Q_ALIGN) % Q_ALIGN; /* within the file, whose size is a multiple of 64 */
     size_t bad = q_format_zeros(data + size, gap);
     uint8_t digest[Q_SHA256_BYTES];
     q_sha256_of(data, size, digest);
@@ -153,7 +163,8 @@ static q_error_code file_verify_tensor(const q_file *file, uint32_t index, q_dia
                              (uint64_t)((const uint8_t *)r->sha256 - file->tables), 0, 0);
     }
     if (bad != gap) {
-        return q_format_fail(diag, Q_ERR_CORRUPT, name, "padding", r->offset.v + size + bad, 0, data[size + bad]);
+        return q_format_fail(diag, Q_ERR_CORRUPT, name, "padding", r->offset.v + size + bad, 0,
+                             data[size + bad]);
     }
     return Q_OK;
 }
@@ -167,12 +178,13 @@ q_error_code q_file_verify(const q_file *file, uint32_t index, q_diag *diag)
         return file_verify_tables(file, diag);
     }
     if (index >= q_file_n_tensors(file)) {
-        return q_format_fail(diag, Q_ERR_INVALID_ARG, "index", "range", 0, q_file_n_tensors(file), index);
+        return q_format_fail(diag, Q_ERR_INVALID_ARG, "index", "range", 0, q_file_n_tensors(file),
+                             index);
     }
     return file_verify_tensor(file, index, diag);
 }
 
-/* ---- Looking inside ------------------------------------------------------------------------------------ */
+/* ---- Looking inside -------------------------------------------------------------------------- */
 
 const q_file_header *q_file_get_header(const q_file *file)
 {
@@ -191,7 +203,8 @@ uint32_t q_file_n_tensors(const q_file *file)
 
 const q_file_tensor_record *q_file_record(const q_file *file, uint32_t index)
 {
-    return (const q_file_tensor_record *)(const void *)file_section(file, Q_SECTION_TENSORS) + index;
+    return (const q_file_tensor_record *)(const void *)file_section(file, Q_SECTION_TENSORS) +
+           index;
 }
 
 const char *q_file_name(const q_file *file, uint32_t name_offset)

@@ -8,8 +8,8 @@
 #include "../core.h"
 
 /*
- * A validation under way. The header has passed, so every section lies within the tables and its size agrees
- * with its count; `cursor` walks the string section as the records mention its names.
+ * A validation under way. The header has passed, so every section lies within the tables and its
+ * size agrees with its count; `cursor` walks the string section as the records mention its names.
  */
 typedef struct q_format_check {
     const uint8_t *tables;
@@ -39,7 +39,8 @@ const char *q_format_section_name(uint32_t section);
 /* Bytes of the header up to the section table entry `section`. */
 uint64_t q_format_section_at(uint32_t section);
 
-/* Index of the first byte that is not UTF-8, or a control character that is not in `allowed`; n if none. */
+/* Index of the first byte that is not UTF-8, or a control character that is not in `allowed`; n if
+   there is none. */
 size_t q_format_utf8(const uint8_t *text, size_t n, const char *allowed);
 
 /* Index of the first non-zero byte; n if there is none. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quantize.c: the quantisers of weights, their inverse, and the permutation between plain rows and panels.
+ * quantize.c: the quantisers of weights, their inverse, and the permutation between plain rows and
+ * panels.
  */
 #include "../core.h"
 
@@ -12,8 +13,8 @@ static bool quantize_is_weight(uint32_t dtype)
 }
 
 /* Checks shared by all functions. *plain and *panels become the bytes of the two forms. */
-static q_error_code quantize_check(uint32_t dtype, const void *in, size_t rows, size_t k, const void *out,
-                                   uint64_t *plain, uint64_t *panels, q_diag *diag)
+static q_error_code quantize_check(uint32_t dtype, const void *in, size_t rows, size_t k,
+                                   const void *out, uint64_t *plain, uint64_t *panels, q_diag *diag)
 {
     uint64_t values;
     if (in == NULL || out == NULL) {
@@ -23,19 +24,20 @@ static q_error_code quantize_check(uint32_t dtype, const void *in, size_t rows, 
         return q_fail(diag, Q_ERR_INVALID_DTYPE, "quantize", "dtype", Q_BF16, dtype);
     }
     if (rows == 0 || k == 0 || k % q_dtype_block(dtype) != 0) {
-        return q_fail(diag, Q_ERR_INVALID_SIZE, "quantize", rows == 0 ? "rows" : "k", q_dtype_block(dtype),
-                      rows == 0 ? rows : k);
+        return q_fail(diag, Q_ERR_INVALID_SIZE, "quantize", rows == 0 ? "rows" : "k",
+                      q_dtype_block(dtype), rows == 0 ? rows : k);
     }
-    if (!q_mul_u64(rows, k, &values) || !q_mul_u64(values, sizeof(float), &values) || values > SIZE_MAX / 2 ||
-        !q_matrix_bytes(dtype, Q_PLAIN, rows, k, plain) || *plain > SIZE_MAX / 2 ||
-        !q_matrix_bytes(dtype, Q_PANEL16, rows, k, panels) || *panels > SIZE_MAX / 2) {
+    if (!q_mul_u64(rows, k, &values) || !q_mul_u64(values, sizeof(float), &values) ||
+        values > SIZE_MAX / 2 || !q_matrix_bytes(dtype, Q_PLAIN, rows, k, plain) ||
+        *plain > SIZE_MAX / 2 || !q_matrix_bytes(dtype, Q_PANEL16, rows, k, panels) ||
+        *panels > SIZE_MAX / 2) {
         return q_fail(diag, Q_ERR_INVALID_SIZE, "quantize", "rows by k", 0, 0);
     }
     return Q_OK;
 }
 
-static q_error_code quantize_check_overlap(const void *in, uint64_t n_in, const void *out, uint64_t n_out,
-                                           q_diag *diag)
+static q_error_code quantize_check_overlap(const void *in, uint64_t n_in, const void *out,
+                                           uint64_t n_out, q_diag *diag)
 {
     if (q_overlaps(in, (size_t)n_in, out, (size_t)n_out)) {
         return q_fail(diag, Q_ERR_ALIASING, "out", "overlaps in", 0, 0);
@@ -94,8 +96,8 @@ static uint8_t quantize_nibble(float x)
     return (uint8_t)(q < 15 ? q : 15);
 }
 
-/* The three block quantisers take finite values. Once d fits F16, |x| and differences of two x are below
-   2^20, so no quotient is NaN or leaves the range of the rounding functions. */
+/* The three block quantisers take finite values. Once d fits F16, |x| and differences of two x are
+   below 2^20, so no quotient is NaN or leaves the range of the rounding functions. */
 static bool quantize_q8_0(const float *x, uint8_t *block)
 {
     float amax = 0.0f;
@@ -194,7 +196,8 @@ static bool quantize_all_finite(const float *x, uint32_t n)
     return i == n;
 }
 
-q_error_code q_quantize(uint32_t dtype, const float *x, size_t rows, size_t k, void *out, q_diag *diag)
+q_error_code q_quantize(uint32_t dtype, const float *x, size_t rows, size_t k, void *out,
+                        q_diag *diag)
 {
     uint64_t plain = 0;
     uint64_t panels = 0;
@@ -216,7 +219,7 @@ q_error_code q_quantize(uint32_t dtype, const float *x, size_t rows, size_t k, v
     return code;
 }
 
-/* ---- Back to F32 --------------------------------------------------------------------------------------- */
+/* ---- Back to F32 ----------------------------------------------------------------------------- */
 
 static void dequantize_block(uint32_t dtype, const uint8_t *block, float *x)
 {
@@ -236,7 +239,8 @@ static void dequantize_block(uint32_t dtype, const uint8_t *block, float *x)
     }
 }
 
-q_error_code q_dequantize(uint32_t dtype, const void *in, size_t rows, size_t k, float *out, q_diag *diag)
+q_error_code q_dequantize(uint32_t dtype, const void *in, size_t rows, size_t k, float *out,
+                          q_diag *diag)
 {
     uint64_t plain = 0;
     uint64_t panels = 0;
@@ -259,17 +263,18 @@ q_error_code q_dequantize(uint32_t dtype, const void *in, size_t rows, size_t k,
     return code;
 }
 
-/* ---- Panels -------------------------------------------------------------------------------------------- */
+/* ---- Panels ---------------------------------------------------------------------------------- */
 
 /* One run of equally wide units of a row that a panel interleaves: unit u of row r lies at
-   (u*16 + r) * width within the run; in the plain row units come in groups of `group`, one group per block. */
+   (u*16 + r) * width within the run; in the plain row units come in groups of `group`, one group
+   per block. */
 typedef struct panel_run {
-    size_t panel_at;    /* where the run begins in the panel */
-    size_t plain_at;    /* where its first unit lies in a block */
-    size_t plain_step;  /* bytes from one block to the next */
+    size_t panel_at;   /* where the run begins in the panel */
+    size_t plain_at;   /* where its first unit lies in a block */
+    size_t plain_step; /* bytes from one block to the next */
     size_t n_blocks;
-    size_t group;       /* units of a block */
-    size_t width;       /* bytes of a unit */
+    size_t group; /* units of a block */
+    size_t width; /* bytes of a unit */
 } panel_run;
 
 /* The runs of a type; returns how many there are. */
@@ -285,13 +290,18 @@ static uint32_t panel_runs(uint32_t dtype, size_t k, panel_run runs[3])
     for (size_t i = 0; i < halves; i++) {
         runs[i] = (panel_run){i * n * Q_PANEL_ROWS * 2u, 2u * i, step, n, 1, 2};
     }
-    runs[halves] = (panel_run){(size_t)q_panel_scale_bytes(dtype, (uint32_t)k), 2u * halves, step, n,
-                               (step - 2u * halves) / 4u, 4};
+    runs[halves] = (panel_run){(size_t)q_panel_scale_bytes(dtype, (uint32_t)k),
+                               2u * halves,
+                               step,
+                               n,
+                               (step - 2u * halves) / 4u,
+                               4};
     return (uint32_t)halves + 1u;
 }
 
 /* Moves one row into (or out of) its place in a panel. */
-static void panel_move_row(const panel_run *run, uint8_t *panel, uint8_t *plain, uint32_t row, bool out)
+static void panel_move_row(const panel_run *run, uint8_t *panel, uint8_t *plain, uint32_t row,
+                           bool out)
 {
     uint8_t *packed = panel + run->panel_at + row * run->width;
     for (size_t block = 0; block < run->n_blocks; block++) {
@@ -305,7 +315,8 @@ static void panel_move_row(const panel_run *run, uint8_t *panel, uint8_t *plain,
 }
 
 /* Both directions; only the side that `out` names is written. */
-static void panel_move(uint32_t dtype, uint8_t *panels, uint8_t *plain, size_t rows, size_t k, bool out)
+static void panel_move(uint32_t dtype, uint8_t *panels, uint8_t *plain, size_t rows, size_t k,
+                       bool out)
 {
     panel_run runs[3];
     uint32_t n_runs = panel_runs(dtype, k, runs);
@@ -314,16 +325,19 @@ static void panel_move(uint32_t dtype, uint8_t *panels, uint8_t *plain, size_t r
     for (size_t row = 0; row < rows; row++) {
         uint8_t *panel = panels + row / Q_PANEL_ROWS * panel_bytes;
         for (uint32_t i = 0; i < n_runs; i++) {
-            panel_move_row(&runs[i], panel, plain + row * row_bytes, (uint32_t)(row % Q_PANEL_ROWS), out);
+            panel_move_row(&runs[i], panel, plain + row * row_bytes, (uint32_t)(row % Q_PANEL_ROWS),
+                           out);
         }
     }
 }
 
-q_error_code q_panel_pack(uint32_t dtype, const void *in, size_t rows, size_t k, void *panels, q_diag *diag)
+q_error_code q_panel_pack(uint32_t dtype, const void *in, size_t rows, size_t k, void *panels,
+                          q_diag *diag)
 {
     uint64_t plain_bytes = 0;
     uint64_t panel_bytes = 0;
-    q_error_code code = quantize_check(dtype, in, rows, k, panels, &plain_bytes, &panel_bytes, diag);
+    q_error_code code =
+        quantize_check(dtype, in, rows, k, panels, &plain_bytes, &panel_bytes, diag);
     if (code == Q_OK) {
         code = quantize_check_overlap(in, plain_bytes, panels, panel_bytes, diag);
     }
@@ -334,11 +348,13 @@ q_error_code q_panel_pack(uint32_t dtype, const void *in, size_t rows, size_t k,
     return code;
 }
 
-q_error_code q_panel_unpack(uint32_t dtype, const void *panels, size_t rows, size_t k, void *out, q_diag *diag)
+q_error_code q_panel_unpack(uint32_t dtype, const void *panels, size_t rows, size_t k, void *out,
+                            q_diag *diag)
 {
     uint64_t plain_bytes = 0;
     uint64_t panel_bytes = 0;
-    q_error_code code = quantize_check(dtype, panels, rows, k, out, &plain_bytes, &panel_bytes, diag);
+    q_error_code code =
+        quantize_check(dtype, panels, rows, k, out, &plain_bytes, &panel_bytes, diag);
     if (code == Q_OK) {
         code = quantize_check_overlap(panels, panel_bytes, out, plain_bytes, diag);
     }

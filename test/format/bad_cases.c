@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bad_cases.c: the table of bad .qorus files. Identifiers name entries of the catalogue of bad inputs: M and A
- * rows, public exploits of other loaders by their CVE, GR for the graph section, which only this format has.
- * Decoder cases are written against vectors/files/decoder.qorus, graph cases against mlp.qorus, wide ones
- * against graph.qorus.
+ * bad_cases.c: the table of bad .qorus files. Identifiers name entries of the catalogue of bad
+ * inputs: M and A rows, public exploits of other loaders by their CVE, GR for the graph section,
+ * which only this format has. Decoder cases are written against vectors/files/decoder.qorus, graph
+ * cases against mlp.qorus, wide ones against graph.qorus.
  */
 #include "bad_files.h"
 
@@ -134,6 +134,7 @@ const bad_case bad_cases[] = {
     ANY("M39_data_size_wraps", EDIT1(SET(AT_SECTION(DATA, size), 8, UINT64_MAX - 3)), Q_ERR_CORRUPT, "data",
         "size"),
     ANY("M29_data_past_the_file", EDIT1(ADD(AT_SECTION(DATA, size), 8, 64)), Q_ERR_CORRUPT, "data", "size"),
+    GRA("M29_data_size_not_its_tensors", EDIT1(ADD(AT_SECTION(DATA, size), 8, 4)), Q_ERR_CORRUPT, "data", "size"),
     ANY("M18_one_name_more", EDIT2(ADD(AT_SECTION(NAMES, count), 4, 1), ADD(AT_SECTION(NAMES, size), 8, 4)),
         Q_ERR_CORRUPT, "names", "count"),
     ANY_AT("M29_data_size_less_64", EDIT1(ADD(AT_SECTION(DATA, size), 8, (uint64_t)0 - 64)), Q_ERR_CORRUPT,
@@ -267,6 +268,12 @@ const bad_case bad_cases[] = {
     /* ---- Architecture: its tensors ---- */
     DEC_AT("M47_tensor_missing", EDIT1(SET(AT_TEXT("layers.0.k", 9), 1, 'j')), Q_ERR_CORRUPT, "layers.0.k",
            "missing", AT_BODY(TENSORS, 0)),
+    DEC_AT("M47_norm_missing", EDIT1(SET(AT_TEXT("norm", 3), 1, 'y')), Q_ERR_CORRUPT, "norm", "missing",
+           AT_BODY(TENSORS, 0)),
+    DEC_AT("M47_embed_missing", EDIT1(SET(AT_TEXT("embed", 4), 1, 'c')), Q_ERR_CORRUPT, "embed", "missing",
+           AT_BODY(TENSORS, 0)),
+    DEC_AT("M47_output_missing", EDIT1(SET(AT_TEXT("output", 5), 1, 'u')), Q_ERR_CORRUPT, "output", "missing",
+           AT_BODY(TENSORS, 0)),
     DEC_AT("M48_tensors_of_a_layer_more",
            EDIT4(SET(AT_ARCH(n_layers), 4, 2), SET(AT_SECTION(ARCH, count), 4, 2),
                  SET(AT_SECTION(ARCH, size), 8, 258), SET(AT_BODY(ARCH, 258), 1, 0)),

@@ -61,7 +61,8 @@ static bool text_equal(const char *a, const char *b)
 static uint32_t record_index(const bad_run *run, const bad_where *where)
 {
     uint32_t index = where->index;
-    if (where->name != NULL && q_file_find(&run->good, where->name, text_length(where->name), &index) != Q_OK) {
+    if (where->name != NULL &&
+        q_file_find(&run->good, where->name, text_length(where->name), &index) != Q_OK) {
         return UINT32_MAX;
     }
     return index;
@@ -170,7 +171,9 @@ static bool apply_edit(bad_run *run, const bad_edit *edit)
         return false;
     }
     memcpy(&value, run->file + at, edit->width);
-    value = edit->op == BAD_SET ? edit->value : edit->op == BAD_ADD ? value + edit->value : value ^ edit->value;
+    value = edit->op == BAD_SET   ? edit->value
+            : edit->op == BAD_ADD ? value + edit->value
+                                  : value ^ edit->value;
     memcpy(run->file + at, &value, edit->width);
     return true;
 }
@@ -202,7 +205,8 @@ static q_error_code call(bad_run *run, const bad_case *c, size_t size, bool copi
     memset(&file, 0xAA, sizeof(file));
     untouched = file;
     memset(diag, 0, sizeof(*diag));
-    code = q_file_open(&file, run->file, size, copied ? run->copy : NULL, copied ? run->size : 0, diag);
+    code = q_file_open(&file, run->file, size, copied ? run->copy : NULL, copied ? run->size : 0,
+                       diag);
     if (code != Q_OK) {
         return memcmp(&file, &untouched, sizeof(file)) == 0 ? code : Q_OK;
     }
@@ -212,14 +216,16 @@ static q_error_code call(bad_run *run, const bad_case *c, size_t size, bool copi
     return c->check == BAD_VERIFY_TABLES ? q_file_verify(&file, UINT32_MAX, diag) : Q_OK;
 }
 
-static bool as_expected(const bad_run *run, const bad_case *c, q_error_code code, const q_diag *diag)
+static bool as_expected(const bad_run *run, const bad_case *c, q_error_code code,
+                        const q_diag *diag)
 {
     uint64_t at = resolve(run, c->reported.place != BAD_NOWHERE ? &c->reported : &c->edit[0].where);
     if (code != c->code) {
         return false;
     }
-    return code == Q_OK || (diag->code == code && (c->what == NULL || text_equal(diag->what, c->what)) &&
-                            text_equal(diag->field, c->field) && diag->offset == at);
+    return code == Q_OK ||
+           (diag->code == code && (c->what == NULL || text_equal(diag->what, c->what)) &&
+            text_equal(diag->field, c->field) && diag->offset == at);
 }
 
 static size_t size_of_case(const bad_run *run, const bad_case *c)
@@ -286,8 +292,8 @@ static bool applies(const bad_run *run, const bad_case *c)
     }
 }
 
-void bad_files_run(const void *twin, size_t size, void *work, size_t work_size, bad_print print, void *user,
-                   bad_counts *counts)
+void bad_files_run(const void *twin, size_t size, void *work, size_t work_size, bad_print print,
+                   void *user, bad_counts *counts)
 {
     bad_run run;
     memset(&run, 0, sizeof(run));
@@ -304,7 +310,7 @@ void bad_files_run(const void *twin, size_t size, void *work, size_t work_size, 
     }
 }
 
-/* ---- Sweeps -------------------------------------------------------------------------------------------- */
+/* ---- Sweeps ---------------------------------------------------------------------------------- */
 
 /* A cut file must be refused: as no .qorus file within the magic, as cut short behind it. */
 static uint32_t sweep_cuts(bad_run *run, uint32_t step)
@@ -353,7 +359,7 @@ void bad_files_sweep(const void *twin, size_t size, uint32_t step, void *work, s
     report(&run, sweep_flips(&run, step) == 0, "M81_every_bit_flipped", "", NULL);
 }
 
-/* ---- Arguments ----------------------------------------------------------------------------------------- */
+/* ---- Arguments ------------------------------------------------------------------------------- */
 
 static bool misaligned_refused(bad_run *run)
 {
@@ -362,7 +368,8 @@ static bool misaligned_refused(bad_run *run)
         q_file file;
         q_diag diag;
         memmove(run->file + by, run->twin, run->size);
-        good = good && q_file_open(&file, run->file + by, run->size, NULL, 0, &diag) == Q_ERR_MISALIGNED &&
+        good = good &&
+               q_file_open(&file, run->file + by, run->size, NULL, 0, &diag) == Q_ERR_MISALIGNED &&
                diag.have == by;
         good = good && q_file_open(&file, run->twin, run->size, run->copy + by, run->size, &diag) ==
                            Q_ERR_MISALIGNED;
@@ -375,9 +382,11 @@ static bool small_copy_refused(bad_run *run)
     q_file file;
     q_diag diag;
     size_t need = 0;
-    bool good = q_file_tables_size(run->twin, run->size, &need, &diag) == Q_OK && need == run->good.tables_size;
+    bool good = q_file_tables_size(run->twin, run->size, &need, &diag) == Q_OK &&
+                need == run->good.tables_size;
     good = good && q_file_open(&file, run->twin, run->size, run->copy, need, &diag) == Q_OK;
-    good = good && q_file_open(&file, run->twin, run->size, run->copy, need - 1, &diag) == Q_ERR_NO_SPACE;
+    good = good &&
+           q_file_open(&file, run->twin, run->size, run->copy, need - 1, &diag) == Q_ERR_NO_SPACE;
     return good && diag.need == need && diag.have == need - 1;
 }
 
@@ -385,11 +394,15 @@ static bool null_refused(bad_run *run)
 {
     q_file file;
     size_t bytes;
+    uint32_t index;
     return q_file_open(NULL, run->twin, run->size, NULL, 0, NULL) == Q_ERR_INVALID_ARG &&
            q_file_open(&file, NULL, run->size, NULL, 0, NULL) == Q_ERR_INVALID_ARG &&
            q_file_tables_size(run->twin, run->size, NULL, NULL) == Q_ERR_INVALID_ARG &&
            q_file_tables_size(NULL, 0, &bytes, NULL) == Q_ERR_TRUNCATED &&
            q_file_verify(NULL, 0, NULL) == Q_ERR_INVALID_ARG &&
+           q_file_find(NULL, "x", 1, &index) == Q_ERR_INVALID_ARG &&
+           q_file_find(&run->good, NULL, 1, &index) == Q_ERR_INVALID_ARG &&
+           q_file_find(&run->good, "x", 1, NULL) == Q_ERR_INVALID_ARG &&
            q_file_verify(&run->good, q_file_n_tensors(&run->good), NULL) == Q_ERR_INVALID_ARG;
 }
 
@@ -416,12 +429,12 @@ static bool rewritten_source_harmless(bad_run *run)
     q_file_tensor(&file, 0, &before);
     memset(run->file, 0xFF, (size_t)file.tables_size);
     q_file_tensor(&file, 0, &after);
-    return memcmp(&before, &after, sizeof(before)) == 0 && q_file_verify(&file, UINT32_MAX, NULL) == Q_OK &&
-           q_file_verify(&file, 0, NULL) == Q_OK;
+    return memcmp(&before, &after, sizeof(before)) == 0 &&
+           q_file_verify(&file, UINT32_MAX, NULL) == Q_OK && q_file_verify(&file, 0, NULL) == Q_OK;
 }
 
-void bad_files_arguments(const void *twin, size_t size, void *work, size_t work_size, bad_print print,
-                         void *user, bad_counts *counts)
+void bad_files_arguments(const void *twin, size_t size, void *work, size_t work_size,
+                         bad_print print, void *user, bad_counts *counts)
 {
     bad_run run;
     memset(&run, 0, sizeof(run));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quantize_cases.c: q_quantize, q_panel_pack, q_panel_unpack and q_dequantize, byte for byte, and the inputs
- * they must refuse.
+ * quantize_cases.c: q_quantize, q_panel_pack, q_panel_unpack and q_dequantize, byte for byte, and
+ * the inputs they must refuse.
  */
 #include "quantize_cases.h"
 
@@ -21,8 +21,8 @@ typedef struct quantize_head {
 
 Q_STATIC_ASSERT(sizeof(quantize_head) == 64, "as the generator writes it");
 
-static void quantize_report(const char *name, uint32_t number, bool good, bad_print print, void *user,
-                            bad_counts *counts)
+static void quantize_report(const char *name, uint32_t number, bool good, bad_print print,
+                            void *user, bad_counts *counts)
 {
     char line[96];
     q_text text;
@@ -39,7 +39,8 @@ static bool quantize_case(const quantize_head *h, const uint8_t *const part[4], 
 {
     bool good;
     memset(work, 0xAA, (size_t)h->bytes[1]);
-    good = q_quantize(h->dtype, (const float *)(const void *)part[0], h->rows, h->k, work, NULL) == Q_OK &&
+    good = q_quantize(h->dtype, (const float *)(const void *)part[0], h->rows, h->k, work, NULL) ==
+               Q_OK &&
            memcmp(work, part[1], (size_t)h->bytes[1]) == 0;
     memset(work, 0xAA, (size_t)h->bytes[2]);
     good = good && q_panel_pack(h->dtype, part[1], h->rows, h->k, work, NULL) == Q_OK &&
@@ -48,7 +49,8 @@ static bool quantize_case(const quantize_head *h, const uint8_t *const part[4], 
     good = good && q_panel_unpack(h->dtype, part[2], h->rows, h->k, work, NULL) == Q_OK &&
            memcmp(work, part[1], (size_t)h->bytes[1]) == 0;
     memset(work, 0xAA, (size_t)h->bytes[3]);
-    return good && q_dequantize(h->dtype, part[1], h->rows, h->k, (float *)(void *)work, NULL) == Q_OK &&
+    return good &&
+           q_dequantize(h->dtype, part[1], h->rows, h->k, (float *)(void *)work, NULL) == Q_OK &&
            memcmp(work, part[3], (size_t)h->bytes[3]) == 0;
 }
 
@@ -67,7 +69,8 @@ static bool quantize_refuses_all(uint8_t *work)
 {
     bool good = true;
     for (uint32_t dtype = Q_F32; dtype <= Q_BF16; dtype++) {
-        good = good && quantize_refuses(dtype, 0x7f800000u, work) && quantize_refuses(dtype, 0x7fc00000u, work);
+        good = good && quantize_refuses(dtype, 0x7f800000u, work) &&
+               quantize_refuses(dtype, 0x7fc00000u, work);
         good = good && quantize_refuses(dtype, 0xff800001u, work);
         if (dtype != Q_F32 && dtype != Q_BF16) {
             good = good && quantize_refuses(dtype, 0x7f7fffffu, work);
@@ -90,8 +93,8 @@ static bool quantize_arguments(uint8_t *work)
            q_panel_pack(Q_F16, work, 1, 64, work + 64, NULL) == Q_ERR_ALIASING;
 }
 
-void quantize_cases_run(const void *vectors, size_t size, void *work, size_t work_size, bad_print print,
-                        void *user, bad_counts *counts)
+void quantize_cases_run(const void *vectors, size_t size, void *work, size_t work_size,
+                        bad_print print, void *user, bad_counts *counts)
 {
     const uint8_t *base = (const uint8_t *)vectors;
     size_t at = 64;
@@ -110,10 +113,13 @@ void quantize_cases_run(const void *vectors, size_t size, void *work, size_t wor
             part[p] = base + at;
             at += (size_t)((head.bytes[p] + 63u) / 64u * 64u);
         }
-        quantize_report("quantize case ", i, quantize_case(&head, part, (uint8_t *)work), print, user, counts);
+        quantize_report("quantize case ", i, quantize_case(&head, part, (uint8_t *)work), print,
+                        user, counts);
     }
     if (good) {
-        quantize_report("N15_quantize_non_finite ", 0, quantize_refuses_all((uint8_t *)work), print, user, counts);
-        quantize_report("A20_quantize_arguments ", 0, quantize_arguments((uint8_t *)work), print, user, counts);
+        quantize_report("N15_quantize_non_finite ", 0, quantize_refuses_all((uint8_t *)work), print,
+                        user, counts);
+        quantize_report("A20_quantize_arguments ", 0, quantize_arguments((uint8_t *)work), print,
+                        user, counts);
     }
 }

@@ -8,7 +8,7 @@
 #include "bad_files.h"
 
 /* Runs every case; work holds the largest result (64 KiB). All bytes must be equal. */
-void quantize_cases_run(const void *vectors, size_t size, void *work, size_t work_size, bad_print print,
-                        void *user, bad_counts *counts);
+void quantize_cases_run(const void *vectors, size_t size, void *work, size_t work_size,
+                        bad_print print, void *user, bad_counts *counts);
 
 #endif /* QORUS_TEST_QUANTIZE_CASES_H */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_format.c: host tests of .qorus files: SHA-256, sample files that must open for ever, bad files, cuts
- * and flips, guard pages, quantisers.
+ * test_format.c: host tests of .qorus files: SHA-256, sample files that must open for ever, bad
+ * files, cuts and flips, guard pages, quantisers.
  *
  *   test_format [-v] [FOLDER of the sample files]
  *   test_format --open FILE    exit code 0 if the file opens and every hash is right
@@ -39,7 +39,7 @@ static void tell(bad_counts *counts, const char *name, bool good)
     counts->failed += good ? 0u : 1u;
 }
 
-/* ---- SHA-256 ------------------------------------------------------------------------------------------- */
+/* ---- SHA-256 --------------------------------------------------------------------------------- */
 
 static bool hash_is(const void *data, size_t n, const char *hex)
 {
@@ -52,7 +52,8 @@ static bool hash_is(const void *data, size_t n, const char *hex)
     return strcmp(text, hex) == 0;
 }
 
-/* The digest of the digests of the first 0 .. 130 bytes of 3, 10, 17 ..., each taken in every split in two. */
+/* The digest of the digests of the first 0 .. 130 bytes of 3, 10, 17 ..., each taken in every split
+   in two. */
 static bool hash_lengths(void)
 {
     uint8_t data[131];
@@ -73,14 +74,16 @@ static bool hash_lengths(void)
             good = good && memcmp(digest, all + n * Q_SHA256_BYTES, sizeof(digest)) == 0;
         }
     }
-    return good && hash_is(all, sizeof(all), "b3d31aa6b4f0810cff11dc15fd1017d7ba047ad10e757b0e36ed68897e6d1851");
+    return good && hash_is(all, sizeof(all),
+                           "b3d31aa6b4f0810cff11dc15fd1017d7ba047ad10e757b0e36ed68897e6d1851");
 }
 
 static void test_sha256(bad_counts *counts)
 {
     static char million[1000000];
     const char *two = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
-    const char *four = "abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrs"
+    const char *four = "abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjkl"
+                       "mnopqklmnopqrlmnopqrs"
                        "mnopqrstnopqrstu";
     memset(million, 'a', sizeof(million));
     tell(counts, "sha256_empty",
@@ -92,11 +95,12 @@ static void test_sha256(bad_counts *counts)
     tell(counts, "sha256_896_bits",
          hash_is(four, 112, "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1"));
     tell(counts, "sha256_million_a",
-         hash_is(million, sizeof(million), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"));
+         hash_is(million, sizeof(million),
+                 "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"));
     tell(counts, "sha256_lengths_0_to_130", hash_lengths());
 }
 
-/* ---- Files --------------------------------------------------------------------------------------------- */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 typedef struct sample {
     uint8_t *data; /* multiple of 4096; read-only */
@@ -109,7 +113,8 @@ static bool load(const char *folder, const char *name, sample *out)
     struct stat facts;
     void *map = MAP_FAILED;
     int file;
-    (void)snprintf(path, sizeof(path), "%s%s%s", name[0] == '/' ? "" : folder, name[0] == '/' ? "" : "/", name);
+    (void)snprintf(path, sizeof(path), "%s%s%s", name[0] == '/' ? "" : folder,
+                   name[0] == '/' ? "" : "/", name);
     file = open(path, O_RDONLY);
     if (file >= 0 && fstat(file, &facts) == 0 && facts.st_size > 0) {
         map = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_PRIVATE, file, 0);
@@ -141,42 +146,51 @@ static bool opens_intact(const sample *s)
         good = q_file_verify(&file, i, &diag) == Q_OK && t.nb[0] * t.ne[0] == r->size.v &&
                q_file_find(&file, name, r->name_length, &found) == Q_OK && found == i &&
                t.data == s->data + r->offset.v &&
-               (t.scales == t.data) == (t.layout == Q_PANEL16 && t.dtype >= Q_Q8_0 && t.dtype <= Q_Q4_1);
+               (t.scales == t.data) ==
+                   (t.layout == Q_PANEL16 && t.dtype >= Q_Q8_0 && t.dtype <= Q_Q4_1);
     }
     if (!good) {
-        (void)printf("     %d %s %s at %llu\n", diag.code, diag.what, diag.field, (unsigned long long)diag.offset);
+        (void)printf("     %d %s %s at %llu\n", diag.code, diag.what, diag.field,
+                     (unsigned long long)diag.offset);
     }
     return good;
 }
 
-static void test_contents(bad_counts *counts, const sample *decoder, const sample *mlp, const sample *tensors)
+static void test_contents(bad_counts *counts, const sample *decoder, const sample *mlp,
+                          const sample *tensors)
 {
     q_file file;
     q_file_graph_view graph;
     uint32_t index;
     size_t size;
     bool good = q_file_open(&file, decoder->data, decoder->size, NULL, 0, NULL) == Q_OK;
-    good = good && q_file_get_arch(&file)->n_vocab == 259 && q_file_layer_kinds(&file)[1] == Q_LAYER_WINDOW &&
-           q_file_get_graph(&file) == NULL && !q_file_graph_arrays(&file, &graph);
-    tell(counts, "contents_decoder", good && q_file_section_data(&file, Q_SECTION_TOKENIZER, &size) != NULL);
-    good = q_file_open(&file, mlp->data, mlp->size, NULL, 0, NULL) == Q_OK && q_file_get_arch(&file) == NULL &&
-           q_file_layer_kinds(&file) == NULL && q_file_graph_arrays(&file, &graph) && graph.head->n_nodes == 2 &&
+    good = good && q_file_get_arch(&file)->n_vocab == 259 &&
+           q_file_layer_kinds(&file)[1] == Q_LAYER_WINDOW && q_file_get_graph(&file) == NULL &&
+           !q_file_graph_arrays(&file, &graph);
+    tell(counts, "contents_decoder",
+         good && q_file_section_data(&file, Q_SECTION_TOKENIZER, &size) != NULL);
+    good = q_file_open(&file, mlp->data, mlp->size, NULL, 0, NULL) == Q_OK &&
+           q_file_get_arch(&file) == NULL && q_file_layer_kinds(&file) == NULL &&
+           q_file_graph_arrays(&file, &graph) && graph.head->n_nodes == 2 &&
            graph.nodes[1].class_id == 1 && graph.edges[1] == 1 && graph.params[3] == 3 &&
            graph.configs + 16 == (const uint8_t *)graph.head + 200 && graph.outputs[0].value == 2;
-    tell(counts, "contents_graph", good && strcmp(q_file_name(&file, graph.nodes[0].class_name_offset), "linear") == 0);
+    tell(counts, "contents_graph",
+         good && strcmp(q_file_name(&file, graph.nodes[0].class_name_offset), "linear") == 0);
     good = q_file_open(&file, tensors->data, tensors->size, NULL, 0, NULL) == Q_OK &&
            q_file_find(&file, "no such tensor", 14, &index) == Q_ERR_NOT_FOUND &&
-           q_file_find(&file, "ids", 2, &index) == Q_ERR_NOT_FOUND && q_file_find(&file, "ids", 3, &index) == Q_OK &&
+           q_file_find(&file, "ids", 2, &index) == Q_ERR_NOT_FOUND &&
+           q_file_find(&file, "ids", 3, &index) == Q_OK &&
            q_file_section_data(&file, Q_SECTION_TOKENIZER, &size) == NULL && size == 0;
     tell(counts, "contents_tensors", good);
 }
 
-/* ---- Guard pages --------------------------------------------------------------------------------------- */
+/* ---- Guard pages ----------------------------------------------------------------------------- */
 
 /* `bytes` of memory, whole pages, with an unreadable page before and after. */
 static uint8_t *guarded(size_t bytes, size_t page)
 {
-    uint8_t *map = mmap(NULL, bytes + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *map =
+        mmap(NULL, bytes + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED || mprotect(map, page, PROT_NONE) != 0 ||
         mprotect(map + page + bytes, page, PROT_NONE) != 0) {
         return NULL;
@@ -184,8 +198,8 @@ static uint8_t *guarded(size_t bytes, size_t page)
     return map + page;
 }
 
-/* Opens a file cut at each multiple of 64 with its last, then its first byte at a guard page; the same for the
-   copy of the tables, which has exactly the bytes that are asked for. */
+/* Opens a file cut at each multiple of 64 with its last, then its first byte at a guard page; the
+   same for the copy of the tables, which has exactly the bytes that are asked for. */
 static bool guard_pages(const sample *s)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -213,7 +227,8 @@ static bool guard_pages(const sample *s)
     return good;
 }
 
-static void run_suite(bad_counts *counts, const char *name, const sample *s, bool table, uint32_t step)
+static void run_suite(bad_counts *counts, const char *name, const sample *s, bool table,
+                      uint32_t step)
 {
     size_t work_size = 3 * s->size + 4096;
     void *work = aligned_alloc(64, (work_size + 63) / 64 * 64);
@@ -263,6 +278,7 @@ int main(int argc, char **argv)
     }
     quantize_cases_run(vectors.data, vectors.size, work, 65536, print_line, NULL, &counts);
     free(work);
-    (void)printf("%u passed, %u failed, %u skipped\n", counts.passed, counts.failed, counts.skipped);
+    (void)printf("%u passed, %u failed, %u skipped\n", counts.passed, counts.failed,
+                 counts.skipped);
     return counts.failed == 0 ? 0 : 1;
 }
