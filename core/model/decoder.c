@@ -86,9 +86,10 @@ static q_value norm(decoder *d, uint32_t layer, const char *part, q_value x, uin
     return node(d, &q_layer_rmsnorm, &c, layer, part, &x, 1, &w, 1);
 }
 
-static q_value linear(decoder *d, uint32_t layer, const char *part, const char *bias, q_value x)
+static q_value activated(decoder *d, uint32_t layer, const char *part, const char *bias, uint32_t activation,
+                         q_value x)
 {
-    q_linear_config c = {Q_ACT_NONE, 0};
+    q_linear_config c = {activation, 0};
     q_param p[2];
     uint32_t n = 1;
     p[0] = file_param(d, layer, part);
@@ -96,6 +97,11 @@ static q_value linear(decoder *d, uint32_t layer, const char *part, const char *
         p[n++] = file_param(d, layer, bias);
     }
     return node(d, &q_layer_linear, &c, layer, part, &x, 1, p, n);
+}
+
+static q_value linear(decoder *d, uint32_t layer, const char *part, const char *bias, q_value x)
+{
+    return activated(d, layer, part, bias, Q_ACT_NONE, x);
 }
 
 static q_value binary(decoder *d, const q_layer_class *cls, uint32_t layer, const char *part, q_value a, q_value b)
@@ -160,11 +166,15 @@ static q_value attention(decoder *d, uint32_t layer, q_value h)
     return node(d, &q_layer_attention, &c, layer, "attention", in, 3, NULL, 0);
 }
 
+/* SwiGLU has a kernel of its own; any other gate is the epilogue of its product. */
 static q_value feed_forward(decoder *d, uint32_t layer, q_value h)
 {
-    q_value gate = linear(d, layer, "gate", NULL, h);
+    bool silu = d->arch->activation == Q_ACT_SILU;
+    q_value gate = activated(d, layer, "gate", NULL, silu ? (uint32_t)Q_ACT_NONE : d->arch->activation, h);
     q_value up = linear(d, layer, "up", NULL, h);
-    return linear(d, layer, "down", NULL, binary(d, &q_layer_silu_mul, layer, "silu_mul", gate, up));
+    q_value product = silu ? binary(d, &q_layer_silu_mul, layer, "silu_mul", gate, up)
+                           : binary(d, &q_layer_mul, layer, "gate_mul", gate, up);
+    return linear(d, layer, "down", NULL, product);
 }
 
 static q_value block(decoder *d, uint32_t layer, q_value x)
@@ -214,9 +224,6 @@ static const char *unsupported_field(const q_file_arch *a)
 {
     if (a->kind != Q_ARCH_DECODER) {
         return "kind";
-    }
-    if (a->activation != Q_ACT_SILU) {
-        return "activation";
     }
     if (a->residual_scale != 1.0f) {
         return "residual_scale";
