@@ -50,10 +50,13 @@ enum {
 
 /* What a patch writes: a number, or one that the section decides. */
 typedef enum bad_value {
-    V_IS,        /* value */
-    V_VOCAB,     /* n_vocab + value */
-    V_PLUS,      /* what is there + value */
-    V_ENTRY_LEFT /* the left token of the merge patched */
+    V_IS,          /* value */
+    V_VOCAB,       /* n_vocab + value */
+    V_PLUS,        /* what is there + value */
+    V_NEIGHBOUR,   /* what the merge before has there */
+    V_LONGER,      /* a token that begins with what the merge makes */
+    V_EXCLAMATION, /* the token "!" */
+    V_ENTRY_LEFT   /* the left token of the merge patched */
 } bad_value;
 
 /* Which element of the table is patched. */
@@ -61,6 +64,8 @@ typedef enum bad_index {
     I_IS,         /* index */
     I_SECOND,     /* second_merge() */
     I_COMPOSED,   /* composed_merge() */
+    I_LONGER,     /* a merge whose result begins a longer token */
+    I_FALL,       /* a left token after one whose merges do not start at 0 */
     I_LAST_VOCAB, /* n_vocab */
     I_NORMAL,     /* first normal token */
     I_EMPTY       /* first unused token, which is empty in the small section */
@@ -96,6 +101,8 @@ static const bad_case bad_cases[] = {
     HEADER("T04 vocabulary 2^31 + 1", Q_ERR_LIMIT, "n_vocab", H_VOCAB, 0x80000001u),
     HEADER("T04 vocabulary 2^32 - 1", Q_ERR_LIMIT, "n_vocab", H_VOCAB, 0xFFFFFFFFu),
     {"T06 duplicate id", Q_ERR_CORRUPT, "plain_ids", T_PLAIN, I_IS, 1, 4, 0, 4, V_PLUS, 0, -1},
+    {"T06 byte token among the special", Q_ERR_CORRUPT, "special_ids", T_SPECIAL, I_IS, 0, 4, 0, 4,
+     V_EXCLAMATION, 0, -1},
     {"T07 id past the vocabulary", Q_ERR_CORRUPT, "plain_ids", T_PLAIN, I_IS, 3, 4, 0, 4, V_VOCAB,
      0, -1},
     {"T07 special id past the vocabulary", Q_ERR_CORRUPT, "special_ids", T_SPECIAL, I_IS, 0, 4, 0,
@@ -136,6 +143,8 @@ static const bad_case bad_cases[] = {
      -1},
     {"T15 result is a control token", Q_ERR_CORRUPT, "merges", T_MERGES, I_IS, 7, 12, 8, 4, V_IS, 1,
      -1},
+    {"T15 result of another right token", Q_ERR_CORRUPT, "merges", T_MERGES, I_SECOND, 0, 12, 8, 4,
+     V_NEIGHBOUR, 0, -1},
     {"T16 result is its own left token", Q_ERR_CORRUPT, "merges", T_MERGES, I_IS, 7, 12, 8, 4,
      V_ENTRY_LEFT, 0, -1},
     {"T17 result closes a cycle", Q_ERR_CORRUPT, "merges", T_MERGES, I_COMPOSED, 0, 12, 8, 4,
@@ -160,6 +169,10 @@ static const bad_case bad_cases[] = {
      1, -1},
     {"T20 merge starts end early", Q_ERR_CORRUPT, "merge_starts", T_STARTS, I_LAST_VOCAB, 0, 4, 0,
      4, V_PLUS, 0xFFFFFFFFu, -1},
+    {"T20 merge starts fall by one", Q_ERR_CORRUPT, "merge_starts", T_STARTS, I_FALL, 0, 4, 0, 4,
+     V_NEIGHBOUR, 0, -1},
+    {"T21 result goes on past left and right", Q_ERR_CORRUPT, "merges", T_MERGES, I_LONGER, 0, 12,
+     8, 4, V_LONGER, 0, -1},
     {"T21 result longer than left and right", Q_ERR_CORRUPT, "merges", T_MERGES, I_IS, 0, 12, 8, 4,
      V_VOCAB, (uint32_t)-6, -1},
     HEADER_OF("T25 bos = vocabulary", Q_ERR_CORRUPT, "bos", H_BOS, V_VOCAB, 0),

@@ -116,6 +116,43 @@ static uint32_t equal_length_neighbour(const bad_section *s)
 
 /* ---- One case -------------------------------------------------------------------------------- */
 
+/* A normal token that begins with the result of a merge and is longer; 0 if there is none. */
+static uint32_t longer_than_result(const bad_section *s, uint32_t e)
+{
+    uint32_t result = word_at(s, s->table[T_MERGES] + 12 * e + 8);
+    uint32_t at = word_at(s, s->table[T_OFFSETS] + 4 * result);
+    uint32_t n = word_at(s, s->table[T_OFFSETS] + 4 * result + 4) - at;
+    for (uint32_t id = 0; id < s->n_vocab; id++) {
+        uint32_t other = word_at(s, s->table[T_OFFSETS] + 4 * id);
+        uint32_t length = word_at(s, s->table[T_OFFSETS] + 4 * id + 4) - other;
+        const unsigned char *text = s->data + s->table[T_TEXT];
+        if (s->data[s->table[T_TYPES] + id] == Q_TOKEN_NORMAL && length > n &&
+            memcmp(text + other, text + at, n) == 0) {
+            return id;
+        }
+    }
+    return 0;
+}
+
+static uint32_t longer_merge(const bad_section *s)
+{
+    uint32_t e = 0;
+    while (longer_than_result(s, e) == 0) {
+        e++;
+    }
+    return e;
+}
+
+/* The left token after one whose merges start past 0. */
+static uint32_t falling_start(const bad_section *s)
+{
+    uint32_t left = 0;
+    while (word_at(s, s->table[T_STARTS] + 4 * left) == 0) {
+        left++;
+    }
+    return left + 1;
+}
+
 static uint32_t patch_index(const bad_section *s, const bad_case *c)
 {
     switch (c->index_of) {
@@ -123,6 +160,10 @@ static uint32_t patch_index(const bad_section *s, const bad_case *c)
         return second_merge(s);
     case I_COMPOSED:
         return composed_merge(s);
+    case I_LONGER:
+        return longer_merge(s);
+    case I_FALL:
+        return falling_start(s);
     case I_LAST_VOCAB:
         return s->n_vocab;
     case I_NORMAL:
@@ -141,6 +182,12 @@ static uint32_t patch_value(const bad_section *s, const bad_case *c, uint32_t in
         return s->n_vocab + c->value;
     case V_PLUS:
         return c->value == 0 ? word_at(s, at - c->width) : word_at(s, at) + c->value;
+    case V_NEIGHBOUR:
+        return word_at(s, at - c->width) - (c->index_of == I_FALL);
+    case V_LONGER:
+        return longer_than_result(s, index);
+    case V_EXCLAMATION:
+        return nth_of_type(s, Q_TOKEN_BYTE, 0);
     case V_ENTRY_LEFT:
         return left_of_merge(s, index);
     default:

@@ -16,11 +16,10 @@ enum {
     MIXED_BYTES = 1 << 20
 };
 
+/* Time of this process, so that others on the machine do not count. */
 static double now_seconds(void)
 {
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return (double)clock() / CLOCKS_PER_SEC;
 }
 
 static const char *in_folder(const char *folder, const char *name, const char *suffix)
@@ -192,8 +191,8 @@ static double best_time(const q_tokenizer *t, const unsigned char *text, size_t 
  * times). */
 static void test_near_linear(const q_tokenizer *t, const char *name)
 {
-    static const char *const patterns[] = {"a",     " ",   "er", "<",           "<|im_start",
-                                           "<user", "' s", "9",  "\xf0\x9f\x98"};
+    static const char *const patterns[] = {"a",     " ",   "er", "<",   "<|im_start",
+                                           "<user", "' s", "9",  "ent", "\xf0\x9f\x98"};
     const size_t n = 1 << 20;
     size_t work_size = q_tokenizer_encode_work_size(t, n);
     unsigned char *text = (unsigned char *)malloc(n);

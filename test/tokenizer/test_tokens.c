@@ -215,6 +215,33 @@ static void mark_inside(const unsigned char *text, size_t n, unsigned char *insi
     }
 }
 
+/* True if some bytes after these n, 1 to 3, would complete a character that p begins. */
+static bool can_complete(const unsigned char *p, size_t n)
+{
+    static const unsigned char edges[] = {0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF};
+    for (size_t total = n + 1; total <= 4; total++) {
+        for (size_t k = 0; k < 6; k++) { /* only the second byte has bounds of its own */
+            unsigned char whole[4] = {0x80, edges[k], 0x80, 0x80};
+            memcpy(whole, p, n);
+            if (char_length(whole, total) == total) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* How many bytes a stream must hold back after these n. */
+static size_t expected_hold(const unsigned char *text, size_t n)
+{
+    for (size_t hold = n < 3 ? n : 3; hold > 0; hold--) {
+        if (text[n - hold] >= 0x80 && can_complete(text + n - hold, hold)) {
+            return hold;
+        }
+    }
+    return 0;
+}
+
 /* Pushes bytes and checks that what came out so far is a beginning of the text that splits nothing.
  */
 static bool push_checked(q_utf8_stream *s, const unsigned char *bytes, size_t n,
@@ -227,7 +254,7 @@ static bool push_checked(q_utf8_stream *s, const unsigned char *bytes, size_t n,
               memcmp(out, text + *done, got) == 0;
     *done += got;
     guard_free(out, room);
-    return ok && !inside[*done];
+    return ok && !inside[*done] && s->n == expected_hold(text, *done + s->n);
 }
 
 static bool stream_split(const unsigned char *text, size_t n, size_t first, size_t step,

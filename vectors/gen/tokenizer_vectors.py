@@ -87,6 +87,10 @@ SPACES = [" ", "  ", "   ", "\t", "\n", "\n\n", "\r\n", "\u00a0", "\u3000", "\u2
 SPECIALS = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<repo_name>", "<|im_start", "|im_end|>", "<|", "|>",
             "<user>", "<use", "<user><user>", "<users>", "<file_sep>", "<jupyter_code>", "<empty_output>"]
 CONTRACTIONS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'Re", "'", "''", "'l", "'r", "'v", "’s", "'é"]
+# Words that BPE would take whole if the contraction did not cut them; repeats that fill the heap beyond their length.
+CUT_WORDS = ["'measure", "'member", "'the", "'that", "'stand", "'ser", "'dis", "'der", "'real", "'reing", "'very",
+             "'vent", "'llo", "'lling", " 'st", "a'the", "'Men", "'ent"]
+HEAVY = ["ent" * 40, "our" * 33, "ten" * 27 + "!", "tone" * 25, "uits" * 20]
 RANGES = [(0x20, 0x7F), (0x20, 0x7F), (0x00, 0x20), (0x80, 0x250), (0x250, 0x600), (0x600, 0xE00), (0xE00, 0x1400),
           (0x1E00, 0x2C00), (0x2C00, 0x3400), (0x3400, 0xD7B0), (0xF900, 0xFFFE), (0x10000, 0x12600),
           (0x16800, 0x1F000), (0x1F000, 0x1FB00), (0x20000, 0x32400), (0xE0000, 0x110000)]
@@ -136,7 +140,7 @@ def make_strings():
     """N_VALID + N_INVALID different strings, the same ones on every run."""
     lcg = Lcg(20240229)
     valid = [b"", b"\0", b"\0\0a\0", b" ", b"\n", b"'", b"'s", b" 's", b"\x04\x06!\x13!", b"!\x04!", b"a\x04b"]
-    valid += [s.encode() for s in SENTENCES + SPACES + SPECIALS + CONTRACTIONS]
+    valid += [s.encode() for s in SENTENCES + SPACES + SPECIALS + CONTRACTIONS + CUT_WORDS + HEAVY]
     valid = list(dict.fromkeys(valid))
     seen = set(valid)
     while len(valid) < N_VALID:
