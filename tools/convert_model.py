@@ -62,6 +62,9 @@ def meta_text(path, fields, options):
 def convert(options):
     """Does the work; ValueError says what is wrong with the input."""
     gguf = gguf_file.GgufFile(options.input)
+    for path in (options.output, options.tokenizer_out):
+        if path and os.path.exists(path) and os.path.samefile(path, options.input):
+            raise ValueError("the output would replace the input")
     arch = gguf_llama.architecture(gguf)
     target = None if options.type == "keep" else options.type
     llama = gguf_llama.LlamaTensors(gguf, arch, target, options.other)

@@ -220,6 +220,8 @@ def test_rope(folder):
         return lambda f: f.update({"llama.rope.scaling.type": kind, "llama.rope.scaling.factor": factor,
                                    "llama.rope.scaling.original_context_length": 64})
     small_gguf(source, [TYPE.Q8_0], scaling("linear", 4.0))
+    code = convert("-q", source, source)[0]
+    tell("V_output_is_input", code == 1 and Path(source).read_bytes()[:4] == b"GGUF")
     tell("rope_linear", convert("-q", source, out)[0] == 0 and reader.Reader(out).arch.rope_factor == 4.0)
     small_gguf(source, [TYPE.Q8_0], scaling("yarn", 4.0))
     good = convert("-q", source, out)[0] == 0
@@ -231,6 +233,12 @@ def test_rope(folder):
     tell("rope_llama3", convert("-q", source, out)[0] == 0 and reader.Reader(out).arch.rope_original_context == 8192)
     small_gguf(source, [TYPE.Q8_0], freqs=freqs + 0.5)
     tell("rope_freqs_unknown", *refused(source, out, "rope_freqs.weight"))
+    small_gguf(source, [TYPE.Q8_0], scaling("none", 4.0))
+    tell("rope_none", convert("-q", source, out)[0] == 0 and reader.Reader(out).arch.rope_scaling == 0)
+    small_gguf(source, [TYPE.Q8_0], lambda f: f.update({"llama.rope.scale_linear": 2.0}))
+    tell("rope_linear_by_default", convert("-q", source, out)[0] == 0 and reader.Reader(out).arch.rope_factor == 2.0)
+    small_gguf(source, [TYPE.Q8_0], scaling("yarn", 0.5))
+    tell("rope_factor_below_1", *refused(source, out, "factor of 0.5"))
     small_gguf(source, [TYPE.Q8_0], scaling("longrope", 4.0))
     tell("rope_unknown", *refused(source, out, "longrope"))
 
@@ -351,7 +359,9 @@ def test_unsupported(folder):
     tell("V_no_such_file", *refused(source, out, "no such file"))
     small_gguf(source, [TYPE.Q8_0])
     code, error = convert("-q", source, os.path.join(folder, "no/such/folder.qorus"))
-    tell("V_no_such_folder", code == 1 and error.count("\n") == 1, error)
+    tell("V_no_such_folder", code == 1 and error.count("\n") == 1 and error.count("no/such:"), error)
+    code, error = convert("-q", source, folder)
+    tell("V_output_is_a_folder", code == 1 and error.count("\n") == 1, error)
     code, _, error = run_alone("-q", source, out, "--type", "q3_k")
     tell("V_bad_usage", code == 2 and "q3_k" in error, error)
     code, text, _ = run_alone("--help")

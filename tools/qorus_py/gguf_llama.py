@@ -90,11 +90,11 @@ def check_kind(gguf):
 def _rope(meta, gguf, head_dim, arch):
     arch["rope_dims"] = meta.integer("rope.dimension_count", head_dim)
     arch["rope_base"] = meta.real("rope.freq_base", 10000.0)
-    kind = meta.text("rope.scaling.type", "none")
-    factor = meta.real("rope.scaling.factor", meta.real("rope.scale_linear", 1.0))
+    kind = meta.text("rope.scaling.type", "linear")
+    factor = meta.real("rope.scaling.factor", meta.real("rope.scale_linear", 0.0)) or 1.0
     original = meta.integer("rope.scaling.original_context_length", 0)
-    if kind == "none" and factor != 1.0:
-        kind = "linear"
+    if factor < 1.0:
+        raise ValueError(f"a rope scaling factor of {factor} is not supported")
     if kind == "linear" and factor != 1.0:
         arch.update(rope_scaling=fmt.ROPE_LINEAR, rope_factor=factor)
     elif kind == "yarn":
@@ -175,7 +175,6 @@ def _check(a):
          f"{a['rope_dims']} rotated values in a head of {a['head_dim']}"),
         (a["rope_base"] > 1, f"llama.rope.freq_base is {a['rope_base']}"),
         (0 < a["norm_eps"] <= 1, f"llama.attention.layer_norm_rms_epsilon is {a['norm_eps']}"),
-        (a.get("rope_factor", 1) >= 1, f"a rope scaling factor of {a.get('rope_factor')}"),
         (a.get("rope_scaling") != fmt.ROPE_YARN or 1 <= a["rope_original_context"] <= fmt.CAP_CONTEXT,
          "yarn scaling without its original context length"),
     )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Writing .qorus files: tensors are produced one at a time, so a large model never lies in memory whole."""
+import errno
 import hashlib
 import os
 import struct
@@ -135,6 +136,10 @@ def write_atomically(path, fill):
     """Calls fill(file) on a new temporary file beside path, then gives it that name. On any failure the
     temporary file is gone and path is as it was."""
     folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     handle, temp = tempfile.mkstemp(prefix=".qorus-", suffix=".part", dir=folder)
     try:
         with os.fdopen(handle, "w+b") as out:
