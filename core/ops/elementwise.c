@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * elementwise.c: out = a + b, a * b, silu(a) * b, silu(x), exp(x), operands of one shape.
+ */
+#include "check.h"
+
+static q_error_code op_binary(const q_op_call *call, q_op_kernel kernel, const q_tensor *a,
+                              const q_tensor *b, q_tensor *out)
+{
+    q_op_span sa;
+    q_op_span sb;
+    q_op_span so;
+    q_op_planes p;
+    q_binary_args args;
+    Q_OP_TRY(q_op_check_real(call, "a", a, &sa));
+    Q_OP_TRY(q_op_check_real(call, "b", b, &sb));
+    Q_OP_TRY(q_op_check_real(call, "out", out, &so));
+    Q_OP_TRY(q_op_check_shape(call, &sb, a));
+    Q_OP_TRY(q_op_check_shape(call, &so, a));
+    Q_OP_TRY(q_op_apart_or_equal(call, &so, &sa));
+    Q_OP_TRY(q_op_apart_or_equal(call, &so, &sb));
+    p = q_op_split(a, sa.flat && sb.flat && so.flat);
+    args.rows.n = p.rows;
+    args.rows.sym = Q_SYM_ONE;
+    args.dim = a->ne[3];
+    args.a_stride = a->nb[2];
+    args.b_stride = b->nb[2];
+    args.out_stride = out->nb[2];
+    for (uint32_t i = 0; i < p.n0; i++) {
+        for (uint32_t j = 0; j < p.n1; j++) {
+            args.a = (const q_real *)q_op_plane(a, i, j);
+            args.b = (const q_real *)q_op_plane(b, i, j);
+            args.out = (q_real *)q_op_plane(out, i, j);
+            Q_OP_TRY(q_op_run(call, kernel, &args, 0, q_op_work(p.rows, args.dim, 1)));
+        }
+    }
+    return Q_OK;
+}
+
+q_error_code q_op_add(const q_op_context *ctx, const q_tensor *a, const q_tensor *b, q_tensor *out,
+                      q_diag *diag)
+{
+    q_op_call call;
+    Q_OP_TRY(q_op_begin(&call, ctx, "q_op_add", diag));
+    return op_binary(&call, Q_OP_KERNEL_add, a, b, out);
+}
+
+q_error_code q_op_mul(const q_op_context *ctx, const q_tensor *a, const q_tensor *b, q_tensor *out,
+                      q_diag *diag)
+{
+    q_op_call call;
+    Q_OP_TRY(q_op_begin(&call, ctx, "q_op_mul", diag));
+    return op_binary(&call, Q_OP_KERNEL_mul, a, b, out);
+}
+
+q_error_code q_op_silu_mul(const q_op_context *ctx, const q_tensor *a, const q_tensor *b,
+                           q_tensor *out, q_diag *diag)
+{
+    q_op_call call;
+    Q_OP_TRY(q_op_begin(&call, ctx, "q_op_silu_mul", diag));
+    return op_binary(&call, Q_OP_KERNEL_silu_mul, a, b, out);
+}
+
+/* ---- One operand ----------------------------------------------------------------------------- */
+
+static q_error_code op_unary(const q_op_call *call, q_op_kernel kernel, const q_tensor *x,
+                             q_tensor *out)
+{
+    q_op_span sx;
+    q_op_span so;
+    q_op_planes p;
+    q_unary_args args;
+    Q_OP_TRY(q_op_check_real(call, "x", x, &sx));
+    Q_OP_TRY(q_op_check_real(call, "out", out, &so));
+    Q_OP_TRY(q_op_check_shape(call, &so, x));
+    Q_OP_TRY(q_op_apart_or_equal(call, &so, &sx));
+    p = q_op_split(x, sx.flat && so.flat);
+    args.rows.n = p.rows;
+    args.rows.sym = Q_SYM_ONE;
+    args.dim = x->ne[3];
+    args.x_stride = x->nb[2];
+    args.out_stride = out->nb[2];
+    for (uint32_t i = 0; i < p.n0; i++) {
+        for (uint32_t j = 0; j < p.n1; j++) {
+            args.x = (const q_real *)q_op_plane(x, i, j);
+            args.out = (q_real *)q_op_plane(out, i, j);
+            Q_OP_TRY(q_op_run(call, kernel, &args, 0, q_op_work(p.rows, args.dim, 1)));
+        }
+    }
+    return Q_OK;
+}
+
+q_error_code q_op_silu(const q_op_context *ctx, const q_tensor *x, q_tensor *out, q_diag *diag)
+{
+    q_op_call call;
+    Q_OP_TRY(q_op_begin(&call, ctx, "q_op_silu", diag));
+    return op_unary(&call, Q_OP_KERNEL_silu, x, out);
+}
+
+q_error_code q_op_exp(const q_op_context *ctx, const q_tensor *x, q_tensor *out, q_diag *diag)
+{
+    q_op_call call;
+    Q_OP_TRY(q_op_begin(&call, ctx, "q_op_exp", diag));
+    return op_unary(&call, Q_OP_KERNEL_exp, x, out);
+}
