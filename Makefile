@@ -174,7 +174,7 @@ model-needed:
 
 ifeq ($(PORT),bare-x86)
 test: all
-	+@sh test/run.sh full $(BARE_SUITES)
+	@BUILD=$(FREE_DIR) sh test/run.sh full $(BARE_SUITES)
 
 else
 test: ## every test; ends with "N passed, N failed, N skipped" (TEXT= names a large text for the tokenizer)
@@ -182,11 +182,11 @@ test: ## every test; ends with "N passed, N failed, N skipped" (TEXT= names a la
 	@test -f models/smollm2-135m-instruct.qorus || \
 	 { echo "test: the model is missing: make model"; sh tools/model.sh || echo "test: going on without the model"; }
 	+@$(MAKE) all test-programs
-	+@sh test/run.sh full $(SUITE)
+	@BUILD=$(FREE_DIR) sh test/run.sh full $(SUITE)
 endif
 
-test-quick: all test-quick-programs ## the edit loop, under two minutes (SUITE= runs those of that name)
-	+@sh test/run.sh quick $(SUITE)
+test-quick: all test-programs ## the edit loop, under two minutes (SUITE= runs those of that name)
+	@BUILD=$(FREE_DIR) sh test/run.sh quick $(SUITE)
 
 vectors: ## generate the golden vectors again with NumPy: they must come out bit for bit
 	@sh tools/deps.sh --python

@@ -98,7 +98,7 @@ ISA_BACKENDS := $(if $(filter double,$(VARIANT)),,$(ISA_BACKENDS_$(ARCH)))
 # Loops stay loops: no compiler may see memset in memset. On x86 no vector registers: boot code calls it.
 MEM_FLAGS_gcc := -fno-builtin -fno-tree-loop-distribute-patterns
 MEM_FLAGS_clang := -fno-builtin
-MEM_FLAGS := $(MEM_FLAGS_$(CC_KIND)) $(if $(filter x86_64 i686,$(ARCH)),-mgeneral-regs-only)
+MEM_FLAGS := $(MEM_FLAGS_$(CC_KIND)) $(if $(filter x86_64,$(ARCH)),-mgeneral-regs-only)
 
 # ---- Ports --------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@
 #
 #   run.sh quick|full [SUITE...]     names: only these
 #
+# BUILD names another folder of test programs, TEST_LOG another one for the output.
+#
 # A suite is a command that ends with the line "N passed, N failed, N skipped". One that prints none, or fails
 # without having counted a failure, or takes longer than its limit, counts as one failure. Its output goes to
 # build/test-log/SUITE.log and, where something failed, the interesting part of it to the screen.
@@ -13,13 +15,17 @@ cd "$(dirname "$0")/.." || exit 1
 speed=${1:-full}
 [ $# -gt 0 ] && shift
 only=" $* "
-logs=build/test-log
+logs=${TEST_LOG:-build/test-log}
 mkdir -p "$logs"
-BUILD=$(make -s print-FREE_DIR)
+# Suites that call make are no children of the make that runs this.
+unset MAKEFLAGS MFLAGS MAKELEVEL
+BUILD=${BUILD:-$(make -s print-FREE_DIR)}
 MODEL=${MODEL:-models/smollm2-135m-instruct.qorus}
 PYTHON=python3
 [ -x build/venv/bin/python ] && PYTHON=build/venv/bin/python
-export BUILD MODEL PYTHON
+T=$BUILD/test/bin
+export BUILD MODEL PYTHON T
+unset TEST_LOG
 export TEXT="${TEXT:-}"
 
 passed=0 failed=0 skipped=0 started=$(date +%s)
@@ -38,7 +44,7 @@ show_failure() {
 run_suite() { # name limit command
     log=$logs/$1.log
     printf -- '-- %s\n' "$1"
-    timeout -k 10 "$2" sh -c "$3" >"$log" 2>&1 </dev/null
+    timeout -k 10 "$2" sh -c "$3" >"$log" 2>&1 </dev/null 9<&-
     status=$?
     set -- "$1" $(summary_of "$log")
     if [ $# -ne 4 ]; then
@@ -57,14 +63,14 @@ run_suite() { # name limit command
 table=$(mktemp)
 trap 'rm -f "$table"' EXIT INT TERM
 sed -e '/^#/d' -e '/^[[:space:]]*$/d' test/suites.txt >"$table"
-while read -r name when limit command <&3; do
+while read -r name when limit command <&9; do
     case $only in
     '  ' | *" $name "*) ;;
     *) continue ;;
     esac
     [ "$when" = quick ] || [ "$speed" = full ] || [ "$only" != '  ' ] || continue
     run_suite "$name" "$limit" "$command"
-done 3<"$table"
+done 9<"$table"
 
 if [ $((passed + failed + skipped)) -eq 0 ]; then
     echo "no suite of that name: $*" >&2

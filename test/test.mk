@@ -13,10 +13,11 @@ $(TEST_DIR)/%.S.o: test/%.S $(FREE_DIR)/flags
 
 # $(call test_program,NAME,SOURCES[,LIBRARIES]): a program of the host.
 define test_program
-$(TEST_DIR)/$(1): $(patsubst %.c,$(FREE_DIR)/%.o,$(2)) $(LIB)
+$(TEST_DIR)/bin/$(1): $(patsubst %.c,$(FREE_DIR)/%.o,$(2)) $(LIB)
+	@mkdir -p $$(@D)
 	$$(call say,LD $$@)
 	$$(Q)$$(CC) $$(HOST_LDFLAGS) $$(LDFLAGS) -o $$@ $$^ $(3) $$(PORT_LIBS_posix)
-TEST_PROGRAMS += $(TEST_DIR)/$(1)
+TEST_PROGRAMS += $(TEST_DIR)/bin/$(1)
 endef
 
 ifeq ($(CROSS),)

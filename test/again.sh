@@ -1,0 +1,23 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# again.sh: builds the test programs under other settings and runs suites of test/suites.txt on them.
+#
+#   again.sh SETTING... -- SUITE...        for instance: again.sh SAN=address,undefined -- port host
+set -u
+cd "$(dirname "$0")/.." || exit 1
+settings=
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    settings="$settings $1"
+    shift
+done
+shift
+export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1
+# shellcheck disable=SC2086
+if ! make test-programs $settings; then
+    echo "the test programs do not build with$settings"
+    echo "0 passed, 1 failed, 0 skipped"
+    exit 1
+fi
+# shellcheck disable=SC2086
+BUILD=$(make -s print-FREE_DIR $settings) TEST_LOG="build/test-log/$(echo "$settings" | tr -cs 'a-zA-Z0-9\n' -)" \
+    exec sh test/run.sh full "$@"
