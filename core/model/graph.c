@@ -416,6 +416,10 @@ q_error_code q_model_init(q_model **model, q_block memory, q_build_fn build, con
     if (!graph_run(&g, m, build, user)) {
         return graph_report(&g, diag);
     }
+    if (memcmp(&g.n, &m->n, sizeof(g.n)) != 0) {
+        return q_fail(diag, Q_ERR_INVALID_STATE, "graph", "builder differs between its two runs", m->n.nodes,
+                      g.n.nodes);
+    }
     if (check_names(m, diag) != Q_OK) {
         return Q_ERR_INVALID_ARG;
     }

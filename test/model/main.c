@@ -11,5 +11,7 @@ int main(int argc, char **argv)
         return 2;
     }
     test_memory(argv[1]);
+    test_session(argv[1]);
+    test_layers(argv[1]);
     return check_summary();
 }
