@@ -74,7 +74,6 @@ void check_skip(const char *what);
 
 void test_memory(const char *file);
 void test_session(const char *file);
-void test_bad_calls(const char *file);
 void test_layers(const char *file);
 void test_generate(const char *file);
 

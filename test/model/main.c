@@ -13,5 +13,6 @@ int main(int argc, char **argv)
     test_memory(argv[1]);
     test_session(argv[1]);
     test_layers(argv[1]);
+    test_generate(argv[1]);
     return check_summary();
 }
