@@ -33,6 +33,8 @@ $(eval $(call test_program,test_format,$(wildcard test/format/*.c)))
 $(eval $(call test_program,test_tokenizer,$(wildcard test/tokenizer/*.c)))
 $(eval $(call test_program,test_sampler,$(wildcard test/sampler/*.c)))
 $(eval $(call test_program,test_gradient,test/gradient/test_gradient.c))
+$(eval $(call test_program,test_model,$(wildcard test/model/*.c)))
+$(eval $(call test_program,test_allocation,test/allocation/test_allocation.c $(wildcard tools/common/*.c),-Wl$(comma)--wrap=malloc$(comma)--wrap=calloc$(comma)--wrap=realloc))
 ifneq ($(wildcard /usr/include/cmocka.h),)
 $(eval $(call test_program,test_host,$(wildcard test/host/*.c),-lcmocka))
 endif
