@@ -118,9 +118,9 @@ def graph_model(path, graph, tensors, meta=""):
     writer.write_file(path, tensors, graph=graph, meta=meta)
 
 
-def linear_config(activation=ACT_NONE, out_scale=1.0):
+def linear_config(activation=ACT_NONE):
     """Bytes of a q_linear_config."""
-    return struct.pack("<If", activation, out_scale)
+    return struct.pack("<II", activation, 0)
 
 
 def mlp(path, widths=(4, 16, 3), dtype=quant.F32, activation=ACT_RELU, seed=0, trainable=True):
