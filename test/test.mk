@@ -40,6 +40,24 @@ $(eval $(call test_program,test_host,$(wildcard test/host/*.c),-lcmocka))
 endif
 endif
 
+# The same proof on the host and without an operating system.
+PROOF_SRC := test/proof/proof.c test/proof/proof_ops.c $(wildcard test/format/bad_*.c test/ops/bad_*.c) test/sampler/sampler_cases.c
+PROOF_OBJ := $(PROOF_SRC:%.c=$(FREE_DIR)/%.o)
+PROOF_IMAGE := $(TEST_DIR)/bin/proof.elf
+$(eval $(call test_program,proof,test/proof/main_posix.c $(PROOF_SRC) $(VECTORS_SRC)))
+$(PROOF_OBJ) $(TEST_DIR)/proof/main_bare.o: $(FREE_DIR)/%.o: %.c $(FREE_DIR)/flags
+	$(call compile,$(FREE_FLAGS))
+
+$(PROOF_IMAGE): $(BARE_OBJ) $(TEST_DIR)/proof/main_bare.o $(PROOF_OBJ) $(VECTORS_OBJ) $(CORE_OBJ) $(BACKEND_OBJ) $(MEM_OBJ) $(BARE_LDS)
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(Q)$(CC) $(BARE_LDFLAGS) -o $@ $(filter %.o,$^)
+ifneq ($(filter avx2,$(ISA_BACKENDS)),)
+ifeq ($(SAN),)
+TEST_PROGRAMS += $(PROOF_IMAGE)
+endif
+endif
+
 # Where the processor is an x86-64, tests know the AVX2 backend.
 ifneq ($(filter avx2,$(ISA_BACKENDS)),)
 $(TEST_DIR)/vectors/main_posix.o: FILE_FLAGS := -DQ_VECTORS_AVX2

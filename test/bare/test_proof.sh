@@ -1,0 +1,68 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# test_proof.sh PROOF IMAGE: the same proof on the host and with no operating system: every line must be the same.
+#
+# Boots: TCG with AVX2 (-cpu max), and KVM where there is one. Under TCG without AVX2 (-cpu qemu64) the vectors run on
+# scalar alone. Ends with the summary line; what QEMU cannot do here is printed as UNAVAILABLE and skipped.
+set -u
+proof=$1
+image=$2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT INT TERM
+files="$dir/vectors.qvec vectors/files/decoder.qorus vectors/files/graph.qorus"
+passed=0 failed=0 skipped=0
+cat vectors/kernels/*.qvec >"$dir/vectors.qvec"
+
+# One module: 64 bytes with the size before each file, zeros up to the next multiple of 64 behind it.
+for f in $files; do
+    size=$(wc -c <"$f")
+    n=$size
+    for _ in 1 2 3 4 5 6 7 8; do
+        # shellcheck disable=SC2059
+        printf "\\$(printf %03o $((n % 256)))"
+        n=$((n / 256))
+    done
+    head -c 56 /dev/zero
+    cat "$f"
+    head -c $(((64 - size % 64) % 64)) /dev/zero
+done >"$dir/module"
+head -c 128 /dev/zero >>"$dir/module"
+
+# shellcheck disable=SC2086
+"$proof" $files >"$dir/host" || { echo "FAIL the proof on the host"; failed=1; }
+tail -n 1 "$dir/host" | sed 's/^/host: /'
+echo "verdicts of bad files on the host:"
+sed -n '/^bad files/,/^[0-9]* passed/p' "$dir/host" | head -n 400
+
+# boot NAME: runs the image with the environment as it is, compares its lines with the host's.
+boot() {
+    sh port/bare-x86/run-qemu.sh --timeout 600 --module "$dir/module" "$image" >"$dir/$1" 2>"$dir/$1.err"
+    status=$?
+    tail -n 1 "$dir/$1" | sed "s/^/$1: /"
+    if [ "$status" -eq 125 ]; then
+        echo "UNAVAILABLE $1: $(tail -n 1 "$dir/$1.err")"
+        skipped=$((skipped + 1))
+    elif [ "$status" -eq 0 ] && cmp -s "$2" "$dir/$1"; then
+        passed=$((passed + 1))
+    else
+        echo "FAIL $1 (status $status) differs from the host:"
+        diff "$2" "$dir/$1" | head -n 10
+        failed=$((failed + 1))
+    fi
+}
+
+if grep -q 'avx2: UNAVAILABLE' "$dir/host"; then
+    echo "UNAVAILABLE: this CPU has no AVX2, so its lines cannot be compared with those of an emulated one"
+    skipped=$((skipped + 1))
+else
+    ACCEL=tcg CPU=max boot tcg-avx2 "$dir/host"
+fi
+if [ -w /dev/kvm ]; then
+    ACCEL=kvm boot kvm "$dir/host"
+else
+    echo "UNAVAILABLE kvm: /dev/kvm cannot be used"
+    skipped=$((skipped + 1))
+fi
+cases=$(sed -n 's/^\([0-9]*\) passed, .*/\1/p' "$dir/host" | tail -n 1)
+echo "$((passed + ${cases:-0})) passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
