@@ -8,7 +8,7 @@
  *   generate.h   the generation loop and chat            optim.h      optimizers
  *   memory.h     regions, arena, allocator               port.h       where it runs
  *   backend.h    how it computes                         quantize.h   float rows to storage types
- *   sha256.h     hashing
+ *   sha256.h     hashing                             snapshot.h   the state of a session as a file
  */
 #ifndef QORUS_H
 #define QORUS_H
@@ -26,6 +26,7 @@
 #include "qorus/quantize.h"
 #include "qorus/sampler.h"
 #include "qorus/sha256.h"
+#include "qorus/snapshot.h"
 #include "qorus/tokenizer.h"
 #include "qorus_types.h"
 

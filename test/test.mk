@@ -32,6 +32,7 @@ $(eval $(call test_program,ulp,$(addprefix test/elementary/,ulp.c f64.c fma_half
 $(eval $(call test_program,test_format,$(wildcard test/format/*.c)))
 $(eval $(call test_program,test_tokenizer,$(wildcard test/tokenizer/*.c)))
 $(eval $(call test_program,test_sampler,$(wildcard test/sampler/*.c)))
+$(eval $(call test_program,test_snapshot,$(wildcard test/snapshot/*.c) test/port/fault_port.c))
 $(eval $(call test_program,test_gradient,test/gradient/test_gradient.c))
 $(eval $(call test_program,test_model,$(wildcard test/model/*.c)))
 $(eval $(call test_program,test_allocation,test/allocation/test_allocation.c $(wildcard tools/common/*.c),-Wl$(comma)--wrap=malloc$(comma)--wrap=calloc$(comma)--wrap=realloc))

@@ -131,6 +131,16 @@ static q_error_code attention_forward(const q_layer *layer, const q_work *work, 
     return Q_OK;
 }
 
+/* A strip is the cache of one head of keys or values. Keys lie in groups of 16 positions. */
+static void attention_extent(const q_layer *layer, uint32_t position, q_state_extent *out)
+{
+    const q_attention_config *c = (const q_attention_config *)layer->config;
+    size_t row = (size_t)c->head_dim * kv_element(layer->precision);
+    out->n = 2u * c->kv_heads;
+    out->strip = row * kv_capacity(&layer->max);
+    out->used = row * (((size_t)position + 15) / 16 * 16);
+}
+
 const q_layer_class q_layer_attention = {
     .struct_size = sizeof(q_layer_class),
     .id = Q_LAYER_ATTENTION,
@@ -145,4 +155,5 @@ const q_layer_class q_layer_attention = {
     .shape = attention_shape,
     .sizes = attention_sizes,
     .forward = attention_forward,
+    .extent = attention_extent,
 };

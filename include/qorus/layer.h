@@ -83,6 +83,15 @@ typedef struct q_layer_sizes {
     size_t saved;   /* from forward to backward (TRAIN) */
 } q_layer_sizes;
 
+/* Which bytes of a state matter at a position: the first `used` of each of n strips of `strip` bytes that lie one
+   behind the other from the start of the state. */
+typedef struct q_state_extent {
+    size_t strip;
+    size_t used; /* at most strip; must not depend on max.kv */
+    uint32_t n;  /* must not depend on max.kv */
+    uint32_t reserved;
+} q_state_extent;
+
 typedef struct q_layer q_layer;
 typedef struct q_layer_class q_layer_class;
 
@@ -122,6 +131,9 @@ struct q_layer_class {
     uint32_t (*input_dtype)(const q_node_info *info, uint32_t i);
     q_layer_fn forward;
     q_layer_fn backward; /* NULL where backward_stages is 0 */
+    /* (optional; default: all of the state, as one strip) What a snapshot keeps; layer has config, max and
+       precision. */
+    void (*extent)(const q_layer *layer, uint32_t position, q_state_extent *out);
 };
 
 /* A layer at work. Tensors have ne at the plan's maxima; the rows of this step come from `*_rows`. */

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/* Saving a session's state: what belongs to it, and a file that appears whole or not at all. */
+#include "snapshot_inner.h"
+
+static bool snapshot_host_fits(void)
+{
+    const uint32_t one = 1;
+    uint8_t first;
+    memcpy(&first, &one, 1);
+    return first == 1;
+}
+
+/* ---- What the session has to keep
+ * ------------------------------------------------------------------------- */
+
+q_error_code snapshot_extent(const q_session *s, uint32_t k, uint32_t position, q_state_extent *x,
+                             q_diag *diag)
+{
+    const plan_step *step = &s->plan->steps[k];
+    memset(x, 0, sizeof(*x));
+    if (step->state.bytes == 0) {
+        return Q_OK;
+    }
+    if (step->cls->extent == NULL) {
+        x->strip = x->used = step->state.bytes;
+        x->n = 1;
+        return Q_OK;
+    }
+    step->cls->extent(&s->layers[k], position, x);
+    if (x->used > x->strip || (x->strip != 0 && x->n > step->state.bytes / x->strip)) {
+        return q_fail(diag, Q_ERR_INVALID_SIZE, step->name, "extent", step->state.bytes, x->used);
+    }
+    return Q_OK;
+}
+
+q_error_code snapshot_total(const q_session *s, uint32_t position, uint64_t *bytes, q_diag *diag)
+{
+    *bytes = 0;
+    for (uint32_t k = 0; k < s->plan->n_steps; k++) {
+        q_state_extent x;
+        q_error_code e = snapshot_extent(s, k, position, &x, diag);
+        if (e != Q_OK) {
+            return e;
+        }
+        *bytes += (uint64_t)x.used * x.n;
+    }
+    return Q_OK;
+}
+
+static void snapshot_hash_u64(q_sha256 *sha, uint64_t v)
+{
+    q_sha256_update(sha, &v, sizeof(v));
+}
+
+/* The layout: for every state its class and config, its node's name and its extent. */
+static q_error_code snapshot_layout(const q_session *s, uint32_t position, snapshot_header *h,
+                                    q_diag *diag)
+{
+    q_sha256 sha;
+    q_sha256_init(&sha);
+    h->n_states = 0;
+    for (uint32_t k = 0; k < s->plan->n_steps; k++) {
+        const plan_step *step = &s->plan->steps[k];
+        size_t name = 0;
+        q_state_extent x;
+        q_error_code e = snapshot_extent(s, k, position, &x, diag);
+        if (e != Q_OK) {
+            return e;
+        }
+        if (step->state.bytes == 0) {
+            continue;
+        }
+        while (step->name[name] != '\0') {
+            name++;
+        }
+        h->n_states++;
+        snapshot_hash_u64(&sha, step->cls->id);
+        snapshot_hash_u64(&sha, step->cls->config_version);
+        snapshot_hash_u64(&sha, step->cls->config_size);
+        q_sha256_update(&sha, step->config, step->cls->config_size);
+        snapshot_hash_u64(&sha, name);
+        q_sha256_update(&sha, step->name, name);
+        snapshot_hash_u64(&sha, x.n);
+        snapshot_hash_u64(&sha, x.used);
+    }
+    q_sha256_final(&sha, h->layout);
+    return Q_OK;
+}
+
+q_error_code snapshot_describe(const q_session *s, const uint8_t *model, uint32_t position,
+                               uint32_t n_ids, uint64_t counter, snapshot_header *h, q_diag *diag)
+{
+    q_error_code e;
+    memset(h, 0, sizeof(*h));
+    memcpy(h->magic, SNAPSHOT_MAGIC, sizeof(h->magic));
+    h->version = Q_SNAPSHOT_VERSION;
+    h->header_size = Q_SNAPSHOT_HEADER;
+    h->counter = counter;
+    h->precision = s->plan->config.precision;
+    h->position = position;
+    h->n_ids = n_ids;
+    if (model != NULL) {
+        memcpy(h->model, model, sizeof(h->model));
+    }
+    e = snapshot_layout(s, position, h, diag);
+    if (e == Q_OK) {
+        e = snapshot_total(s, position, &h->state_bytes, diag);
+    }
+    h->file_size =
+        Q_SNAPSHOT_HEADER + (uint64_t)n_ids * sizeof(int32_t) + h->state_bytes + Q_SNAPSHOT_HASH;
+    return e;
+}
+
+static bool port_has_files(const q_port *p)
+{
+    return p != NULL && p->file_open != NULL && p->file_size != NULL && p->file_read_at != NULL &&
+           p->file_write_at != NULL && p->file_sync != NULL && p->file_replace != NULL &&
+           p->file_remove != NULL && p->file_close != NULL;
+}
+
+q_error_code snapshot_args(const char *who, const q_session *s, const q_port *port,
+                           const char *path, const uint8_t *model, const q_snapshot_info *info,
+                           q_block work, q_diag *diag)
+{
+    size_t n = 0;
+    if (s == NULL || path == NULL || model == NULL || info == NULL || work.base == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, who,
+                      s == NULL       ? "session"
+                      : path == NULL  ? "path"
+                      : model == NULL ? "model"
+                      : info == NULL  ? "info"
+                                      : "work",
+                      1, 0);
+    }
+    if (!port_has_files(port)) {
+        return q_fail(diag, Q_ERR_NOT_SUPPORTED, who, "port without files", 1, 0);
+    }
+    if (!snapshot_host_fits() || s->context.backend->device != Q_DEVICE_CPU) {
+        return q_fail(diag, Q_ERR_UNSUPPORTED, who, "byte order or device of the state", 0, 0);
+    }
+    while (n <= Q_SNAPSHOT_MAX_PATH && path[n] != '\0') {
+        n++;
+    }
+    if (n == 0 || n > Q_SNAPSHOT_MAX_PATH) {
+        return q_fail(diag, Q_ERR_INVALID_SIZE, who, "path", Q_SNAPSHOT_MAX_PATH, n);
+    }
+    if (work.size < Q_SNAPSHOT_WORK) {
+        return q_fail(diag, Q_ERR_NO_SPACE, who, "work", Q_SNAPSHOT_WORK, work.size);
+    }
+    return Q_OK;
+}
+
+q_error_code q_snapshot_size(const q_session *session, uint32_t n_ids, uint64_t *bytes,
+                             q_diag *diag)
+{
+    snapshot_header h;
+    q_error_code e;
+    if (session == NULL || bytes == NULL || (n_ids != 0 && n_ids != session->position)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_snapshot_size", "n_ids",
+                      session != NULL ? session->position : 0, n_ids);
+    }
+    e = snapshot_describe(session, NULL, session->position, n_ids, 0, &h, diag);
+    if (e == Q_OK) {
+        *bytes = h.file_size;
+    }
+    return e;
+}
+
+/* ---- Saving
+ * -----------------------------------------------------------------------------------------------
+ */
+
+typedef struct snapshot_writer {
+    const q_port *port;
+    q_port_file file;
+    uint64_t at;
+    q_sha256 sha;
+} snapshot_writer;
+
+static q_error_code snapshot_put(snapshot_writer *w, const void *bytes, size_t n)
+{
+    q_error_code e;
+    if (n == 0) {
+        return Q_OK;
+    }
+    e = w->port->file_write_at(w->port->user, w->file, w->at, bytes, n);
+    q_sha256_update(&w->sha, bytes, n);
+    w->at += n;
+    return e;
+}
+
+static q_error_code snapshot_put_states(snapshot_writer *w, const q_session *s)
+{
+    q_error_code e = Q_OK;
+    for (uint32_t k = 0; k < s->plan->n_steps && e == Q_OK; k++) {
+        q_state_extent x;
+        e = snapshot_extent(s, k, s->position, &x, NULL);
+        for (uint32_t i = 0; i < x.n && e == Q_OK; i++) {
+            e = snapshot_put(w, (const uint8_t *)s->layers[k].state + i * x.strip, x.used);
+        }
+    }
+    return e;
+}
+
+static q_error_code snapshot_write(const q_session *s, const q_port *port, q_port_file file,
+                                   const snapshot_header *h, const q_snapshot_info *info)
+{
+    snapshot_writer w;
+    uint8_t digest[Q_SNAPSHOT_HASH];
+    q_error_code e;
+    w.port = port;
+    w.file = file;
+    w.at = 0;
+    q_sha256_init(&w.sha);
+    e = snapshot_put(&w, h, sizeof(*h));
+    if (e == Q_OK) {
+        e = snapshot_put(&w, info->ids, (size_t)info->n_ids * sizeof(int32_t));
+    }
+    if (e == Q_OK) {
+        e = snapshot_put_states(&w, s);
+    }
+    if (e == Q_OK) {
+        q_sha256_final(&w.sha, digest);
+        e = snapshot_put(&w, digest, sizeof(digest));
+    }
+    return e == Q_OK ? port->file_sync(port->user, file) : e;
+}
+
+/* The temporary name, in work. */
+static const char *snapshot_temp(const char *path, q_block work)
+{
+    char *temp = (char *)work.base;
+    size_t n = 0;
+    while (path[n] != '\0') {
+        temp[n] = path[n];
+        n++;
+    }
+    memcpy(temp + n, Q_SNAPSHOT_TEMP, sizeof(Q_SNAPSHOT_TEMP));
+    return temp;
+}
+
+q_error_code q_snapshot_save(const q_session *session, const q_port *port, const char *path,
+                             const uint8_t model[Q_SNAPSHOT_HASH], const q_snapshot_info *info,
+                             q_block work, q_diag *diag)
+{
+    const char *who = "q_snapshot_save";
+    const char *temp;
+    snapshot_header h;
+    q_port_file file = 0;
+    q_error_code closed;
+    q_error_code e = snapshot_args(who, session, port, path, model, info, work, diag);
+    if (e != Q_OK) {
+        return e;
+    }
+    if ((info->n_ids != 0 && info->n_ids != session->position) ||
+        (info->n_ids != 0 && info->ids == NULL)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, who, "info.n_ids", session->position, info->n_ids);
+    }
+    e = snapshot_describe(session, model, session->position, info->n_ids, info->counter, &h, diag);
+    if (e != Q_OK) {
+        return e;
+    }
+    temp = snapshot_temp(path, work);
+    if (port->file_open(port->user, temp, Q_OPEN_CREATE_NEW, &file) != Q_OK) {
+        q_error_code gone = port->file_remove(port->user, temp);
+        (void)gone; /* a leftover, or nothing: opening tells */
+        e = port->file_open(port->user, temp, Q_OPEN_CREATE_NEW, &file);
+    }
+    if (e != Q_OK) {
+        return q_fail(diag, e, path, "open", 0, 0);
+    }
+    e = snapshot_write(session, port, file, &h, info);
+    closed = port->file_close(port->user, file);
+    e = e == Q_OK ? closed : e;
+    if (e == Q_OK) {
+        /* NOT_SUPPORTED: the file has its name, but the port cannot promise that a power cut keeps
+         * it. */
+        e = port->file_replace(port->user, temp, path);
+        e = e == Q_ERR_NOT_SUPPORTED ? Q_OK : e;
+    }
+    if (e != Q_OK) {
+        q_error_code gone = port->file_remove(port->user, temp);
+        (void)gone;
+        return q_fail(diag, e, path, "write", 0, 0);
+    }
+    return Q_OK;
+}

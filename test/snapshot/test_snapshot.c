@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Snapshots of a tiny language model: what is put back gives the same logits bit for bit; a
+ * damaged, cut or foreign file and every failing call of the port leave session and old file as
+ * they were.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "qorus/sha256.h"
+#include "qorus/snapshot.h"
+#include "test/port/check.h"
+#include "test/port/fault_port.h"
+#include "tiny_model.h"
+#include "port/posix/posix.h"
+
+check_state check_now;
+
+enum { PROMPT = 21 };
+
+static q_posix posix;
+static char path[256];
+static unsigned char work_bytes[8192];
+static const q_block work = {work_bytes, sizeof(work_bytes)};
+static const uint8_t this_model[32] = {1, 2, 3};
+static const uint8_t other_model[32] = {1, 2, 4};
+
+/* ---- Files ------------------------------------------------------------------------------------
+ */
+
+static size_t read_bytes(const char *name, unsigned char *to, size_t cap)
+{
+    FILE *f = fopen(name, "rb");
+    size_t n;
+    if (f == NULL) {
+        return 0;
+    }
+    n = fread(to, 1, cap, f);
+    (void)fclose(f);
+    return n;
+}
+
+static void write_bytes(const char *name, const unsigned char *from, size_t n)
+{
+    FILE *f = fopen(name, "wb");
+    if (f == NULL || fwrite(from, 1, n, f) != n || fclose(f) != 0) {
+        (void)printf("FAIL cannot write %s\n0 passed, 1 failed, 0 skipped\n", name);
+        exit(1);
+    }
+}
+
+static q_snapshot_info history(int32_t *ids, q_session *s)
+{
+    q_snapshot_info info = {ids, PROMPT, q_session_position(s), 12345};
+    for (uint32_t i = 0; i < info.n_ids; i++) {
+        ids[i] = (int32_t)(i * 7 % VOCAB);
+    }
+    return info;
+}
+
+static void save(q_session *s)
+{
+    q_diag d = {Q_OK, "", "", 0, 0, 0};
+    int32_t ids[PROMPT];
+    q_snapshot_info info = history(ids, s);
+    tiny_must(q_snapshot_save(s, q_posix_port(&posix), path, this_model, &info, work, &d), &d);
+}
+
+static q_error_code load_with(q_session *s, const q_port *port, const uint8_t *model, q_diag *d)
+{
+    int32_t ids[64];
+    q_snapshot_info info = {ids, 64, 0, 0};
+    memset(d, 0, sizeof(*d));
+    return q_snapshot_load(s, port, path, model, &info, work, d);
+}
+
+static q_error_code load(q_session *s, q_diag *d)
+{
+    return load_with(s, q_posix_port(&posix), this_model, d);
+}
+
+/* Puts the right hash under changed bytes. */
+static void seal(unsigned char *bytes, size_t n)
+{
+    q_sha256_of(bytes, n - 32, bytes + n - 32);
+}
+
+static const tiny_kind plain = {false, 0.5f};
+static const tiny_kind summed = {true, 0.5f};
+
+/* ---- Tests ------------------------------------------------------------------------------------
+ */
+
+static void round_trip(const tiny_kind *kind, uint32_t precision, uint32_t kv, uint32_t position)
+{
+    q_diag d;
+    q_session *a = tiny_session(kind, 40, precision);
+    q_session *b = tiny_session(kind, kv, precision);
+    int32_t ids[64];
+    q_snapshot_info info = {ids, 64, 0, 0};
+    uint64_t bytes = 0;
+    static unsigned char file[1 << 16];
+    q_real want[VOCAB];
+    q_real got[VOCAB];
+    if (position != 0) {
+        tiny_feed(a, position, want);
+    }
+    save(a);
+    CHECK_EQ(q_snapshot_size(a, position, &bytes, &d), Q_OK);
+    CHECK_EQ(bytes, read_bytes(path, file, sizeof(file)));
+    tiny_feed(b, 5, got);
+    CHECK_EQ(q_snapshot_load(b, q_posix_port(&posix), path, this_model, &info, work, &d), Q_OK);
+    CHECK_EQ(q_session_position(b), position);
+    CHECK_EQ(info.n_ids, position);
+    CHECK_EQ(info.counter, 12345);
+    for (uint32_t i = 0; i < info.n_ids; i++) {
+        CHECK_EQ(ids[i], (int32_t)(i * 7 % VOCAB));
+    }
+    for (int i = 0; i < 3; i++) {
+        tiny_feed(a, 3, want);
+        tiny_feed(b, 3, got);
+        CHECK(memcmp(want, got, sizeof(want)) == 0);
+    }
+}
+
+static void test_round_trip(void)
+{
+    round_trip(&plain, Q_PRECISION_FAST, 40, PROMPT);
+    round_trip(&plain, Q_PRECISION_EXACT, 40, PROMPT);
+    round_trip(&plain, Q_PRECISION_EXACT, 40, 16);
+    round_trip(&plain, Q_PRECISION_EXACT, 40, 0);
+}
+
+static void test_another_capacity(void)
+{
+    round_trip(&plain, Q_PRECISION_EXACT, 200, PROMPT);
+    round_trip(&plain, Q_PRECISION_FAST, 31, PROMPT);
+}
+
+static void test_state_without_extent(void)
+{
+    round_trip(&summed, Q_PRECISION_EXACT, 40, PROMPT);
+}
+
+static void test_outputs_are_gone(void)
+{
+    q_diag d;
+    q_session *a = tiny_session(&plain, 40, Q_PRECISION_EXACT);
+    q_real logits[VOCAB];
+    q_tensor t;
+    tiny_feed(a, PROMPT, logits);
+    save(a);
+    CHECK_EQ(load(a, &d), Q_OK);
+    CHECK_EQ(q_session_output(a, 0, &t, &d), Q_ERR_INVALID_STATE);
+}
+
+/* Loads into a session that stands elsewhere and sees that it still does. */
+static void refused(q_session *s, const q_port *port, const uint8_t *model, q_error_code code,
+                    const char *field)
+{
+    q_diag d;
+    q_session *twin = tiny_session(&plain, 40, Q_PRECISION_EXACT);
+    uint32_t position = q_session_position(s);
+    q_real want[VOCAB];
+    q_real got[VOCAB];
+    q_error_code e = load_with(s, port, model, &d);
+    CHECK_EQ(e, code);
+    CHECK_EQ(d.code, code);
+    CHECK(strcmp(d.field, field) == 0);
+    CHECK_EQ(q_session_position(s), position);
+    tiny_feed(twin, position, want);
+    tiny_feed(twin, 2, want);
+    tiny_feed(s, 2, got);
+    CHECK(memcmp(want, got, sizeof(want)) == 0);
+    CHECK_EQ(q_session_rewind(s, position, &d), Q_OK);
+}
+
+static q_session *at_five(void)
+{
+    q_session *s = tiny_session(&plain, 40, Q_PRECISION_EXACT);
+    q_real logits[VOCAB];
+    tiny_feed(s, 5, logits);
+    return s;
+}
+
+static unsigned char good[1 << 15];
+static unsigned char bad[1 << 15];
+static size_t n_good;
+
+static void make_good(void)
+{
+    q_session *a = tiny_session(&plain, 40, Q_PRECISION_EXACT);
+    q_real logits[VOCAB];
+    tiny_feed(a, PROMPT, logits);
+    save(a);
+    n_good = read_bytes(path, good, sizeof(good));
+    CHECK(n_good > 128 && n_good < sizeof(good));
+}
+
+static void test_foreign(void)
+{
+    static const tiny_kind scaled = {false, 0.25f};
+    q_diag d;
+    q_session *s = at_five();
+    q_session *small = tiny_session(&plain, 17, Q_PRECISION_EXACT);
+    make_good();
+    refused(s, q_posix_port(&posix), other_model, Q_ERR_MISMATCH, "model");
+    CHECK_EQ(load(tiny_session(&plain, 40, Q_PRECISION_FAST), &d), Q_ERR_MISMATCH);
+    CHECK(strcmp(d.field, "model") != 0 && d.field[0] != '\0');
+    CHECK_EQ(load(tiny_session(&scaled, 40, Q_PRECISION_EXACT), &d), Q_ERR_MISMATCH);
+    CHECK(strcmp(d.field, "layout") == 0);
+    CHECK_EQ(load(tiny_session(&summed, 40, Q_PRECISION_EXACT), &d), Q_ERR_MISMATCH);
+    CHECK(strcmp(d.field, "layout") == 0);
+    CHECK_EQ(load(small, &d), Q_ERR_CONTEXT_FULL);
+    CHECK(d.need == PROMPT && d.have == 17);
+    CHECK_EQ(q_session_position(small), 0);
+}
+
+static void test_every_cut(void)
+{
+    q_session *s = at_five();
+    q_diag d;
+    make_good();
+    for (size_t n = 0; n < n_good; n++) {
+        write_bytes(path, good, n);
+        if (load(s, &d) != Q_ERR_TRUNCATED || q_session_position(s) != 5) {
+            (void)printf("cut to %zu bytes: %d\n", n, (int)d.code);
+            CHECK(false);
+        }
+    }
+    write_bytes(path, good, n_good / 2);
+    refused(s, q_posix_port(&posix), this_model, Q_ERR_TRUNCATED, "file_size");
+    memcpy(bad, good, n_good);
+    bad[n_good] = 0;
+    write_bytes(path, bad, n_good + 1);
+    refused(s, q_posix_port(&posix), this_model, Q_ERR_CORRUPT, "file_size");
+}
+
+static void test_every_flip(void)
+{
+    q_session *s = at_five();
+    unsigned codes[4] = {0, 0, 0, 0};
+    q_diag d;
+    make_good();
+    for (size_t bit = 0; bit < n_good * 8; bit += bit < 160 * 8 ? 1 : 13) {
+        q_error_code e;
+        memcpy(bad, good, n_good);
+        bad[bit / 8] = (unsigned char)(bad[bit / 8] ^ 1u << bit % 8);
+        write_bytes(path, bad, n_good);
+        e = load(s, &d);
+        codes[e == Q_ERR_HASH ? 0 : e == Q_ERR_CORRUPT ? 1 : e == Q_ERR_TRUNCATED ? 2 : 3]++;
+        if ((e != Q_ERR_HASH && e != Q_ERR_CORRUPT && e != Q_ERR_TRUNCATED &&
+             !(bit / 8 < 12 && (e == Q_ERR_NOT_QORUS || e == Q_ERR_VERSION))) ||
+            q_session_position(s) != 5) {
+            (void)printf("bit %zu: %d\n", bit, (int)e);
+            CHECK(false);
+        }
+    }
+    CHECK_EQ(codes[3], 96); /* magic and version */
+    CHECK(codes[0] > 1000 && codes[1] > 0 && codes[2] > 0);
+    write_bytes(path, bad, n_good);
+    refused(s, q_posix_port(&posix), this_model, Q_ERR_HASH, "sha256");
+}
+
+typedef struct forged {
+    size_t offset;
+    uint32_t value;
+    q_error_code code;
+    const char *field;
+} forged;
+
+/* One field changed and the hash made right again: nothing but the field's own check can refuse it.
+ */
+static void test_forged_fields(void)
+{
+    static const forged cases[] = {
+        {24, 1, Q_ERR_CORRUPT, "state_bytes"},
+        {28, 0xFFFFFFFFu, Q_ERR_CORRUPT, "state_bytes"},
+        {40, 7, Q_ERR_MISMATCH, "precision"},
+        {44, 41, Q_ERR_CONTEXT_FULL, "position"},
+        {44, 0xFFFFFFFFu, Q_ERR_CONTEXT_FULL, "position"},
+        {44, 3, Q_ERR_MISMATCH, "layout"},
+        {44, PROMPT + 1, Q_ERR_CORRUPT, "n_ids"},
+        {48, 1, Q_ERR_CORRUPT, "n_ids"},
+        {48, 0, Q_ERR_CORRUPT, "state_bytes"},
+        {48, 0xFFFFFFFFu, Q_ERR_CORRUPT, "n_ids"},
+        {52, 2, Q_ERR_MISMATCH, "layout"},
+        {56, 9, Q_ERR_MISMATCH, "model"},
+        {88, 9, Q_ERR_MISMATCH, "layout"},
+        {120, 1, Q_ERR_CORRUPT, "reserved"},
+        {124, 1u << 24, Q_ERR_CORRUPT, "reserved"},
+        {128, VOCAB, Q_ERR_INVALID_TOKEN, "ids"},
+        {128 + 4 * (PROMPT - 1), 0x80000000u, Q_ERR_INVALID_TOKEN, "ids"},
+    };
+    q_session *s = at_five();
+    make_good();
+    seal(good, n_good); /* the twin: what these lines do to a file leaves it good */
+    write_bytes(path, good, n_good);
+    {
+        q_diag d;
+        CHECK_EQ(load(tiny_session(&plain, 40, Q_PRECISION_EXACT), &d), Q_OK);
+    }
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        memcpy(bad, good, n_good);
+        memcpy(bad + cases[i].offset, &cases[i].value, 4);
+        seal(bad, n_good);
+        write_bytes(path, bad, n_good);
+        refused(s, q_posix_port(&posix), this_model, cases[i].code, cases[i].field);
+    }
+}
+
+static void test_arguments(void)
+{
+    q_diag d;
+    q_session *s = at_five();
+    int32_t ids[5] = {0};
+    q_snapshot_info info = {ids, 5, 5, 0};
+    const q_port *port = q_posix_port(&posix);
+    q_port none = *port;
+    q_block little = {work_bytes, Q_SNAPSHOT_WORK - 1};
+    uint64_t n;
+    none.file_open = NULL;
+    CHECK_EQ(q_snapshot_save(NULL, port, path, this_model, &info, work, &d), Q_ERR_INVALID_ARG);
+    CHECK_EQ(q_snapshot_save(s, NULL, path, this_model, &info, work, &d), Q_ERR_NOT_SUPPORTED);
+    CHECK_EQ(q_snapshot_save(s, &none, path, this_model, &info, work, &d), Q_ERR_NOT_SUPPORTED);
+    CHECK_EQ(q_snapshot_save(s, port, "", this_model, &info, work, &d), Q_ERR_INVALID_SIZE);
+    CHECK_EQ(q_snapshot_save(s, port, path, NULL, &info, work, &d), Q_ERR_INVALID_ARG);
+    CHECK_EQ(q_snapshot_save(s, port, path, this_model, NULL, work, &d), Q_ERR_INVALID_ARG);
+    CHECK_EQ(q_snapshot_save(s, port, path, this_model, &info, little, &d), Q_ERR_NO_SPACE);
+    CHECK(d.need == Q_SNAPSHOT_WORK && d.have == Q_SNAPSHOT_WORK - 1);
+    info.n_ids = 4;
+    CHECK_EQ(q_snapshot_save(s, port, path, this_model, &info, work, &d), Q_ERR_INVALID_ARG);
+    CHECK_EQ(q_snapshot_size(s, 4, &n, &d), Q_ERR_INVALID_ARG);
+    info.n_ids = 5;
+    CHECK_EQ(q_snapshot_save(s, port, path, this_model, &info, work, &d), Q_OK);
+    info.capacity = 4;
+    CHECK_EQ(q_snapshot_load(s, port, path, this_model, &info, work, &d), Q_ERR_NO_SPACE);
+    CHECK(d.need == 5 && d.have == 4);
+    CHECK_EQ(q_snapshot_load(s, port, "/nowhere/at/all", this_model, &info, work, &d),
+             Q_ERR_NOT_FOUND);
+}
+
+/* ---- Ports that fail --------------------------------------------------------------------------
+ */
+
+static bool temp_exists(void)
+{
+    char temp[300];
+    (void)snprintf(temp, sizeof(temp), "%s%s", path, Q_SNAPSHOT_TEMP);
+    return access(temp, F_OK) == 0;
+}
+
+static q_error_code save_broken(q_session *s, q_fault_port *f)
+{
+    q_diag d;
+    int32_t ids[PROMPT];
+    q_snapshot_info info = history(ids, s);
+    return q_snapshot_save(s, &f->port, path, this_model, &info, work, &d);
+}
+
+/* Whatever call breaks, and however, the name holds the old file or the whole new one. */
+static void test_save_faults(void)
+{
+    static const q_fault_kind kinds[] = {Q_FAULT_FAIL, Q_FAULT_SHORT, Q_FAULT_INTERRUPT,
+                                         Q_FAULT_DENY, Q_FAULT_CUT};
+    static unsigned char old[64];
+    q_session *s = tiny_session(&plain, 40, Q_PRECISION_EXACT);
+    q_real logits[VOCAB];
+    unsigned failed = 0;
+    unsigned kept = 0;
+    make_good();
+    memset(old, 'o', sizeof(old));
+    tiny_feed(s, PROMPT, logits);
+    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+        for (uint64_t at = 1;; at++) {
+            q_fault_port f;
+            q_error_code e;
+            size_t n;
+            q_fault_init(&f, q_posix_port(&posix));
+            CHECK(q_fault_add(&f, Q_FAULT_FILES, kinds[k], at, false));
+            write_bytes(path, old, sizeof(old));
+            e = save_broken(s, &f);
+            if (q_fault_fired(&f) == 0) {
+                CHECK_EQ(e, Q_OK);
+                break;
+            }
+            n = read_bytes(path, bad, sizeof(bad));
+            failed += e != Q_OK ? 1u : 0u;
+            kept += n == sizeof(old) ? 1u : 0u;
+            CHECK((n == sizeof(old) && memcmp(bad, old, n) == 0) ||
+                  (n == n_good && memcmp(bad, good, n) == 0));
+            CHECK(e == Q_OK ? n == n_good : true);
+            if (kinds[k] != Q_FAULT_CUT) {
+                CHECK(!temp_exists() || e == Q_OK || kinds[k] == Q_FAULT_DENY);
+            }
+            q_fault_repower(&f);
+            CHECK_EQ(save_broken(s, &f), Q_OK); /* leftovers do not stand in the way */
+            CHECK(!temp_exists());
+        }
+    }
+    CHECK(failed > 25 && kept > 25);
+    (void)unlink(path);
+}
+
+static void test_load_faults(void)
+{
+    static const q_fault_kind kinds[] = {Q_FAULT_FAIL, Q_FAULT_SHORT, Q_FAULT_SILENT, Q_FAULT_CUT};
+    q_session *s = at_five();
+    unsigned untouched = 0;
+    unsigned reset = 0;
+    q_diag d;
+    make_good();
+    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+        for (uint64_t at = 1;; at++) {
+            q_fault_port f;
+            q_error_code e;
+            q_fault_init(&f, q_posix_port(&posix));
+            CHECK(q_fault_add(&f, Q_FAULT_FILES & ~Q_FAULT_AT(Q_FAULT_CLOSE), kinds[k], at, false));
+            e = load_with(s, &f.port, this_model, &d);
+            if (q_fault_fired(&f) == 0) {
+                CHECK_EQ(e, Q_OK);
+                break;
+            }
+            CHECK(e != Q_OK);
+            if (strcmp(d.field, "session reset") == 0) {
+                q_session *fresh = tiny_session(&plain, 40, Q_PRECISION_EXACT);
+                q_real want[VOCAB];
+                q_real got[VOCAB];
+                CHECK_EQ(q_session_position(s), 0);
+                tiny_feed(s, 5, got);
+                tiny_feed(fresh, 5, want);
+                CHECK(memcmp(want, got, sizeof(want)) == 0);
+                reset++;
+            } else {
+                CHECK_EQ(q_session_position(s), 5);
+                refused(s, q_posix_port(&posix), other_model, Q_ERR_MISMATCH, "model");
+                untouched++;
+            }
+        }
+        CHECK_EQ(q_session_rewind(s, 0, &d), Q_OK);
+        {
+            q_real got[VOCAB];
+            tiny_feed(s, 5, got);
+        }
+    }
+    CHECK(untouched >= 10 && reset >= 10);
+}
+
+/* A file that changes between the two readings. */
+static void change_file(void *arg, const q_fault_event *e)
+{
+    unsigned *reads = (unsigned *)arg;
+    if (e->op == Q_FAULT_READ && e->offset + e->n == n_good && ++*reads == 1) {
+        memcpy(bad, good, n_good);
+        bad[n_good - 40] ^= 1;
+        write_bytes(path, bad, n_good);
+    }
+}
+
+static void test_changed_between(void)
+{
+    q_session *s = at_five();
+    unsigned reads = 0;
+    q_fault_port f;
+    q_diag d;
+    make_good();
+    q_fault_init(&f, q_posix_port(&posix));
+    f.record = change_file;
+    f.record_arg = &reads;
+    CHECK_EQ(load_with(s, &f.port, this_model, &d), Q_ERR_HASH);
+    CHECK(strcmp(d.field, "session reset") == 0);
+    CHECK_EQ(q_session_position(s), 0);
+}
+
+int main(void)
+{
+    q_diag d;
+    const char *dir = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    (void)snprintf(path, sizeof(path), "%s/qorus-snapshot-%ld", dir, (long)getpid());
+    tiny_must(q_posix_init(&posix, 1, &d), &d);
+    RUN(test_round_trip);
+    RUN(test_another_capacity);
+    RUN(test_state_without_extent);
+    RUN(test_outputs_are_gone);
+    RUN(test_foreign);
+    RUN(test_every_cut);
+    RUN(test_every_flip);
+    RUN(test_forged_fields);
+    RUN(test_arguments);
+    RUN(test_save_faults);
+    RUN(test_load_faults);
+    RUN(test_changed_between);
+    (void)unlink(path);
+    q_posix_close(&posix);
+    return check_summary();
+}

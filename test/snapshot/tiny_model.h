@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* tiny_model.h: a language model small enough to save and load thousands of times. */
+#ifndef QORUS_TEST_TINY_MODEL_H
+#define QORUS_TEST_TINY_MODEL_H
+
+#include "qorus/model.h"
+
+enum { VOCAB = 16 };
+
+typedef struct tiny_kind {
+    bool with_sum; /* a stateful layer of the caller's own, which cannot go back */
+    float scale;   /* of attention: makes another model */
+} tiny_kind;
+
+/* A session of kv positions over memory that is never given back. */
+q_session *tiny_session(const tiny_kind *kind, uint32_t kv, uint32_t precision);
+
+/* Feeds n tokens that follow from the position; the last one's logits go to out. */
+void tiny_feed(q_session *s, uint32_t n, q_real out[VOCAB]);
+
+/* Ends the test program if e is an error. */
+void tiny_must(q_error_code e, const q_diag *d);
+
+#endif /* QORUS_TEST_TINY_MODEL_H */
