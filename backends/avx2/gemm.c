@@ -9,7 +9,7 @@
  * Q8_0: d*q, Q4_0: d*(q-8), both exact; Q4_1: d*q, exact, + m, rounded once: as in the scalar
  * backend.
  */
-#include "kernels_avx2.h"
+#include "gemm.h"
 
 /* Workspace: one decoded slab, then the chains of a group of rows. */
 typedef struct gemm_space_avx2 {
@@ -18,18 +18,6 @@ typedef struct gemm_space_avx2 {
 } gemm_space_avx2;
 
 Q_STATIC_ASSERT(sizeof(gemm_space_avx2) <= Q_AVX2_WORKSPACE, "slab and chains fit the workspace");
-
-/* Column i of the group of 4 whose bytes are in q: 8 rows, sign-extended, as f32. */
-Q_AVX2_INLINE __m256 gemm_signed_column(__m256i q, const int i)
-{
-    return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(q, 24 - 8 * i), 24));
-}
-
-/* The same of nibbles already shifted to the low half of each byte. */
-Q_AVX2_INLINE __m256 gemm_nibble_column(__m256i q, const int i)
-{
-    return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(q, 8 * i), _mm256_set1_epi32(15)));
-}
 
 static void gemm_slab_f16(const uint16_t *w, uint32_t n, float *out)
 {
@@ -152,6 +140,10 @@ static void gemm_exact(const q_work *work, const q_gemm_args *a, uint32_t dtype)
     size_t panel_bytes = (size_t)q_panel_bytes(dtype, a->k);
     avx2_part part =
         avx2_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
+    if (part.row1 - part.row0 < GEMM_FEW_ROWS) {
+        q_gemm_stream_avx2(a, dtype, part);
+        return;
+    }
     for (uint32_t r = part.row0; r < part.row1; r += Q_AVX2_GROUP_ROWS) {
         uint32_t n =
             part.row1 - r < Q_AVX2_GROUP_ROWS ? part.row1 - r : (uint32_t)Q_AVX2_GROUP_ROWS;

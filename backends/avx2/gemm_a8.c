@@ -24,7 +24,7 @@ enum {
     A8_SLAB_BLOCKS = A8_SLAB / 32,
     A8_FEW_ROWS = 4, /* below: the streaming form */
     A8_TILE = 4,     /* rows of x in a register tile */
-    A8_AHEAD = 8192  /* bytes the streaming form prefetches ahead */
+    A8_AHEAD = 16384 /* bytes the streaming form prefetches ahead */
 };
 
 /* Workspace of the many-rows form. */
@@ -110,15 +110,19 @@ Q_AVX2_INLINE __m256 a8_add_block(const uint32_t dtype, __m256 acc, __m256i i, _
 
 /* -- few rows ---------------------------------------------------------------------------------- */
 
-/* Fetches `lines` cache lines of the weights to come: scales and quants of all panels form one
-   stream, of which the processor's own prefetchers lose track. Past the last panel it fetches for
-   nothing; it cannot fault. */
-Q_AVX2_INLINE void a8_prefetch(const uint8_t *q, const uint32_t lines)
+/* Fetches the cache line A8_AHEAD bytes ahead: scales and quants of all panels form one stream, of
+   which the processor's own prefetchers lose track. It cannot fault: past the last panel it fetches
+   for nothing. */
+Q_AVX2_INLINE void a8_prefetch(const uint8_t *q)
 {
-    uintptr_t at = (uintptr_t)q + A8_AHEAD;
-    Q_AVX2_UNROLL
-    for (uint32_t i = 0; i < lines; i++) {
-        _mm_prefetch((const char *)(at + i * 64u), _MM_HINT_T0);
+    _mm_prefetch((const char *)((uintptr_t)q + A8_AHEAD), _MM_HINT_T0);
+}
+
+/* The start of the stream, which no earlier block has fetched. */
+static void a8_prefetch_start(const void *weights)
+{
+    for (uint32_t i = 0; i < A8_AHEAD; i += 64) {
+        _mm_prefetch((const char *)((uintptr_t)weights + i), _MM_HINT_T0);
     }
 }
 
@@ -132,6 +136,7 @@ Q_AVX2_INLINE void a8_stream_q4(const uint8_t *q, const int8_t *x, __m256i *lo, 
     for (uint32_t g = 0; g < 4; g++) {
         __m256i w0 = a8_load(q + g * 64u);
         __m256i w1 = a8_load(q + g * 64u + 32u);
+        a8_prefetch(q + g * 64u);
         __m256i xl = a8_broadcast(x + g * 4u);
         __m256i xh = a8_broadcast(x + g * 4u + 16u);
         __m256i h0 = _mm256_and_si256(_mm256_srli_epi16(w0, 4), nibble);
@@ -153,6 +158,7 @@ Q_AVX2_INLINE void a8_stream_q8(const uint8_t *q, const int8_t *x, __m256i *lo, 
     for (uint32_t g = 0; g < 8; g++) {
         __m256i w0 = a8_load(q + g * 64u);
         __m256i w1 = a8_load(q + g * 64u + 32u);
+        a8_prefetch(q + g * 64u);
         __m256i v = a8_broadcast(x + g * 4u);
         s0 = _mm256_add_epi32(s0, a8_dot_q8(_mm256_abs_epi8(w0), w0, v));
         s1 = _mm256_add_epi32(s1, a8_dot_q8(_mm256_abs_epi8(w1), w1, v));
@@ -174,10 +180,8 @@ Q_AVX2_INLINE void a8_stream(const uint32_t dtype, a8_panel w, a8_x x, uint32_t 
         __m256i i0;
         __m256i i1;
         if (dtype == Q_Q8_0) {
-            a8_prefetch(w.q + (size_t)b * 512u, 8);
             a8_stream_q8(w.q + (size_t)b * 512u, x.q + b * 32u, &i0, &i1);
         } else {
-            a8_prefetch(w.q + (size_t)b * 256u, 4);
             a8_stream_q4(w.q + (size_t)b * 256u, x.q + b * 32u, &i0, &i1);
         }
         c0 = a8_add_block(dtype, c0, i0, avx2_load_f16(w.d + b * 16u), m0, dx, sum);
@@ -190,6 +194,9 @@ Q_AVX2_INLINE void a8_stream(const uint32_t dtype, a8_panel w, a8_x x, uint32_t 
 Q_AVX2_INLINE void a8_few_rows(const uint32_t dtype, const q_gemm_args *a, avx2_part part)
 {
     Q_ALIGNED(32) float acc[Q_PANEL_ROWS];
+    if (part.panel0 < part.panel1) {
+        a8_prefetch_start(a8_panel_at(a, dtype, part.panel0).d);
+    }
     for (uint32_t p = part.panel0; p < part.panel1; p++) {
         uint32_t m0 = p * Q_PANEL_ROWS;
         uint32_t lanes = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
