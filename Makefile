@@ -172,6 +172,8 @@ model-needed:
 
 # ---- Proof --------------------------------------------------------------------------------------------------
 
+BARE_SUITES := bare one-hash one-hash-large
+
 ifeq ($(PORT),bare-x86)
 test: all
 	@BUILD=$(FREE_DIR) sh test/run.sh full $(BARE_SUITES)

@@ -1,0 +1,98 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# one_hash.sh: one SHA-256 over all logits of 256 prompt tokens and 64 decoded ones, whatever computes them: backend,
+# threads, chunks, fusion, POSIX or bare x86. The hashes are committed in fingerprints.txt.
+#
+#   one_hash.sh small     the sample model vectors/files/llama.qorus; bare x86 under TCG
+#   one_hash.sh large     SmolLM2-135M-Instruct, if `make model` has made it; bare x86 under KVM
+#   one_hash.sh print MODEL   the lines for fingerprints.txt
+set -u
+cd "$(dirname "$0")/.." || exit 1
+TABLE=test/fingerprints.txt
+QORUS=${BUILD:-$(make -s print-FREE_DIR)}/qorus
+passed=0 failed=0 skipped=0
+
+finish() {
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+    exit
+}
+
+# expect WHAT OUTPUT MODES: OUTPUT has a line "logits MODE HASH ..." for each of MODES, all as in the table.
+expect() {
+    for mode in $3; do
+        want=$(awk -v s="$sum" -v m="$mode" '$1 == s && $2 == m { print $3 }' $TABLE)
+        have=$(echo "$2" | awk -v m="$mode" '$1 == "logits" && $2 == m { print $3 }' | sort -u)
+        if [ -n "$want" ] && [ "$want" = "$have" ]; then
+            passed=$((passed + 1))
+        else
+            failed=$((failed + 1))
+            echo "FAIL $1, $mode: $(echo "$have" | tr '\n' ' ')instead of ${want:-a hash in $TABLE}"
+        fi
+    done
+}
+
+posix() { # options
+    # shellcheck disable=SC2086
+    expect "posix $1" "$("$QORUS" conform "$model" $1 2>&1)" 'fast exact'
+}
+
+bare() { # accel options
+    # shellcheck disable=SC2086
+    for exact in '' --exact; do
+        mode=fast
+        [ -n "$exact" ] && mode=exact
+        expect "bare $1 $2" "$(ACCEL=$1 sh port/bare-x86/run-qemu.sh --timeout 500 --module "$model" "$image" conform $2 $exact 2>&1)" $mode
+    done
+}
+
+if [ "${1-}" = print ]; then
+    sum=$(sha256sum "$2" | cut -d ' ' -f 1)
+    "$QORUS" conform "$2" | awk -v s="$sum" -v n="$(basename "$2")" '$1 == "logits" && !seen[$2]++ { print s, $2, $3, n }'
+    exit
+fi
+model=vectors/files/llama.qorus
+[ "${1-}" = large ] && model=models/smollm2-135m-instruct.qorus
+if [ ! -f "$model" ]; then
+    echo "missing: $model (make model)"
+    skipped=1
+    finish
+fi
+sum=$(sha256sum "$model" | cut -d ' ' -f 1)
+avx2=
+grep -qw avx2 /proc/cpuinfo && avx2="--backend avx2"
+if [ "${1-}" = large ]; then
+    # shellcheck disable=SC2086
+    for options in "$avx2 -t 1" "$avx2 -t 2" "$avx2 -t 3" "$avx2 -t 2 --chunk 1" "$avx2 -t 2 --chunk 7" \
+        "$avx2 -t 2 --chunk 256" "$avx2 -t 2 --no-fuse" "--backend scalar -t 2"; do
+        posix "$options"
+    done
+else
+    for threads in 1 2 3; do
+        for chunk in 1 7 64 256; do
+            posix "-t $threads --chunk $chunk"
+        done
+    done
+    posix --no-fuse
+fi
+
+if ! command -v qemu-system-x86_64 >/dev/null 2>&1; then
+    echo "SKIP bare x86: qemu-system-x86_64 is missing (make deps)"
+    skipped=$((skipped + 1))
+    finish
+fi
+make PORT=bare-x86 >/dev/null || failed=$((failed + 1))
+image=$(make -s print-IMAGE)
+if [ "${1-}" = large ]; then
+    if [ -w /dev/kvm ]; then
+        bare kvm ''
+    else
+        echo "SKIP bare x86 with the large model: no KVM"
+        skipped=$((skipped + 1))
+    fi
+else
+    bare tcg '--backend scalar'
+    bare tcg '--backend avx2'
+    [ -w /dev/kvm ] && SMP=2 bare kvm ''
+fi
+finish
