@@ -176,9 +176,11 @@ q_error_code q_generator_configure(q_generator *generator, const q_generate_conf
 
 /* ---- Feeding ---------------------------------------------------------------------------------------------- */
 
-/* Reads history[from, n) into the session; the last one's logits are wanted. */
-static q_error_code read_history(q_generator *g, uint32_t from, q_diag *diag)
+/* Reads what of the history the session does not hold yet; the last one's logits are wanted. After a shift that
+   was stopped this is more than what is fed. */
+static q_error_code read_history(q_generator *g, q_diag *diag)
 {
+    uint32_t from = q_session_position(g->session);
     const void *inputs[1];
     q_step step;
     q_error_code e;
@@ -208,14 +210,14 @@ static q_error_code shift(q_generator *g, uint32_t more, q_diag *diag)
         g->n -= drop;
     }
     e = q_session_rewind(g->session, keep, diag);
-    return e == Q_OK && g->n > keep ? read_history(g, keep, diag) : e;
+    return e == Q_OK && g->n > keep ? read_history(g, diag) : e;
 }
 
 static q_error_code feed_tokens(q_generator *g, const int32_t *ids, size_t n, q_diag *diag)
 {
     uint32_t before;
     q_error_code e = Q_OK;
-    if (n == 0) {
+    if (n == 0 && q_session_position(g->session) == g->n) {
         return Q_OK;
     }
     if (n > g->capacity || (n > g->capacity - g->n && g->config.full == Q_FULL_STOP)) {
@@ -237,9 +239,11 @@ static q_error_code feed_tokens(q_generator *g, const int32_t *ids, size_t n, q_
         return e;
     }
     before = g->n;
-    memcpy(g->history + g->n, ids, n * sizeof(int32_t));
+    if (n != 0) {
+        memcpy(g->history + g->n, ids, n * sizeof(int32_t));
+    }
     g->n += (uint32_t)n;
-    e = read_history(g, before, diag);
+    e = read_history(g, diag);
     if (e != Q_OK) {
         g->n = before;
     }
@@ -462,13 +466,23 @@ uint32_t q_generator_count(const q_generator *generator)
     return generator->count;
 }
 
+uint64_t q_generator_counter(const q_generator *generator)
+{
+    return generator->step;
+}
+
+void q_generator_set_counter(q_generator *generator, uint64_t counter)
+{
+    generator->step = counter;
+}
+
 q_error_code q_generator_rewind(q_generator *generator, uint32_t n, q_diag *diag)
 {
     q_error_code e;
     if (generator == NULL || n > generator->n) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_rewind", "n", generator != NULL ? generator->n : 0, n);
     }
-    e = q_session_rewind(generator->session, n, diag);
+    e = n < q_session_position(generator->session) ? q_session_rewind(generator->session, n, diag) : Q_OK;
     if (e == Q_OK) {
         generator->has_logits = generator->has_logits && n == generator->n;
         generator->has_pending = false;

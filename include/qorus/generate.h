@@ -102,6 +102,10 @@ Q_NODISCARD q_error_code q_generator_run(q_generator *generator, q_stop_reason *
 const int32_t *q_generator_history(const q_generator *generator, uint32_t *n);
 /* Tokens sampled by the last run. */
 uint32_t q_generator_count(const q_generator *generator);
+/* Tokens sampled in its life, which pick the random numbers: what a snapshot keeps so that a restored generator goes
+   on as the saved one would have. */
+uint64_t q_generator_counter(const q_generator *generator);
+void q_generator_set_counter(q_generator *generator, uint64_t counter);
 /* Forgets everything after the first n tokens. Errors of q_session_rewind. */
 Q_NODISCARD q_error_code q_generator_rewind(q_generator *generator, uint32_t n, q_diag *diag);
 /* Takes over a session whose KV cache was put back from a snapshot: ids are the tokens it holds. */

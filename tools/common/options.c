@@ -45,9 +45,9 @@ static const option table[] = {
     {"--profile", "", "time of every node, at the end", offsetof(options, profile), FOR_RUN | FOR_BENCH, KIND_FLAG},
     {"--logits", "FILE", "write the logits of every position as f32 rows", offsetof(options, logits), FOR_RUN,
      KIND_TEXT},
-    {"--temp", "X", "temperature; 0 is greedy", offsetof(options, sampler.temperature), FOR_SAMPLING, KIND_NUMBER},
+    {"--temp", "X", "temperature; 0 is greedy (chat: 0.2)", offsetof(options, sampler.temperature), FOR_SAMPLING, KIND_NUMBER},
     {"--top-k", "N", "sample among the N likeliest", offsetof(options, sampler.top_k), FOR_SAMPLING, KIND_COUNT},
-    {"--top-p", "X", "sample among the likeliest that sum to X", offsetof(options, sampler.top_p), FOR_SAMPLING,
+    {"--top-p", "X", "sample among the likeliest that sum to X (chat: 0.9)", offsetof(options, sampler.top_p), FOR_SAMPLING,
      KIND_NUMBER},
     {"--min-p", "X", "sample among those at least X times as likely as the first", offsetof(options, sampler.min_p),
      FOR_SAMPLING, KIND_NUMBER},
@@ -263,10 +263,15 @@ static bool complain(char *error, size_t size, const char *a, const char *word, 
     return false;
 }
 
-static void options_defaults(options *o)
+/* Greedy, but for a chat: there a little chance keeps a small model from repeating itself. */
+static void options_defaults(options *o, uint32_t command)
 {
     memset(o, 0, sizeof(*o));
     q_sampler_defaults(&o->sampler);
+    if (command == FOR_CHAT) {
+        o->sampler.temperature = 0.2;
+        o->sampler.top_p = 0.9;
+    }
     o->n = UINT32_MAX;
     o->n_prompt = 256;
     o->repeat = 5;
@@ -275,7 +280,7 @@ static void options_defaults(options *o)
 bool options_parse(options *o, uint32_t command, const char *const *words, uint32_t n, char *error,
                    size_t error_size)
 {
-    options_defaults(o);
+    options_defaults(o, command);
     for (uint32_t i = 0; i < n; i++) {
         const option *op = find_option(command, words[i]);
         if (op == NULL && words[i][0] == '-' && words[i][1] != '\0') {

@@ -49,6 +49,7 @@ double host_seconds(const host *h);
 
 /* The commands. words do not include the command's name. */
 int command_run(const char *const *words, uint32_t n);
+int command_chat(const char *const *words, uint32_t n);
 int command_plan(const char *const *words, uint32_t n);
 int command_conform(const char *const *words, uint32_t n);
 

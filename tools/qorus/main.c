@@ -14,6 +14,7 @@ typedef struct command {
 
 static const command commands[] = {
     {"run", "MODEL [-p TEXT | -f FILE] [options]", "continues a text", FOR_RUN, command_run},
+    {"chat", "MODEL [--system TEXT] [options]", "talks", FOR_CHAT, command_chat},
     {"plan", "MODEL [options]", "prints the exact bytes a model needs, step by step", FOR_PLAN, command_plan},
     {"conform", "[MODEL] [--vectors FILE] [options]", "checks the bits this machine computes", FOR_CONFORM,
      command_conform},
