@@ -9,6 +9,7 @@
  *   memory.h     regions, arena, allocator               port.h       where it runs
  *   backend.h    how it computes                         quantize.h   float rows to storage types
  *   sha256.h     hashing                             snapshot.h   the state of a session as a file
+ *   rewrite.h    a .qorus file in another weight type
  */
 #ifndef QORUS_H
 #define QORUS_H
@@ -24,6 +25,7 @@
 #include "qorus/optim.h"
 #include "qorus/port.h"
 #include "qorus/quantize.h"
+#include "qorus/rewrite.h"
 #include "qorus/sampler.h"
 #include "qorus/sha256.h"
 #include "qorus/snapshot.h"

@@ -69,7 +69,7 @@ static bool looks_like_gguf(const void *base, size_t size)
     return size >= 4 && memcmp(base, "GGUF", 4) == 0;
 }
 
-bool host_open(host *h, const char *path)
+bool host_map(host *h, const char *path)
 {
     if (q_posix_open_model(&h->posix, path, NULL, &h->file, &h->diag) != Q_OK) {
         (void)say_failure(path, &h->diag);
@@ -80,6 +80,11 @@ bool host_open(host *h, const char *path)
         say("%s is a GGUF file: convert it first with tools/convert_model.py %s model.qorus", path, path);
         return false;
     }
+    return true;
+}
+
+static bool open_model(host *h, const char *path)
+{
     if (engine_open(&h->engine, h->file.base, h->file.size, true, &h->memory, &h->diag) != Q_OK) {
         (void)say_failure(path, &h->diag);
         if (h->diag.code == Q_ERR_TRUNCATED || h->diag.code == Q_ERR_NOT_QORUS) {
@@ -88,6 +93,38 @@ bool host_open(host *h, const char *path)
         return false;
     }
     return true;
+}
+
+bool host_open(host *h, const char *path)
+{
+    return host_map(h, path) && open_model(h, path);
+}
+
+/* The section is copied first: a file rewritten under its mapping cannot undo the checks. */
+static bool open_section(host *h, const char *path)
+{
+    void *copy = host_take(h, h->file.size, path);
+    if (copy == NULL) {
+        return false;
+    }
+    memcpy(copy, h->file.base, h->file.size);
+    if (q_tokenizer_open(&h->engine.tokenizer, copy, h->file.size, &h->diag) != Q_OK) {
+        (void)say_failure(path, &h->diag);
+        return false;
+    }
+    h->engine.has_tokenizer = true;
+    return true;
+}
+
+bool host_open_any(host *h, const char *path)
+{
+    if (!host_map(h, path)) {
+        return false;
+    }
+    if (h->file.size >= 4 && memcmp(h->file.base, "QTOK", 4) == 0) {
+        return open_section(h, path);
+    }
+    return open_model(h, path);
 }
 
 bool host_session(host *h, const char *path, const options *o, uint32_t max_selected,

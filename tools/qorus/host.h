@@ -31,8 +31,14 @@ int say_failure(const char *subject, const q_diag *diag);
 bool host_start(host *h, options *o);
 void host_stop(host *h);
 
+/* Maps a file of any kind but GGUF, into h->file; false after saying why not. */
+bool host_map(host *h, const char *path);
+
 /* Maps a .qorus file and opens it. Says what is wrong and returns false on failure: a GGUF file is told apart. */
 bool host_open(host *h, const char *path);
+
+/* The same for a .qtok file as well: then only h->engine.tokenizer is open, and h->engine.file.base is NULL. */
+bool host_open_any(host *h, const char *path);
 
 /* host_open, then plan and session. max_selected: rows of logits at once. */
 bool host_session(host *h, const char *path, const options *o, uint32_t max_selected,
@@ -49,6 +55,9 @@ double host_seconds(const host *h);
 
 /* The commands. words do not include the command's name. */
 int command_run(const char *const *words, uint32_t n);
+int command_tokenize(const char *const *words, uint32_t n);
+int command_inspect(const char *const *words, uint32_t n);
+int command_quantize(const char *const *words, uint32_t n);
 int command_chat(const char *const *words, uint32_t n);
 int command_plan(const char *const *words, uint32_t n);
 int command_conform(const char *const *words, uint32_t n);

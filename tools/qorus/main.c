@@ -14,8 +14,13 @@ typedef struct command {
 
 static const command commands[] = {
     {"run", "MODEL [-p TEXT | -f FILE] [options]", "continues a text", FOR_RUN, command_run},
+    {"tokenize", "MODEL [-p TEXT | -f FILE] [--decode]", "text to ids, or ids to text; - is standard input",
+     FOR_TOKENIZE, command_tokenize},
+    {"inspect", "FILE [--verify] [--json]", "shows what a .qorus or .qtok file holds", FOR_INSPECT, command_inspect},
     {"chat", "MODEL [--system TEXT] [options]", "talks", FOR_CHAT, command_chat},
     {"plan", "MODEL [options]", "prints the exact bytes a model needs, step by step", FOR_PLAN, command_plan},
+    {"quantize", "IN OUT TYPE", "rewrites the matrices: q4_0, q4_1, q8_0, f16, bf16, f32", FOR_QUANTIZE,
+     command_quantize},
     {"conform", "[MODEL] [--vectors FILE] [options]", "checks the bits this machine computes", FOR_CONFORM,
      command_conform},
 };

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* qorus quantize: a .qorus file again, its matrices in another type. The output appears only when it is whole. */
+#define _POSIX_C_SOURCE 200809L
+#include "host.h"
+#include "qorus/rewrite.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const types[] = {"f32", "q8_0", "q4_0", "q4_1", "f16", "bf16"}; /* by q_dtype */
+enum { N_TYPES = sizeof(types) / sizeof(types[0]), NOTE_BYTES = 160, PROGRESS_WIDTH = 32 };
+
+typedef struct quantize_state {
+    host h;
+    const char *in;
+    const char *out;
+    char *temp; /* beside out, so that the last step is a rename */
+    q_port_file file;
+    bool bar;
+} quantize_state;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+static q_error_code write_piece(void *user, uint64_t offset, const void *bytes, size_t n)
+{
+    quantize_state *s = (quantize_state *)user;
+    if (interrupted != 0) {
+        return Q_ERR_CANCELLED;
+    }
+    return s->h.port->file_write_at(s->h.port->user, s->file, offset, bytes, n);
+}
+
+static void show_progress(void *user, uint32_t done, uint32_t all)
+{
+    const quantize_state *s = (const quantize_state *)user;
+    int width = all != 0 ? (int)((uint64_t)PROGRESS_WIDTH * done / all) : PROGRESS_WIDTH;
+    if (s->bar) {
+        (void)fprintf(stderr, "\r[%.*s%*s] %u/%u%s", width, "################################", PROGRESS_WIDTH - width,
+                      "", done, all, done == all ? "\n" : "");
+    }
+}
+
+/* What the matrices are now: how many of each type. Says so where values have been rounded before. */
+static void describe(const quantize_state *s, uint32_t dtype, char note[NOTE_BYTES])
+{
+    const q_file *f = &s->h.engine.file;
+    uint32_t count[N_TYPES] = {0};
+    size_t n;
+    const char *between = " ";
+    for (uint32_t i = 0; i < q_file_n_tensors(f); i++) {
+        const q_file_tensor_record *r = q_file_record(f, i);
+        if (r->layout == Q_PANEL16 && r->dtype < N_TYPES) {
+            count[r->dtype]++;
+        }
+    }
+    n = (size_t)snprintf(note, NOTE_BYTES, "requantized: %s from", types[dtype]);
+    for (uint32_t t = 0; t < N_TYPES; t++) {
+        if (count[t] == 0) {
+            continue;
+        }
+        n += (size_t)snprintf(note + n, NOTE_BYTES - n, "%s%s", between, types[t]);
+        between = ", ";
+        if (t != dtype && t != Q_F32) {
+            say("%u %s of %s quantised again as %s", count[t], count[t] == 1 ? "matrix" : "matrices", types[t],
+                types[dtype]);
+        }
+    }
+}
+
+static int write_failed(const quantize_state *s)
+{
+    const q_diag *last = q_posix_last(&s->h.posix);
+    say("%s: cannot be written: %s", s->out, last->field[0] != '\0' ? last->field : q_strerror(last->code));
+    return EXIT_FAILED;
+}
+
+/* Fills the temporary file and closes it. */
+static int fill(quantize_state *s, const q_rewrite *w)
+{
+    const q_port *port = s->h.port;
+    size_t n = 0;
+    void *work;
+    q_error_code e = q_rewrite_size(w, NULL, &n, &s->h.diag);
+    work = e == Q_OK ? host_take(&s->h, n, "work") : NULL;
+    if (e == Q_OK && work == NULL) {
+        return EXIT_FAILED;
+    }
+    if (e == Q_OK) {
+        e = q_rewrite_run(w, work, n, &s->h.diag);
+    }
+    if (e != Q_OK && s->bar) {
+        (void)fputc('\n', stderr);
+    }
+    if (e == Q_ERR_CANCELLED) {
+        say("interrupted; nothing was written");
+        return EXIT_FAILED;
+    }
+    if (e == Q_ERR_IO && strcmp(s->h.diag.field, "write") == 0) {
+        return write_failed(s);
+    }
+    if (e != Q_OK) {
+        return say_failure(s->in, &s->h.diag);
+    }
+    return port->file_sync(port->user, s->file) == Q_OK ? EXIT_DONE : write_failed(s);
+}
+
+/* The temporary file takes the name of the output, or goes away. */
+static int commit(quantize_state *s, int status)
+{
+    const q_port *port = s->h.port;
+    if (port->file_close(port->user, s->file) != Q_OK && status == EXIT_DONE) {
+        status = write_failed(s);
+    }
+    if (status == EXIT_DONE) {
+        q_error_code e = port->file_replace(port->user, s->temp, s->out);
+        if (e == Q_OK || e == Q_ERR_NOT_SUPPORTED) {
+            return EXIT_DONE;
+        }
+        status = write_failed(s);
+    }
+    if (port->file_remove(port->user, s->temp) != Q_OK) {
+        say("%s: cannot be removed", s->temp);
+    }
+    return status;
+}
+
+static int rewrite_file(quantize_state *s, uint32_t dtype)
+{
+    const q_port *port = s->h.port;
+    q_rewrite w;
+    char note[NOTE_BYTES];
+    if (!host_open(&s->h, s->in)) {
+        return EXIT_FAILED;
+    }
+    memset(&w, 0, sizeof(w));
+    w.struct_size = sizeof(w);
+    w.dtype = dtype;
+    w.file = &s->h.engine.file;
+    w.note = note;
+    w.user = s;
+    w.write = write_piece;
+    w.progress = show_progress;
+    if (q_rewrite_size(&w, NULL, NULL, &s->h.diag) != Q_OK) {
+        return say_failure(s->in, &s->h.diag);
+    }
+    describe(s, dtype, note);
+    if (port->file_open(port->user, s->temp, Q_OPEN_CREATE_NEW, &s->file) != Q_OK) {
+        return write_failed(s);
+    }
+    return commit(s, fill(s, &w));
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat sa;
+    struct stat sb;
+    return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+static int quantize(quantize_state *s, uint32_t dtype)
+{
+    struct stat out;
+    size_t n = strlen(s->out) + 32;
+    int status;
+    if (same_file(s->in, s->out)) {
+        say("the output would replace the input %s", s->in);
+        return EXIT_FAILED;
+    }
+    if (stat(s->out, &out) == 0 && !S_ISREG(out.st_mode)) {
+        say("%s: cannot be written: not a regular file", s->out);
+        return EXIT_FAILED;
+    }
+    s->temp = (char *)malloc(n);
+    if (s->temp == NULL) {
+        say("out of memory");
+        return EXIT_FAILED;
+    }
+    (void)snprintf(s->temp, n, "%s.%ld.part", s->out, (long)getpid());
+    s->bar = isatty(STDERR_FILENO) != 0;
+    (void)signal(SIGINT, on_interrupt);
+    (void)signal(SIGTERM, on_interrupt);
+    status = rewrite_file(s, dtype);
+    free(s->temp);
+    return status;
+}
+
+int command_quantize(const char *const *words, uint32_t n)
+{
+    static quantize_state s;
+    options o;
+    char error[256];
+    uint32_t dtype = 0;
+    int status;
+    if (!options_parse(&o, FOR_QUANTIZE, words, n, error, sizeof(error))) {
+        say("%s", error);
+        return EXIT_USAGE;
+    }
+    if (o.n_args != 3) {
+        say("quantize takes a file to read, one to write, and a type: qorus quantize IN OUT q4_0");
+        return EXIT_USAGE;
+    }
+    while (dtype < N_TYPES && strcmp(o.args[2], types[dtype]) != 0) {
+        dtype++;
+    }
+    if (dtype == N_TYPES) {
+        say("unknown type '%s': q4_0, q4_1, q8_0, f16, bf16 or f32", o.args[2]);
+        return EXIT_USAGE;
+    }
+    o.threads = 1;
+    if (!host_start(&s.h, &o)) {
+        return EXIT_FAILED;
+    }
+    s.in = o.args[0];
+    s.out = o.args[1];
+    status = quantize(&s, dtype);
+    host_stop(&s.h);
+    return status;
+}
