@@ -14,32 +14,6 @@ void q_build_swap(const q_file_build *build, q_node_desc *desc)
     }
 }
 
-/* The arrays behind a graph section's header, in file order. The format's validator has checked them. */
-typedef struct graph_arrays {
-    const q_file_graph *head;
-    const q_file_graph_input *inputs;
-    const q_file_graph_node *nodes;
-    const q_file_graph_output *outputs;
-    const uint32_t *edges;
-    const uint32_t *params;
-    const uint8_t *configs;
-} graph_arrays;
-
-static graph_arrays find_arrays(const q_file_graph *head)
-{
-    graph_arrays a;
-    uintptr_t at;
-    a.head = head;
-    a.inputs = (const q_file_graph_input *)(const void *)(head + 1);
-    a.nodes = (const q_file_graph_node *)(const void *)(a.inputs + head->n_inputs);
-    a.outputs = (const q_file_graph_output *)(const void *)(a.nodes + head->n_nodes);
-    a.edges = (const uint32_t *)(const void *)(a.outputs + head->n_outputs);
-    a.params = a.edges + head->n_edges;
-    at = (uintptr_t)(a.params + head->n_params) - (uintptr_t)head;
-    a.configs = (const uint8_t *)head + (at + 7) / 8 * 8;
-    return a;
-}
-
 static const q_layer_class *find_class(const q_file_build *build, uint32_t id, const char *name)
 {
     for (size_t i = 0; i < build->n_classes; i++) {
@@ -50,7 +24,7 @@ static const q_layer_class *find_class(const q_file_build *build, uint32_t id, c
     return id < Q_LAYER_USER ? q_layer_builtin(id) : NULL;
 }
 
-static void add_inputs(q_graph *g, const q_file *file, const graph_arrays *a)
+static void add_inputs(q_graph *g, const q_file *file, const q_file_graph_view *a)
 {
     for (uint32_t i = 0; i < a->head->n_inputs; i++) {
         q_input_desc desc;
@@ -106,7 +80,7 @@ static bool node_class(q_graph *g, const q_file_build *build, const q_file_graph
     return true;
 }
 
-static void add_nodes(q_graph *g, const q_file_build *build, const graph_arrays *a)
+static void add_nodes(q_graph *g, const q_file_build *build, const q_file_graph_view *a)
 {
     const uint32_t *edge = a->edges;
     const uint32_t *param = a->params;
@@ -139,7 +113,7 @@ static void add_nodes(q_graph *g, const q_file_build *build, const graph_arrays 
 void q_build_from_file(q_graph *g, const void *file_build)
 {
     const q_file_build *build = (const q_file_build *)file_build;
-    graph_arrays a;
+    q_file_graph_view a;
     if (build == NULL || build->file == NULL) {
         q_graph_fail(g, Q_ERR_INVALID_ARG, "q_build_from_file", "file");
         return;
@@ -148,11 +122,10 @@ void q_build_from_file(q_graph *g, const void *file_build)
         q_build_decoder(g, build);
         return;
     }
-    if (q_file_get_graph(build->file) == NULL) {
+    if (!q_file_graph_arrays(build->file, &a)) {
         q_graph_fail(g, Q_ERR_NOT_FOUND, "file", "architecture or graph section");
         return;
     }
-    a = find_arrays(q_file_get_graph(build->file));
     add_inputs(g, build->file, &a);
     add_params(g, build->file);
     add_nodes(g, build, &a);

@@ -145,6 +145,7 @@ static int generate(run_state *s, const int32_t *ids, size_t n_ids)
     fed = host_seconds(&s->h);
     ok = ok && q_generator_run(s->generator, &reason, &s->h.diag) == Q_OK;
     (void)fputc('\n', stdout);
+    (void)fflush(stdout); /* before figures and messages on stderr */
     if (!ok && s->h.diag.code == Q_ERR_CONTEXT_FULL) {
         say("the prompt has %zu tokens and the context %u positions: give --ctx %zu or more", n_ids,
             q_plan_maxima(s->h.engine.plan).kv, n_ids + 1);
