@@ -42,6 +42,8 @@ static const option table[] = {
     {"--no-fuse", "", "one kernel per node", offsetof(options, no_fuse), FOR_MODEL | FOR_CONFORM, KIND_FLAG},
     {"--check-finite", "", "stop at the first node that yields NaN or infinity", offsetof(options, check_finite),
      FOR_RUN | FOR_CHAT | FOR_PERPLEXITY, KIND_FLAG},
+    {"--pin", "", "keep KV cache, scratch and weights in physical memory", offsetof(options, pin),
+     FOR_RUN | FOR_CHAT | FOR_BENCH, KIND_FLAG},
     {"--profile", "", "time of every node, at the end", offsetof(options, profile), FOR_RUN | FOR_BENCH, KIND_FLAG},
     {"--logits", "FILE", "write the logits of every position as f32 rows", offsetof(options, logits), FOR_RUN,
      KIND_TEXT},

@@ -38,6 +38,7 @@ typedef struct options {
     bool shift;          /* --shift: go on when the context is full */
     bool no_fuse;
     bool check_finite;
+    bool pin;            /* --pin: regions stay in physical memory */
     bool help;
     q_sampler_config sampler;
     q_logit_bias bias[OPTIONS_MAX_BIAS];

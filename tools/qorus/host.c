@@ -127,6 +127,20 @@ bool host_open_any(host *h, const char *path)
     return open_model(h, path);
 }
 
+/* What is read and written at every token, and the weights. A refusal is said and is no error. */
+static void pin_regions(host *h)
+{
+    bool ok = h->port->pin(h->port->user, h->file.base, h->file.size) == Q_OK;
+    for (uint32_t i = 0; i < h->engine.n_regions; i++) {
+        const q_region *r = &h->engine.regions[i];
+        ok = h->port->pin(h->port->user, r->base, r->size) == Q_OK && ok;
+    }
+    if (!ok) {
+        say("--pin: not everything could be pinned: %s %s; see ulimit -l", q_posix_last(&h->posix)->what,
+            q_posix_last(&h->posix)->field);
+    }
+}
+
 bool host_session(host *h, const char *path, const options *o, uint32_t max_selected,
                   const q_session_config *config)
 {
@@ -137,6 +151,9 @@ bool host_session(host *h, const char *path, const options *o, uint32_t max_sele
         engine_start(&h->engine, config, &h->memory, &h->diag) != Q_OK) {
         (void)say_failure(path, &h->diag);
         return false;
+    }
+    if (o->pin) {
+        pin_regions(h);
     }
     return true;
 }
