@@ -98,10 +98,8 @@ static void report(const bare_state *s, uint64_t begin, uint64_t fed, uint64_t e
 {
     const q_port *port = s->boot->port;
     char line[160];
-    uint32_t n;
     q_text t;
     double unit = port->ticks != NULL ? (double)port->ns_num / (double)port->ns_den * 1e-9 : 0;
-    (void)q_generator_history(s->generator, &n);
     q_text_init(&t, line, sizeof(line));
     q_text_str(&t, "[");
     q_text_str(&t, s->e.backend.name);
@@ -172,7 +170,7 @@ static int chat(bare_state *s)
     q_bare_say("An empty line or Ctrl-D ends the conversation, /reset begins it anew.\n");
     for (;;) {
         q_bare_write("> ", 2);
-        if (q_bare_read_line(s->line, sizeof(s->line), true, &n) != Q_OK || n == 0) {
+        if (q_bare_read_line(s->line, sizeof(s->line), false, &n) != Q_OK || n == 0) {
             return 0;
         }
         if (memcmp(s->line, "/reset", 7) == 0) {
