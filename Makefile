@@ -183,12 +183,11 @@ test: ## every test; ends with "N passed, N failed, N skipped" (TEXT= names a la
 	@sh tools/deps.sh --missing || { echo "test: something the tests use is missing: make deps"; sh tools/deps.sh || true; }
 	@test -f models/smollm2-135m-instruct.qorus || \
 	 { echo "test: the model is missing: make model"; sh tools/model.sh || echo "test: going on without the model"; }
-	+@$(MAKE) all test-programs
-	@BUILD=$(FREE_DIR) sh test/run.sh full $(SUITE)
+	+@built=yes; $(MAKE) -k all test-programs || built=no; BUILT=$$built BUILD=$(FREE_DIR) sh test/run.sh full $(SUITE)
 endif
 
-test-quick: all test-programs ## the edit loop, under two minutes (SUITE= runs those of that name)
-	@BUILD=$(FREE_DIR) sh test/run.sh quick $(SUITE)
+test-quick: ## the edit loop, under two minutes (SUITE= runs those of that name)
+	+@built=yes; $(MAKE) -k all test-programs || built=no; BUILT=$$built BUILD=$(FREE_DIR) sh test/run.sh quick $(SUITE)
 
 vectors: ## generate the golden vectors again with NumPy: they must come out bit for bit
 	@sh tools/deps.sh --python

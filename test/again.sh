@@ -13,11 +13,7 @@ done
 shift
 export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1
 # shellcheck disable=SC2086
-if ! make test-programs $settings; then
-    echo "the test programs do not build with$settings"
-    echo "0 passed, 1 failed, 0 skipped"
-    exit 1
-fi
+make -k test-programs $settings || export BUILT=no
 # shellcheck disable=SC2086
 BUILD=$(make -s print-FREE_DIR $settings) TEST_LOG="build/test-log/$(echo "$settings" | tr -cs 'a-zA-Z0-9\n' -)" \
     exec sh test/run.sh full "$@"

@@ -4,7 +4,8 @@
 #
 #   run.sh quick|full [SUITE...]     names: only these
 #
-# BUILD names another folder of test programs, TEST_LOG another one for the output.
+# BUILD names another folder of test programs, TEST_LOG another one for the output. BUILT=no: something did not
+# compile, which is one failure; what could be built is tested all the same.
 #
 # A suite is a command that ends with the line "N passed, N failed, N skipped". One that prints none, or fails
 # without having counted a failure, or takes longer than its limit, counts as one failure. Its output goes to
@@ -59,6 +60,12 @@ run_suite() { # name limit command
     failed=$((failed + $3))
     skipped=$((skipped + $4))
 }
+
+if [ "${BUILT:-yes}" = no ]; then
+    echo "build: 0 passed, 1 failed, 0 skipped"
+    failed=1
+fi
+unset BUILT
 
 table=$(mktemp)
 trap 'rm -f "$table"' EXIT INT TERM

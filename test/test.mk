@@ -41,6 +41,7 @@ $(eval $(call test_program,test_host,$(wildcard test/host/*.c),-lcmocka))
 endif
 endif
 
+ifneq ($(VARIANT),double)
 # The same proof on the host and without an operating system.
 PROOF_SRC := test/proof/proof.c test/proof/proof_ops.c $(wildcard test/format/bad_*.c test/ops/bad_*.c) test/sampler/sampler_cases.c
 PROOF_OBJ := $(PROOF_SRC:%.c=$(FREE_DIR)/%.o)
@@ -56,6 +57,7 @@ $(PROOF_IMAGE): $(BARE_OBJ) $(TEST_DIR)/proof/main_bare.o $(PROOF_OBJ) $(VECTORS
 ifneq ($(filter avx2,$(ISA_BACKENDS)),)
 ifeq ($(SAN),)
 TEST_PROGRAMS += $(PROOF_IMAGE)
+endif
 endif
 endif
 
