@@ -264,6 +264,18 @@ static void zero_states(q_session *s)
     }
 }
 
+static q_error_code session_config_check(const q_session_config *config, q_diag *diag)
+{
+    if (config->struct_size != sizeof(*config)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_config", "struct_size", sizeof(*config),
+                      config->struct_size);
+    }
+    if ((config->flags & ~(uint32_t)Q_SESSION_CHECK_FINITE) != 0) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_config", "flags", 0, config->flags);
+    }
+    return Q_OK;
+}
+
 static q_error_code session_args(q_block memory, const q_plan *plan, const q_context *context,
                                  const q_region *regions, size_t n_regions, const q_session_config *config,
                                  q_diag *diag)
@@ -281,12 +293,8 @@ static q_error_code session_args(q_block memory, const q_plan *plan, const q_con
     if (context->port != NULL && context->port->struct_size != sizeof(q_port)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_port", "struct_size", sizeof(q_port), context->port->struct_size);
     }
-    if (config != NULL && config->struct_size != sizeof(*config)) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_config", "struct_size", sizeof(*config),
-                      config->struct_size);
-    }
-    if (config != NULL && (config->flags & ~(uint32_t)Q_SESSION_CHECK_FINITE) != 0) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_config", "flags", 0, config->flags);
+    if (config != NULL && session_config_check(config, diag) != Q_OK) {
+        return Q_ERR_INVALID_ARG;
     }
     if (context->backend->workspace_size > plan->config.workspace_size) {
         return q_fail(diag, Q_ERR_MISMATCH, context->backend->name, "workspace_size", context->backend->workspace_size,
@@ -352,6 +360,18 @@ q_error_code q_session_init(q_session **session, q_block memory, const q_plan *p
 }
 
 /* ---- Between steps ---------------------------------------------------------------------------------------- */
+
+q_error_code q_session_configure(q_session *session, const q_session_config *config, q_diag *diag)
+{
+    if (session == NULL || config == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_configure", session == NULL ? "session" : "config", 1, 0);
+    }
+    if (session_config_check(config, diag) != Q_OK) {
+        return Q_ERR_INVALID_ARG;
+    }
+    session->config = *config;
+    return Q_OK;
+}
 
 q_error_code q_session_param(const q_session *session, q_param param, q_tensor *out, q_diag *diag)
 {

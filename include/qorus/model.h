@@ -202,6 +202,9 @@ Q_NODISCARD q_error_code q_session_init(q_session **session, q_block memory, con
                                         const q_context *context, const q_region *regions, size_t n_regions,
                                         const q_session_config *config, q_diag *diag);
 
+/* Another configuration from the next step on, for example with an observer or without. Q_ERR_INVALID_ARG. */
+Q_NODISCARD q_error_code q_session_configure(q_session *session, const q_session_config *config, q_diag *diag);
+
 /* A parameter that lives in the PARAM region (write it before the first step), or a view of a file's. */
 Q_NODISCARD q_error_code q_session_param(const q_session *session, q_param param, q_tensor *out, q_diag *diag);
 /* Its gradient, summed over micro-batches; training plans only. */

@@ -59,6 +59,8 @@ int command_tokenize(const char *const *words, uint32_t n);
 int command_inspect(const char *const *words, uint32_t n);
 int command_quantize(const char *const *words, uint32_t n);
 int command_chat(const char *const *words, uint32_t n);
+int command_bench(const char *const *words, uint32_t n);
+int command_perplexity(const char *const *words, uint32_t n);
 int command_plan(const char *const *words, uint32_t n);
 int command_conform(const char *const *words, uint32_t n);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* qorus run: continues a text, streaming it as it comes. */
-#include "host.h"
+#include "profile.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@ typedef struct run_state {
     options o;
     q_generator *generator;
     FILE *logits;
+    profile seen; /* --profile */
     double first; /* when the first token came out */
 } run_state;
 
@@ -155,6 +156,10 @@ static int generate(run_state *s, const int32_t *ids, size_t n_ids)
         return say_failure("run", &s->h.diag);
     }
     report(s, n_ids, begin, fed, host_seconds(&s->h));
+    if (s->o.profile) {
+        profile_print(&s->seen, &s->h, stderr);
+        profile_clear(&s->seen);
+    }
     if (!ok) {
         say("interrupted");
         return EXIT_FAILED;
@@ -176,6 +181,8 @@ static int run_model(run_state *s, const char *text, size_t n)
     sc.struct_size = sizeof(sc);
     sc.flags = s->o.check_finite ? Q_SESSION_CHECK_FINITE : 0;
     sc.should_stop = should_stop;
+    sc.observe = s->o.profile ? profile_see : NULL;
+    sc.user = &s->seen;
     if (!host_session(&s->h, s->o.args[0], &s->o, 1, &sc)) {
         return EXIT_FAILED;
     }
