@@ -32,6 +32,7 @@ $(eval $(call test_program,ulp,$(addprefix test/elementary/,ulp.c f64.c fma_half
 $(eval $(call test_program,test_plan,test/plan/test_plan.c))
 $(eval $(call test_program,test_format,$(wildcard test/format/*.c)))
 $(eval $(call test_program,test_tokenizer,$(wildcard test/tokenizer/*.c)))
+$(eval $(call test_program,test_ops,$(wildcard test/ops/*.c)))
 $(eval $(call test_program,test_sampler,$(wildcard test/sampler/*.c)))
 $(eval $(call test_program,test_snapshot,$(wildcard test/snapshot/*.c) test/port/fault_port.c))
 $(eval $(call test_program,test_gradient,test/gradient/test_gradient.c))

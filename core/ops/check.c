@@ -123,7 +123,7 @@ static q_error_code op_check_planes(const q_op_call *c, const char *name, const 
     return Q_OK;
 }
 
-/* The span [data, data + bytes): no wrap, and apart from the workspace. */
+/* The span [data, data + bytes): not half of all memory, no wrap, and apart from the workspace. */
 static q_error_code op_make_span(const q_op_call *c, const char *name, const q_tensor *t,
                                  uint64_t bytes, bool flat, q_op_span *out)
 {
@@ -132,7 +132,7 @@ static q_error_code op_make_span(const q_op_call *c, const char *name, const q_t
     if (Q_UNLIKELY(begin == 0)) {
         return q_op_fail(c, Q_ERR_INVALID_ARG, name, "data", 0, 0);
     }
-    if (Q_UNLIKELY(bytes > UINTPTR_MAX - begin)) {
+    if (Q_UNLIKELY(bytes > SIZE_MAX / 2 || bytes > UINTPTR_MAX - begin)) {
         return q_op_fail(c, Q_ERR_OVERFLOW, name, "data", UINTPTR_MAX - begin, bytes);
     }
     out->t = t;
