@@ -95,7 +95,6 @@ static double measure_reading(const bench_state *s)
     const q_file *f = &s->h.engine.file;
     const q_port *port = s->h.port;
     static reading r;
-    static volatile uint64_t keep;
     double best = 0;
     size_t have = (size_t)(f->size - f->tables_size);
     size_t want = s->weights < (double)have ? (size_t)s->weights : have;
@@ -109,7 +108,6 @@ static double measure_reading(const bench_state *s)
             (void)port->parallel(port->user, workers, read_share, &r);
             rate = (double)want / (host_seconds(&s->h) - begin);
             best = rate > best ? rate : best;
-            keep += r.sums[0];
         }
     }
     return best;

@@ -86,10 +86,12 @@ bool host_map(host *h, const char *path)
 static bool open_model(host *h, const char *path)
 {
     if (engine_open(&h->engine, h->file.base, h->file.size, true, &h->memory, &h->diag) != Q_OK) {
-        (void)say_failure(path, &h->diag);
-        if (h->diag.code == Q_ERR_TRUNCATED || h->diag.code == Q_ERR_NOT_QORUS) {
-            say("is the file complete? make model fetches and converts the default model");
-        }
+        char line[256];
+        engine_explain(&h->diag, line, sizeof(line));
+        say("%s: %s%s", path, line,
+            h->diag.code == Q_ERR_TRUNCATED || h->diag.code == Q_ERR_NOT_QORUS
+                ? "; is the file complete? make model fetches and converts the default model"
+                : "");
         return false;
     }
     return true;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* qorus run: continues a text, streaming it as it comes. */
+#define _POSIX_C_SOURCE 200809L
 #include "profile.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { DEFAULT_TOKENS = 256 };
 
@@ -13,6 +15,8 @@ typedef struct run_state {
     options o;
     q_generator *generator;
     FILE *logits;
+    char part[4096]; /* what the file of --logits is called until it is complete */
+    bool in_place;
     profile seen; /* --profile */
     double first; /* when the first token came out */
 } run_state;
@@ -144,8 +148,10 @@ static int generate(run_state *s, const int32_t *ids, size_t n_ids)
     double fed;
     bool ok = feed(s, ids, n_ids);
     fed = host_seconds(&s->h);
-    ok = ok && q_generator_run(s->generator, &reason, &s->h.diag) == Q_OK;
-    (void)fputc('\n', stdout);
+    if (ok) {
+        ok = q_generator_run(s->generator, &reason, &s->h.diag) == Q_OK;
+        (void)fputc('\n', stdout);
+    }
     (void)fflush(stdout); /* before figures and messages on stderr */
     if (!ok && s->h.diag.code == Q_ERR_CONTEXT_FULL) {
         say("the prompt has %zu tokens and the context %u positions: give --ctx %zu or more", n_ids,
@@ -197,6 +203,39 @@ static int run_model(run_state *s, const char *text, size_t n)
     return encode(s, text, n, &ids, &n_ids) ? generate(s, ids, n_ids) : EXIT_FAILED;
 }
 
+/* Rows are collected under another name, so that the file is there whole or not at all. What is not an ordinary
+   file, a pipe or a device, is written as it is. */
+static bool open_logits(run_state *s)
+{
+    struct stat facts;
+    if (s->o.logits == NULL) {
+        return true;
+    }
+    s->in_place = stat(s->o.logits, &facts) == 0 && !S_ISREG(facts.st_mode);
+    if (snprintf(s->part, sizeof(s->part), "%s%s", s->o.logits, s->in_place ? "" : ".part") < (int)sizeof(s->part)) {
+        s->logits = fopen(s->part, "wb");
+    }
+    if (s->logits == NULL) {
+        say("%s: cannot be written", s->o.logits);
+    }
+    return s->logits != NULL;
+}
+
+static int close_logits(run_state *s, int status)
+{
+    if (s->logits == NULL) {
+        return status;
+    }
+    if (fclose(s->logits) != 0 || (status == EXIT_DONE && !s->in_place && rename(s->part, s->o.logits) != 0)) {
+        say("%s: cannot be written", s->o.logits);
+        status = EXIT_FAILED;
+    }
+    if (status != EXIT_DONE && !s->in_place) {
+        (void)remove(s->part);
+    }
+    return status;
+}
+
 int command_run(const char *const *words, uint32_t n)
 {
     static run_state s;
@@ -217,17 +256,12 @@ int command_run(const char *const *words, uint32_t n)
         free(text);
         return EXIT_FAILED;
     }
-    if (s.o.logits != NULL && (s.logits = fopen(s.o.logits, "wb")) == NULL) {
-        say("%s: cannot be written", s.o.logits);
+    if (!open_logits(&s)) {
         free(text);
         return EXIT_FAILED;
     }
     (void)signal(SIGINT, on_interrupt);
-    status = run_model(&s, text, length);
-    if (s.logits != NULL && fclose(s.logits) != 0) {
-        say("%s: cannot be written", s.o.logits);
-        status = EXIT_FAILED;
-    }
+    status = close_logits(&s, run_model(&s, text, length));
     host_stop(&s.h);
     free(text);
     return status;
