@@ -313,7 +313,7 @@ static int run(bench_state *s)
     } else {
         print_table(s);
     }
-    if (fflush(stdout) != 0) {
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
         say("cannot write the figures");
         return EXIT_FAILED;
     }

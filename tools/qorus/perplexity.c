@@ -202,7 +202,7 @@ static int report(const perplexity_state *s)
                       q_session_workers(s->h.engine.session), (unsigned long long)s->windows,
                       s->o.ctx, s->bos ? " with bos" : "", rate);
     }
-    if (fflush(stdout) != 0) {
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
         say("cannot write the figures");
         return EXIT_FAILED;
     }

@@ -170,7 +170,7 @@ static int generate(run_state *s, const int32_t *ids, size_t n_ids)
         say("interrupted");
         return EXIT_FAILED;
     }
-    if (fflush(stdout) != 0) {
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
         say("cannot write the text");
         return EXIT_FAILED;
     }

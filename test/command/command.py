@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""What tests of the qorus command share: a small model, a folder of their own, and counting."""
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+QORUS = Path(os.environ.get("BUILD", "build")).resolve() / "qorus"
+COUNTS = {"passed": 0, "failed": 0, "skipped": 0}
+FOLDER = Path(tempfile.mkdtemp(prefix="qorus-command-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+
+
+def tell(name, good, detail=""):
+    """Counts one test."""
+    COUNTS["passed" if good else "failed"] += 1
+    print(f"{'ok  ' if good else 'FAIL'} {name} {'' if good else detail}", flush=True)
+
+
+def skip(name, reason):
+    """Counts one test as skipped."""
+    COUNTS["skipped"] += 1
+    print(f"skip {name}: {reason}")
+
+
+def finish():
+    """Prints the summary and ends the program."""
+    print("{passed} passed, {failed} failed, {skipped} skipped".format(**COUNTS))
+    sys.exit(1 if COUNTS["failed"] else 0)
+
+
+def tiny_model(name="tiny.qorus", *options):
+    """A decoder with random weights; ends the program with one skipped test if NumPy is missing."""
+    path = FOLDER / name
+    made = subprocess.run([sys.executable, ROOT / "tools/make_test_model.py", "decoder", path, *options],
+                          capture_output=True, text=True)
+    if made.returncode != 0 and "missing" in made.stderr:
+        skip("all", made.stderr.strip())
+        finish()
+    if made.returncode != 0:
+        tell("the test model is made", False, made.stderr)
+        finish()
+    return path
+
+
+def token_of(model, text):
+    """The id of a text that is one token."""
+    code, out, err = qorus("tokenize", model, "--special", "-p", text)
+    if code != 0 or len(out.split()) != 1:
+        tell(f"{text!r} is one token", False, (code, out, err))
+        finish()
+    return int(out)
+
+
+def real_model():
+    """The model of the environment's MODEL, or None."""
+    path = Path(os.environ.get("MODEL", "models/smollm2-135m-instruct.qorus"))
+    return path if path.is_file() else None
+
+
+def qorus(*words, text=None, timeout=120):
+    """Runs the command; returns exit code, standard output and standard error."""
+    done = subprocess.run([QORUS, *[str(w) for w in words]], input=text if text is not None else "",
+                          capture_output=True, text=True, errors="surrogateescape", timeout=timeout)
+    return done.returncode, done.stdout, done.stderr
