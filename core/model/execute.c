@@ -163,7 +163,7 @@ static void region_worker(void *arg, uint32_t worker, uint32_t n_workers)
     q_fp_leave(fp);
 }
 
-q_error_code session_run_steps(q_session *s, uint32_t first, uint32_t end, bool backward, q_diag *diag)
+q_error_code q_session_run_steps(q_session *s, uint32_t first, uint32_t end, bool backward, q_diag *diag)
 {
     const q_port *port = s->context.port;
     if (first == end) {

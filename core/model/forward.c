@@ -183,7 +183,8 @@ static q_error_code run_chunk(q_session *s, const q_step *step, uint32_t first, 
         if (n == 0 && begin != 0) {
             break;
         }
-        e = session_run_steps(s, begin, n != 0 || plan->n_body == plan->n_steps ? plan->n_steps : plan->n_body, false, diag);
+        uint32_t end = n != 0 || plan->n_body == plan->n_steps ? plan->n_steps : plan->n_body;
+        e = q_session_run_steps(s, begin, end, false, diag);
         s->forward_done = e == Q_OK;
         if (e == Q_OK && n != 0) {
             e = hand_rows(s, step, index, diag);
@@ -255,5 +256,5 @@ q_error_code q_model_backward(q_session *session, bool accumulate, q_diag *diag)
         }
     }
     *(q_real *)s->grads[loss].data = 1;
-    return session_run_steps(s, 0, plan->n_steps, true, diag);
+    return q_session_run_steps(s, 0, plan->n_steps, true, diag);
 }

@@ -2,7 +2,7 @@
 /* Making a plan: checking its config, laying its arrays out, and running the passes in order. */
 #include "plan.h"
 
-q_count plan_rows(const q_value_type *type)
+q_count q_plan_rows(const q_value_type *type)
 {
     q_count rows = {1, Q_SYM_ONE};
     for (uint32_t i = 0; i < 3; i++) {
@@ -12,7 +12,7 @@ q_count plan_rows(const q_value_type *type)
     return rows;
 }
 
-uint32_t plan_sym_max(const q_maxima *max, uint32_t sym)
+uint32_t q_plan_sym_max(const q_maxima *max, uint32_t sym)
 {
     switch (sym) {
     case Q_SYM_BATCH:
@@ -28,14 +28,14 @@ uint32_t plan_sym_max(const q_maxima *max, uint32_t sym)
     }
 }
 
-bool plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *bytes, size_t *row_bytes)
+bool q_plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *bytes, size_t *row_bytes)
 {
     uint64_t total;
     uint64_t row;
     if (type->dim[3].sym != Q_SYM_ONE) {
         /* a vector along a symbol (token ids): one row */
         uint64_t n;
-        if (!q_mul_u64(type->dim[3].n, plan_sym_max(max, type->dim[3].sym), &n) ||
+        if (!q_mul_u64(type->dim[3].n, q_plan_sym_max(max, type->dim[3].sym), &n) ||
             !q_plain_row_bytes(type->dtype, n, &row)) {
             return false;
         }
@@ -45,7 +45,7 @@ bool plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *byt
     total = row;
     for (uint32_t i = 0; i < 3; i++) {
         if (!q_mul_u64(total, type->dim[i].n, &total) ||
-            !q_mul_u64(total, plan_sym_max(max, type->dim[i].sym), &total)) {
+            !q_mul_u64(total, q_plan_sym_max(max, type->dim[i].sym), &total)) {
             return false;
         }
     }
@@ -57,7 +57,7 @@ bool plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *byt
     return true;
 }
 
-void plan_view_step(const q_plan *plan, const plan_step *step, plan_view *view)
+void q_plan_view_step(const q_plan *plan, const plan_step *step, plan_view *view)
 {
     const q_model *m = plan->model;
     memset(view, 0, sizeof(*view));
@@ -173,15 +173,15 @@ q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model, co
     *p = fill;
     p->config = *config;
     p->model = model;
-    e = plan_infer(p, diag);
+    e = q_plan_infer(p, diag);
     if (e == Q_OK) {
         if ((config->flags & Q_PLAN_NO_FUSE) == 0 && config->mode == Q_PLAN_INFER) {
-            plan_fuse(p);
+            q_plan_fuse(p);
         }
-        e = plan_order(p, diag);
+        e = q_plan_order(p, diag);
     }
     if (e == Q_OK) {
-        e = plan_place(p, diag);
+        e = q_plan_place(p, diag);
     }
     if (e == Q_OK) {
         *plan = p;

@@ -82,17 +82,17 @@ struct q_plan {
 };
 
 /* Rows and columns of a value; rows of a kernel = product of the first three dimensions. */
-q_count plan_rows(const q_value_type *type);
-uint32_t plan_sym_max(const q_maxima *max, uint32_t sym);
+q_count q_plan_rows(const q_value_type *type);
+uint32_t q_plan_sym_max(const q_maxima *max, uint32_t sym);
 
 /* Bytes of a value at the plan's maxima; false on overflow. Rows of A8 are padded to Q_ALIGN. */
-bool plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *bytes, size_t *row_bytes);
+bool q_plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *bytes, size_t *row_bytes);
 
 /* The passes, in order. */
-q_error_code plan_infer(q_plan *plan, q_diag *diag);  /* prune, shapes, quantised inputs: fills steps */
-void plan_fuse(q_plan *plan);
-q_error_code plan_order(q_plan *plan, q_diag *diag);  /* groups, in place, lifetimes */
-q_error_code plan_place(q_plan *plan, q_diag *diag);  /* offsets and needs */
+q_error_code q_plan_infer(q_plan *plan, q_diag *diag);  /* prune, shapes, quantised inputs: fills steps */
+void q_plan_fuse(q_plan *plan);
+q_error_code q_plan_order(q_plan *plan, q_diag *diag);  /* groups, in place, lifetimes */
+q_error_code q_plan_place(q_plan *plan, q_diag *diag);  /* offsets and needs */
 
 /* Describes step s to its class. types_in/types_out/params are the caller's arrays of the maxima's size. */
 typedef struct plan_view {
@@ -102,6 +102,6 @@ typedef struct plan_view {
     q_param_type param[Q_MAX_PARAMS];
 } plan_view;
 
-void plan_view_step(const q_plan *plan, const plan_step *step, plan_view *view);
+void q_plan_view_step(const q_plan *plan, const plan_step *step, plan_view *view);
 
 #endif /* QORUS_CORE_MODEL_PLAN_H */

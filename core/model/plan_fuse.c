@@ -35,7 +35,7 @@ static void remove_step(q_plan *plan, uint32_t at)
     }
 }
 
-void plan_fuse(q_plan *plan)
+void q_plan_fuse(q_plan *plan)
 {
     for (uint32_t k = 0; k < plan->n_steps;) {
         plan_step *s = &plan->steps[k];

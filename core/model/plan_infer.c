@@ -75,7 +75,7 @@ static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t *twin, q_d
     s->out = plan->n_values++;
     value->a8 = s->out;
     *twin = s->out;
-    plan_view_step(plan, s, &view);
+    q_plan_view_step(plan, s, &view);
     if (s->cls->shape(&view.info, diag) != Q_OK) {
         return q_diag_node(diag, Q_ERR_INVALID_SHAPE, s->name);
     }
@@ -100,7 +100,7 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
     probe.out = node->first_value;
     probe.residual = Q_NONE;
     memcpy(probe.in, m->edges + node->first_edge, node->n_in * sizeof(uint32_t));
-    plan_view_step(plan, &probe, &view);
+    q_plan_view_step(plan, &probe, &view);
     for (uint32_t i = 0; i < probe.n_in && node->cls->input_dtype != NULL; i++) {
         if (node->cls->input_dtype(&view.info, i) == Q_A8 && view.in[i].dtype == Q_REAL) {
             e = quantised_twin(plan, probe.in[i], &probe.in[i], diag);
@@ -109,7 +109,7 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
             }
         }
     }
-    plan_view_step(plan, &probe, &view);
+    q_plan_view_step(plan, &probe, &view);
     e = node->cls->shape(&view.info, diag);
     if (e != Q_OK) {
         return q_diag_node(diag, e, node->name);
@@ -167,7 +167,7 @@ static void split_tail(q_plan *plan)
     }
 }
 
-q_error_code plan_infer(q_plan *plan, q_diag *diag)
+q_error_code q_plan_infer(q_plan *plan, q_diag *diag)
 {
     const q_model *m = plan->model;
     init_values(plan);

@@ -206,7 +206,7 @@ static q_error_code size_values(q_plan *plan, q_diag *diag)
         if (!value->used) {
             continue;
         }
-        if (!plan_value_bytes(&value->type, &plan->config.max, &value->data.bytes, &row)) {
+        if (!q_plan_value_bytes(&value->type, &plan->config.max, &value->data.bytes, &row)) {
             return q_fail(diag, Q_ERR_OVERFLOW, value->name, "bytes of its output", 0, 0);
         }
         value->data.tag = piece_tag(plan, Q_REGION_SCRATCH, value->name);
@@ -225,7 +225,7 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
         plan_step *s = &plan->steps[k];
         q_layer_sizes need = {0, 0, 0};
         plan_view view;
-        plan_view_step(plan, s, &view);
+        q_plan_view_step(plan, s, &view);
         if (s->cls->sizes != NULL) {
             s->cls->sizes(&view.info, &need);
         }
@@ -247,7 +247,7 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
     return Q_OK;
 }
 
-q_error_code plan_order(q_plan *plan, q_diag *diag)
+q_error_code q_plan_order(q_plan *plan, q_diag *diag)
 {
     q_error_code e;
     make_groups(plan);

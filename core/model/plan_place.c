@@ -155,7 +155,7 @@ static q_error_code place_params(q_plan *plan, q_diag *diag)
     return Q_OK;
 }
 
-q_error_code plan_place(q_plan *plan, q_diag *diag)
+q_error_code q_plan_place(q_plan *plan, q_diag *diag)
 {
     q_error_code e = place_scratch(plan, diag);
     if (e == Q_OK) {

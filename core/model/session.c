@@ -117,11 +117,11 @@ static void bind_value(const q_session *s, const plan_value *v, const plan_piece
     size_t bytes;
     size_t row;
     memset(t, 0, sizeof(*t));
-    if (!v->used || !plan_value_bytes(&v->type, max, &bytes, &row)) {
+    if (!v->used || !q_plan_value_bytes(&v->type, max, &bytes, &row)) {
         return;
     }
     for (uint32_t i = 0; i < Q_MAX_DIMS; i++) {
-        t->ne[i] = v->type.dim[i].n * plan_sym_max(max, v->type.dim[i].sym);
+        t->ne[i] = v->type.dim[i].n * q_plan_sym_max(max, v->type.dim[i].sym);
     }
     t->nb[3] = q_dtype_block_bytes(v->type.dtype);
     t->nb[2] = row;
@@ -223,11 +223,11 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
     layer->scratch = piece_at(s, Q_REGION_SCRATCH, &step->scratch);
     for (uint32_t i = 0; i < step->n_in; i++) {
         layer->in[i] = &s->values[step->in[i]];
-        layer->in_rows[i] = plan_rows(&s->plan->values[step->in[i]].type);
+        layer->in_rows[i] = q_plan_rows(&s->plan->values[step->in[i]].type);
     }
     for (uint32_t i = 0; i < step->cls->n_out; i++) {
         layer->out[i] = &s->values[step->out + i];
-        layer->out_rows[i] = plan_rows(&s->plan->values[step->out + i].type);
+        layer->out_rows[i] = q_plan_rows(&s->plan->values[step->out + i].type);
     }
     for (uint32_t i = 0; i < step->n_param; i++) {
         layer->param[i] = &s->params[step->params[i]];

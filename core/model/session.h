@@ -39,6 +39,6 @@ struct q_session {
 };
 
 /* Runs steps [first, end) forward, or backward from end - 1 down to first, on all workers. */
-q_error_code session_run_steps(q_session *s, uint32_t first, uint32_t end, bool backward, q_diag *diag);
+q_error_code q_session_run_steps(q_session *s, uint32_t first, uint32_t end, bool backward, q_diag *diag);
 
 #endif /* QORUS_CORE_MODEL_SESSION_H */

@@ -13,7 +13,7 @@ static bool snapshot_host_fits(void)
 /* ---- What the session has to keep
  * ------------------------------------------------------------------------- */
 
-q_error_code snapshot_extent(const q_session *s, uint32_t k, uint32_t position, q_state_extent *x,
+q_error_code q_snapshot_extent(const q_session *s, uint32_t k, uint32_t position, q_state_extent *x,
                              q_diag *diag)
 {
     const plan_step *step = &s->plan->steps[k];
@@ -33,12 +33,12 @@ q_error_code snapshot_extent(const q_session *s, uint32_t k, uint32_t position, 
     return Q_OK;
 }
 
-q_error_code snapshot_total(const q_session *s, uint32_t position, uint64_t *bytes, q_diag *diag)
+q_error_code q_snapshot_total(const q_session *s, uint32_t position, uint64_t *bytes, q_diag *diag)
 {
     *bytes = 0;
     for (uint32_t k = 0; k < s->plan->n_steps; k++) {
         q_state_extent x;
-        q_error_code e = snapshot_extent(s, k, position, &x, diag);
+        q_error_code e = q_snapshot_extent(s, k, position, &x, diag);
         if (e != Q_OK) {
             return e;
         }
@@ -63,7 +63,7 @@ static q_error_code snapshot_layout(const q_session *s, uint32_t position, snaps
         const plan_step *step = &s->plan->steps[k];
         size_t name = 0;
         q_state_extent x;
-        q_error_code e = snapshot_extent(s, k, position, &x, diag);
+        q_error_code e = q_snapshot_extent(s, k, position, &x, diag);
         if (e != Q_OK) {
             return e;
         }
@@ -87,7 +87,7 @@ static q_error_code snapshot_layout(const q_session *s, uint32_t position, snaps
     return Q_OK;
 }
 
-q_error_code snapshot_describe(const q_session *s, const uint8_t *model, uint32_t position,
+q_error_code q_snapshot_describe(const q_session *s, const uint8_t *model, uint32_t position,
                                uint32_t n_ids, uint64_t counter, snapshot_header *h, q_diag *diag)
 {
     q_error_code e;
@@ -104,7 +104,7 @@ q_error_code snapshot_describe(const q_session *s, const uint8_t *model, uint32_
     }
     e = snapshot_layout(s, position, h, diag);
     if (e == Q_OK) {
-        e = snapshot_total(s, position, &h->state_bytes, diag);
+        e = q_snapshot_total(s, position, &h->state_bytes, diag);
     }
     h->file_size =
         Q_SNAPSHOT_HEADER + (uint64_t)n_ids * sizeof(int32_t) + h->state_bytes + Q_SNAPSHOT_HASH;
@@ -118,7 +118,7 @@ static bool port_has_files(const q_port *p)
            p->file_remove != NULL && p->file_close != NULL;
 }
 
-q_error_code snapshot_args(const char *who, const q_session *s, const q_port *port,
+q_error_code q_snapshot_args(const char *who, const q_session *s, const q_port *port,
                            const char *path, const uint8_t *model, const q_snapshot_info *info,
                            q_block work, q_diag *diag)
 {
@@ -159,7 +159,7 @@ q_error_code q_snapshot_size(const q_session *session, uint32_t n_ids, uint64_t 
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_snapshot_size", "n_ids",
                       session != NULL ? session->position : 0, n_ids);
     }
-    e = snapshot_describe(session, NULL, session->position, n_ids, 0, &h, diag);
+    e = q_snapshot_describe(session, NULL, session->position, n_ids, 0, &h, diag);
     if (e == Q_OK) {
         *bytes = h.file_size;
     }
@@ -194,7 +194,7 @@ static q_error_code snapshot_put_states(snapshot_writer *w, const q_session *s)
     q_error_code e = Q_OK;
     for (uint32_t k = 0; k < s->plan->n_steps && e == Q_OK; k++) {
         q_state_extent x;
-        e = snapshot_extent(s, k, s->position, &x, NULL);
+        e = q_snapshot_extent(s, k, s->position, &x, NULL);
         for (uint32_t i = 0; i < x.n && e == Q_OK; i++) {
             e = snapshot_put(w, (const uint8_t *)s->layers[k].state + i * x.strip, x.used);
         }
@@ -248,7 +248,7 @@ q_error_code q_snapshot_save(const q_session *session, const q_port *port, const
     snapshot_header h;
     q_port_file file = 0;
     q_error_code closed;
-    q_error_code e = snapshot_args(who, session, port, path, model, info, work, diag);
+    q_error_code e = q_snapshot_args(who, session, port, path, model, info, work, diag);
     if (e != Q_OK) {
         return e;
     }
@@ -256,7 +256,7 @@ q_error_code q_snapshot_save(const q_session *session, const q_port *port, const
         (info->n_ids != 0 && info->ids == NULL)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, who, "info.n_ids", session->position, info->n_ids);
     }
-    e = snapshot_describe(session, model, session->position, info->n_ids, info->counter, &h, diag);
+    e = q_snapshot_describe(session, model, session->position, info->n_ids, info->counter, &h, diag);
     if (e != Q_OK) {
         return e;
     }

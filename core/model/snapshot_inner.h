@@ -30,18 +30,18 @@ Q_STATIC_ASSERT(Q_SNAPSHOT_HASH == (int)Q_SHA256_BYTES, "a hash is a SHA-256");
 #define SNAPSHOT_MAGIC "QSNAP\x1A\r\n"
 
 /* The part of step k's state that matters at a position; n = 0 where it has none. */
-q_error_code snapshot_extent(const q_session *s, uint32_t k, uint32_t position, q_state_extent *x,
+q_error_code q_snapshot_extent(const q_session *s, uint32_t k, uint32_t position, q_state_extent *x,
                              q_diag *diag);
 
 /* Bytes of the states at a position. */
-q_error_code snapshot_total(const q_session *s, uint32_t position, uint64_t *bytes, q_diag *diag);
+q_error_code q_snapshot_total(const q_session *s, uint32_t position, uint64_t *bytes, q_diag *diag);
 
 /* The header this session would write at a position; model NULL: zeros. */
-q_error_code snapshot_describe(const q_session *s, const uint8_t *model, uint32_t position,
+q_error_code q_snapshot_describe(const q_session *s, const uint8_t *model, uint32_t position,
                                uint32_t n_ids, uint64_t counter, snapshot_header *h, q_diag *diag);
 
 /* Arguments that saving and loading have in common. */
-q_error_code snapshot_args(const char *who, const q_session *s, const q_port *port,
+q_error_code q_snapshot_args(const char *who, const q_session *s, const q_port *port,
                            const char *path, const uint8_t *model, const q_snapshot_info *info,
                            q_block work, q_diag *diag);
 

@@ -92,7 +92,7 @@ static q_error_code snapshot_compare(const q_session *s, const snapshot_header *
 {
     uint32_t kv = s->plan->config.max.kv;
     snapshot_header own;
-    q_error_code e = snapshot_describe(s, model, h->position <= kv ? h->position : kv, h->n_ids,
+    q_error_code e = q_snapshot_describe(s, model, h->position <= kv ? h->position : kv, h->n_ids,
                                        h->counter, &own, diag);
     return e == Q_OK ? snapshot_check_fit(s, h, &own, info, path, diag) : e;
 }
@@ -101,7 +101,7 @@ static q_error_code snapshot_compare(const q_session *s, const snapshot_header *
 static q_error_code snapshot_bound(const q_session *s, uint64_t *bytes, q_diag *diag)
 {
     uint32_t kv = s->plan->config.max.kv;
-    q_error_code e = snapshot_total(s, kv, bytes, diag);
+    q_error_code e = q_snapshot_total(s, kv, bytes, diag);
     *bytes += Q_SNAPSHOT_HEADER + (uint64_t)kv * sizeof(int32_t) + Q_SNAPSHOT_HASH;
     return e;
 }
@@ -219,7 +219,7 @@ static q_error_code snapshot_read(snapshot_reader *r, q_session *s, const snapsh
     }
     for (uint32_t k = 0; k < s->plan->n_steps && e == Q_OK; k++) {
         q_state_extent x;
-        e = snapshot_extent(s, k, h->position, &x, NULL);
+        e = q_snapshot_extent(s, k, h->position, &x, NULL);
         for (uint32_t i = 0; i < x.n && e == Q_OK; i++) {
             e = snapshot_get(r, (uint8_t *)s->layers[k].state + i * x.strip, x.used);
         }
@@ -248,7 +248,7 @@ q_error_code q_snapshot_load(q_session *session, const q_port *port, const char 
     snapshot_header h;
     uint8_t hash[Q_SNAPSHOT_HASH];
     q_error_code closed;
-    q_error_code e = snapshot_args("q_snapshot_load", session, port, path, model, info, work, diag);
+    q_error_code e = q_snapshot_args("q_snapshot_load", session, port, path, model, info, work, diag);
     if (e != Q_OK) {
         return e;
     }

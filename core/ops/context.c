@@ -62,7 +62,7 @@ q_error_code q_op_workspace_size(const q_context *context, size_t *bytes, q_diag
 
 q_error_code q_op_init(q_op_context *out, const q_context *context, q_block workspace, q_diag *diag)
 {
-    size_t bytes;
+    size_t bytes = 0;
     if (out == NULL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_op_init", "out", 0, 0);
     }
@@ -135,14 +135,8 @@ q_error_code q_op_run(const q_op_call *c, q_op_kernel kernel, const void *args, 
 {
     const q_port *port = c->ctx->context.port;
     const q_backend *b = c->ctx->context.backend;
-    q_run run;
-    op_job job;
-    memset(&run, 0, sizeof(run));
-    run.position = position;
-    job.ctx = c->ctx;
-    job.args = args;
-    job.run = &run;
-    job.kernel = kernel;
+    const q_run run = {.position = position};
+    op_job job = {c->ctx, args, &run, kernel};
     if (work > OP_PARALLEL_WORK && c->ctx->n_workers > 1) {
         (void)port->parallel(port->user, c->ctx->n_workers, op_worker, &job);
     } else {

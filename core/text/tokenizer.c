@@ -34,18 +34,21 @@ q_error_code q_tokenizer_init_byte(q_tokenizer *t)
     if (t == NULL) {
         return Q_ERR_INVALID_ARG;
     }
-    *t = (q_tokenizer){.kind = Q_TOKENIZER_BYTE,
-                       .n_vocab = BYTE_VOCAB,
-                       .n_special = 3,
-                       .max_token = BYTE_SPECIAL_BYTES,
-                       .max_special = BYTE_SPECIAL_BYTES,
-                       .n_eog = 1,
-                       .bos = BYTE_BOS,
-                       .eos = BYTE_EOS,
-                       .pad = BYTE_PAD,
-                       .unk = Q_TOKEN_NONE,
-                       .eog = {BYTE_EOS, Q_TOKEN_NONE, Q_TOKEN_NONE, Q_TOKEN_NONE, Q_TOKEN_NONE,
-                               Q_TOKEN_NONE, Q_TOKEN_NONE, Q_TOKEN_NONE}};
+    /* an object of its own: clang -O0 puts the bytes of a compound literal into .data */
+    static const q_tokenizer byte_tokenizer = {.kind = Q_TOKENIZER_BYTE,
+                                               .n_vocab = BYTE_VOCAB,
+                                               .n_special = 3,
+                                               .max_token = BYTE_SPECIAL_BYTES,
+                                               .max_special = BYTE_SPECIAL_BYTES,
+                                               .n_eog = 1,
+                                               .bos = BYTE_BOS,
+                                               .eos = BYTE_EOS,
+                                               .pad = BYTE_PAD,
+                                               .unk = Q_TOKEN_NONE,
+                                               .eog = {BYTE_EOS, Q_TOKEN_NONE, Q_TOKEN_NONE,
+                                                       Q_TOKEN_NONE, Q_TOKEN_NONE,
+                                                       Q_TOKEN_NONE, Q_TOKEN_NONE, Q_TOKEN_NONE}};
+    *t = byte_tokenizer;
     q_tokenizer_mark_specials(t);
     return Q_OK;
 }

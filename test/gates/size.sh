@@ -11,6 +11,8 @@
 # What the design aims at for the core's run-only profile, kernels apart, and what it may not exceed meanwhile.
 AIM=46080
 LIMIT=57344
+# Objects that running a model does not need: text, ops called singly, state in files, printing.
+NOT_MODEL='/core-(text|ops|optim|train)-|snapshot|plan_print|rewrite'
 NOT_RUN='backward|sgd|adam|grad|train|loss|quantize|panel_pack|panel_unpack|verify|sha256|_mse'
 
 if ! have clang || ! have ld.lld || ! have llvm-nm || ! have llvm-size; then
@@ -38,7 +40,7 @@ exports() {
 }
 
 roots_run() {
-    exports $(ls "$dir"/core/*.o | grep -v /core-text-) | grep -vE "$NOT_RUN"
+    exports $(ls "$dir"/core/*.o | grep -vE "$NOT_MODEL") | grep -vE "$NOT_RUN"
 }
 
 roots_text() {
