@@ -10,8 +10,7 @@ static bool snapshot_host_fits(void)
     return first == 1;
 }
 
-/* ---- What the session has to keep
- * ------------------------------------------------------------------------- */
+/* ---- What the session has to keep ----------------------------------------------------------- */
 
 q_error_code q_snapshot_extent(const q_session *s, uint32_t k, uint32_t position, q_state_extent *x,
                              q_diag *diag)
@@ -166,9 +165,7 @@ q_error_code q_snapshot_size(const q_session *session, uint32_t n_ids, uint64_t 
     return e;
 }
 
-/* ---- Saving
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Saving --------------------------------------------------------------------------------- */
 
 typedef struct snapshot_writer {
     const q_port *port;
@@ -256,7 +253,8 @@ q_error_code q_snapshot_save(const q_session *session, const q_port *port, const
         (info->n_ids != 0 && info->ids == NULL)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, who, "info.n_ids", session->position, info->n_ids);
     }
-    e = q_snapshot_describe(session, model, session->position, info->n_ids, info->counter, &h, diag);
+    e = q_snapshot_describe(session, model, session->position, info->n_ids, info->counter, &h,
+                            diag);
     if (e != Q_OK) {
         return e;
     }

@@ -93,7 +93,7 @@ static q_error_code snapshot_compare(const q_session *s, const snapshot_header *
     uint32_t kv = s->plan->config.max.kv;
     snapshot_header own;
     q_error_code e = q_snapshot_describe(s, model, h->position <= kv ? h->position : kv, h->n_ids,
-                                       h->counter, &own, diag);
+                                         h->counter, &own, diag);
     return e == Q_OK ? snapshot_check_fit(s, h, &own, info, path, diag) : e;
 }
 
@@ -248,7 +248,8 @@ q_error_code q_snapshot_load(q_session *session, const q_port *port, const char 
     snapshot_header h;
     uint8_t hash[Q_SNAPSHOT_HASH];
     q_error_code closed;
-    q_error_code e = q_snapshot_args("q_snapshot_load", session, port, path, model, info, work, diag);
+    q_error_code e =
+        q_snapshot_args("q_snapshot_load", session, port, path, model, info, work, diag);
     if (e != Q_OK) {
         return e;
     }

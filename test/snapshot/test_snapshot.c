@@ -493,5 +493,6 @@ int main(void)
     RUN(test_changed_between);
     (void)unlink(path);
     q_posix_close(&posix);
+    tiny_end();
     return check_summary();
 }

@@ -9,6 +9,8 @@
 enum { DIM = 32, HEADS = 2, HEAD_DIM = 8, WIDTH = HEADS * HEAD_DIM };
 
 static q_backend backend;
+static void *blocks;
+
 /* A caller's layer that cannot go back: adds every row it has seen to its output. */
 static q_error_code sum_shape(const q_node_info *info, q_diag *diag)
 {
@@ -120,14 +122,27 @@ void tiny_must(q_error_code e, const q_diag *d)
     }
 }
 
+/* Memory that lives until tiny_end; a block begins with a pointer to the one before. */
 static void *aligned(size_t n)
 {
-    void *p = aligned_alloc(128, (n + 127) / 128 * 128 + 128);
+    char *p = (char *)aligned_alloc(128, (n + 127) / 128 * 128 + 128);
     if (p == NULL) {
         exit(1);
     }
-    memset(p, 0xAB, n);
-    return p;
+    memcpy(p, &blocks, sizeof(blocks));
+    blocks = p;
+    memset(p + 128, 0xAB, n);
+    return p + 128;
+}
+
+void tiny_end(void)
+{
+    while (blocks != NULL) {
+        void *before;
+        memcpy(&before, blocks, sizeof(before));
+        free(blocks);
+        blocks = before;
+    }
 }
 
 q_session *tiny_session(const tiny_kind *kind, uint32_t kv, uint32_t precision)

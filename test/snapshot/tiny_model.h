@@ -12,11 +12,14 @@ typedef struct tiny_kind {
     float scale;   /* of attention: makes another model */
 } tiny_kind;
 
-/* A session of kv positions over memory that is never given back. */
+/* A session of kv positions over memory that lives until tiny_end. */
 q_session *tiny_session(const tiny_kind *kind, uint32_t kv, uint32_t precision);
 
 /* Feeds n tokens that follow from the position; the last one's logits go to out. */
 void tiny_feed(q_session *s, uint32_t n, q_real out[VOCAB]);
+
+/* Gives the memory of all sessions back. */
+void tiny_end(void);
 
 /* Ends the test program if e is an error. */
 void tiny_must(q_error_code e, const q_diag *d);
