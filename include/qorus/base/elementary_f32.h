@@ -5,9 +5,9 @@
  * One algorithm each, in one fixed order of + - * /, q_fma_f32 and integer operations, without
  * branches on the way to the result, so that vector forms of other backends give the same bits for
  * every input (a NaN may differ in sign and payload). sin and cos go through double. Errors over
- * all 2^32 inputs are in docs/NUMERICS.md: below 1 ULP everywhere. exp, log, tanh, erf and sigmoid
- * are monotone. NaN gives NaN, nothing else does except log(x < 0), sin and cos of infinities. The
- * polynomials are minimax fits, made by test/elementary/coefficients.py.
+ * all 2^32 inputs are in docs/NUMERICS.md: below 1 ULP, GELU-erf 1.65. exp, log, tanh, erf and
+ * sigmoid are monotone. NaN gives NaN, nothing else does except log(x < 0), sin and cos of
+ * infinities. The polynomials are minimax fits, made by test/elementary/coefficients.py.
  *
  * Numbers written (h, l) are unevaluated sums of two floats, |l| small beside |h|.
  */

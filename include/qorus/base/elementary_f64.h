@@ -4,7 +4,7 @@
  *
  * For the double build and for hyper-parameters; sin and cos are in elementary_trig.h. Only + - * /
  * and integers, no fma, in one fixed order, so every target gives the same bits. Errors (what was
- * measured is in docs/NUMERICS.md): about 1 ULP for exp, log, pow, erf; 3 ULP for the others.
+ * measured is in docs/NUMERICS.md): about 1 ULP for exp, log, pow, erf; below 4 ULP for the others.
  * Arguments near zero, results that underflow, infinities and NaN behave as in C's <math.h>. The
  * polynomials are minimax fits, made by test/elementary/coefficients.py.
  *
