@@ -152,8 +152,7 @@ q_error_code q_op_kv_store(const q_op_context *ctx, const q_tensor *k, const q_t
     Q_OP_TRY(q_op_begin(&call, ctx, "q_op_kv_store", diag));
     Q_OP_TRY(op_kv_store_check(&call, k, v, position, kv));
     together = q_op_heads_together(k) && q_op_heads_together(v);
-    args.rows.n = k->ne[2];
-    args.rows.sym = Q_SYM_ONE;
+    args.rows = q_op_count(k->ne[2]);
     args.kv_heads = together ? kv->kv_heads : 1;
     args.head_dim = kv->head_dim;
     args.capacity = kv->capacity;
@@ -182,8 +181,8 @@ static q_error_code op_attention_config(const q_op_call *call, const q_op_attent
         return q_op_fail(call, Q_ERR_INVALID_ARG, "config", "struct_size", sizeof(*config),
                          config->struct_size);
     }
-    Q_OP_TRY(q_op_check_positive(call, "config.scale", (double)config->scale));
-    Q_OP_TRY(q_op_check_finite(call, "config.softcap", (double)config->softcap));
+    Q_OP_TRY(q_op_check_positive(call, "config.scale", config->scale));
+    Q_OP_TRY(q_op_check_finite(call, "config.softcap", config->softcap));
     if (config->softcap < 0) {
         return q_op_fail(call, Q_ERR_INVALID_ARG, "config.softcap", "negative", 0, 0);
     }
@@ -227,8 +226,7 @@ q_error_code q_op_attention(const q_op_context *ctx, const q_tensor *q, const q_
     Q_OP_TRY(q_op_begin(&call, ctx, "q_op_attention", diag));
     Q_OP_TRY(op_attention_check(&call, q, kv, config, out));
     together = q_op_heads_together(q) && q_op_heads_together(out);
-    args.rows.n = q->ne[2];
-    args.rows.sym = Q_SYM_ONE;
+    args.rows = q_op_count(q->ne[2]);
     args.heads = together ? q->ne[1] : 1;
     args.kv_heads = together ? kv->kv_heads : 1;
     args.head_dim = kv->head_dim;

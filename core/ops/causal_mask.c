@@ -15,8 +15,7 @@ q_error_code q_op_causal_mask(const q_op_context *ctx, q_tensor *x, uint32_t pos
         return q_op_fail(&call, Q_ERR_OVERFLOW, "position", "position", UINT32_MAX - x->ne[2],
                          position);
     }
-    args.rows.n = x->ne[2];
-    args.rows.sym = Q_SYM_ONE;
+    args.rows = q_op_count(x->ne[2]);
     args.cols = x->ne[3];
     args.reserved = 0;
     args.x_stride = x->nb[2];

@@ -182,8 +182,8 @@ static q_error_code op_check_strides(const q_op_call *c, const char *name, const
 
 /* ---- Kinds of operands ----------------------------------------------------------------------- */
 
-q_error_code q_op_check_real(const q_op_call *c, const char *name, const q_tensor *t,
-                             q_op_span *out)
+q_error_code q_op_check_real_fully(const q_op_call *c, const char *name, const q_tensor *t,
+                                   q_op_span *out)
 {
     op_row row;
     Q_OP_TRY(op_check_kind(c, name, t, Q_REAL, c->ctx->context.backend->device));
@@ -316,19 +316,7 @@ q_error_code q_op_check_weights(const q_op_call *c, const char *name, const q_te
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
 
-q_error_code q_op_check_finite(const q_op_call *c, const char *name, double value)
+q_error_code q_op_bad_number(const q_op_call *c, const char *name, bool finite)
 {
-    if (Q_UNLIKELY(!(value - value == 0))) {
-        return q_op_fail(c, Q_ERR_INVALID_ARG, name, "not finite", 0, 0);
-    }
-    return Q_OK;
-}
-
-q_error_code q_op_check_positive(const q_op_call *c, const char *name, double value)
-{
-    Q_OP_TRY(q_op_check_finite(c, name, value));
-    if (Q_UNLIKELY(!(value > 0))) {
-        return q_op_fail(c, Q_ERR_INVALID_ARG, name, "not positive", 0, 0);
-    }
-    return Q_OK;
+    return q_op_fail(c, Q_ERR_INVALID_ARG, name, finite ? "not positive" : "not finite", 0, 0);
 }

@@ -62,9 +62,11 @@ static inline q_error_code q_op_begin(q_op_call *c, const q_op_context *ctx, con
     return Q_UNLIKELY(ctx == NULL || ctx->mark != Q_OP_MARK) ? q_op_check_context(c) : Q_OK;
 }
 
-/* Plain reals of any shape. */
+/* Plain reals of any shape; the second form, which the first falls back on, checks one by one. */
 q_error_code q_op_check_real(const q_op_call *c, const char *name, const q_tensor *t,
                              q_op_span *out);
+q_error_code q_op_check_real_fully(const q_op_call *c, const char *name, const q_tensor *t,
+                                   q_op_span *out);
 
 /* A vector [1, 1, 1, n] of reals. */
 q_error_code q_op_check_vector(const q_op_call *c, const char *name, const q_tensor *t, uint32_t n,
@@ -82,9 +84,47 @@ q_error_code q_op_check_weights(const q_op_call *c, const char *name, const q_te
 q_error_code q_op_check_list(const q_op_call *c, const char *name, const q_tensor *t,
                              uint32_t dtype, uint32_t device, uint32_t *n, q_op_span *out);
 
-/* A number that is neither NaN nor infinite. */
-q_error_code q_op_check_finite(const q_op_call *c, const char *name, double value);
-q_error_code q_op_check_positive(const q_op_call *c, const char *name, double value);
+/*
+ * A number that is neither NaN nor infinite; one that is above 0, too. By its bits: between the
+ * changes of the control word by two ops, a floating-point operation would cost more than all other
+ * checks.
+ */
+q_error_code q_op_bad_number(const q_op_call *c, const char *name, bool finite);
+
+static inline q_error_code q_op_check_finite_f64(const q_op_call *c, const char *name, double value)
+{
+    bool finite = (q_bits_f64(value) >> 52 & 0x7ffu) != 0x7ffu;
+    return Q_UNLIKELY(!finite) ? q_op_bad_number(c, name, false) : Q_OK;
+}
+
+#ifdef Q_REAL_DOUBLE
+static inline q_error_code q_op_check_finite(const q_op_call *c, const char *name, q_real value)
+{
+    return q_op_check_finite_f64(c, name, value);
+}
+
+static inline bool q_op_is_positive(q_real value)
+{
+    return (int64_t)q_bits_f64(value) > 0;
+}
+#else
+static inline q_error_code q_op_check_finite(const q_op_call *c, const char *name, q_real value)
+{
+    bool finite = (q_bits_f32(value) >> 23 & 0xffu) != 0xffu;
+    return Q_UNLIKELY(!finite) ? q_op_bad_number(c, name, false) : Q_OK;
+}
+
+static inline bool q_op_is_positive(q_real value)
+{
+    return (int32_t)q_bits_f32(value) > 0;
+}
+#endif
+
+static inline q_error_code q_op_check_positive(const q_op_call *c, const char *name, q_real value)
+{
+    Q_OP_TRY(q_op_check_finite(c, name, value));
+    return Q_UNLIKELY(!q_op_is_positive(value)) ? q_op_bad_number(c, name, true) : Q_OK;
+}
 
 /* ---- Arguments together ---------------------------------------------------------------------- */
 
@@ -100,6 +140,10 @@ static inline q_error_code q_op_expect_axis(const q_op_call *c, const q_op_span 
 /* Batch, head and row of s are those of like; its columns too. */
 q_error_code q_op_check_rows(const q_op_call *c, const q_op_span *s, const q_tensor *like);
 q_error_code q_op_check_shape(const q_op_call *c, const q_op_span *s, const q_tensor *like);
+
+/* "x" and "out" of one shape, where out may equal x; *flat: both are. */
+q_error_code q_op_check_unary(const q_op_call *c, const q_tensor *x, const q_tensor *out,
+                              bool *flat);
 
 /* Rows must be evenly spaced. */
 q_error_code q_op_check_flat(const q_op_call *c, const q_op_span *s);
@@ -125,6 +169,13 @@ static inline q_error_code q_op_apart_or_equal(const q_op_call *c, const q_op_sp
     return q_op_spans_meet(out, in) ? q_op_check_overlap(c, out, in, true) : Q_OK;
 }
 
+/*
+ * True if the operands are one plane of reals each, of one shape and row stride, where they may be,
+ * out apart from each input or the same view: all checks of such operands pass. False says nothing.
+ */
+bool q_op_alike(const q_op_call *c, const q_tensor *x, const q_tensor *out);
+bool q_op_all_alike(const q_op_call *c, const q_tensor *a, const q_tensor *b, const q_tensor *out);
+
 /* ---- Planes ---------------------------------------------------------------------------------- */
 
 /* The pieces a kernel is called for: n0 * n1 of `rows` rows each. */
@@ -133,6 +184,15 @@ typedef struct q_op_planes {
     uint32_t n1;
     uint32_t rows;
 } q_op_planes;
+
+/* A constant count. Kernels read it whole, so it is written whole. */
+static inline q_count q_op_count(uint32_t n)
+{
+    q_count count;
+    count.n = n;
+    count.sym = Q_SYM_ONE;
+    return count;
+}
 
 /* Of a tensor: one piece where all operands are flat, else one per batch and head. */
 static inline q_op_planes q_op_split(const q_tensor *t, bool flat)

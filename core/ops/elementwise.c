@@ -4,14 +4,12 @@
  */
 #include "check.h"
 
-static q_error_code op_binary(const q_op_call *call, q_op_kernel kernel, const q_tensor *a,
-                              const q_tensor *b, q_tensor *out)
+static q_error_code op_binary_check(const q_op_call *call, const q_tensor *a, const q_tensor *b,
+                                    const q_tensor *out, bool *flat)
 {
     q_op_span sa;
     q_op_span sb;
     q_op_span so;
-    q_op_planes p;
-    q_binary_args args;
     Q_OP_TRY(q_op_check_real(call, "a", a, &sa));
     Q_OP_TRY(q_op_check_real(call, "b", b, &sb));
     Q_OP_TRY(q_op_check_real(call, "out", out, &so));
@@ -19,9 +17,21 @@ static q_error_code op_binary(const q_op_call *call, q_op_kernel kernel, const q
     Q_OP_TRY(q_op_check_shape(call, &so, a));
     Q_OP_TRY(q_op_apart_or_equal(call, &so, &sa));
     Q_OP_TRY(q_op_apart_or_equal(call, &so, &sb));
-    p = q_op_split(a, sa.flat && sb.flat && so.flat);
-    args.rows.n = p.rows;
-    args.rows.sym = Q_SYM_ONE;
+    *flat = sa.flat && sb.flat && so.flat;
+    return Q_OK;
+}
+
+static q_error_code op_binary(const q_op_call *call, q_op_kernel kernel, const q_tensor *a,
+                              const q_tensor *b, q_tensor *out)
+{
+    q_op_planes p;
+    q_binary_args args;
+    bool flat = true;
+    if (!q_op_all_alike(call, a, b, out)) {
+        Q_OP_TRY(op_binary_check(call, a, b, out, &flat));
+    }
+    p = q_op_split(a, flat);
+    args.rows = q_op_count(p.rows);
     args.dim = a->ne[3];
     args.a_stride = a->nb[2];
     args.b_stride = b->nb[2];
@@ -66,17 +76,12 @@ q_error_code q_op_silu_mul(const q_op_context *ctx, const q_tensor *a, const q_t
 static q_error_code op_unary(const q_op_call *call, q_op_kernel kernel, const q_tensor *x,
                              q_tensor *out)
 {
-    q_op_span sx;
-    q_op_span so;
     q_op_planes p;
     q_unary_args args;
-    Q_OP_TRY(q_op_check_real(call, "x", x, &sx));
-    Q_OP_TRY(q_op_check_real(call, "out", out, &so));
-    Q_OP_TRY(q_op_check_shape(call, &so, x));
-    Q_OP_TRY(q_op_apart_or_equal(call, &so, &sx));
-    p = q_op_split(x, sx.flat && so.flat);
-    args.rows.n = p.rows;
-    args.rows.sym = Q_SYM_ONE;
+    bool flat = true;
+    Q_OP_TRY(q_op_check_unary(call, x, out, &flat));
+    p = q_op_split(x, flat);
+    args.rows = q_op_count(p.rows);
     args.dim = x->ne[3];
     args.x_stride = x->nb[2];
     args.out_stride = out->nb[2];

@@ -55,7 +55,7 @@ q_error_code q_op_embedding(const q_op_context *ctx, const q_tensor *weights, co
     uint32_t n = 0;
     Q_OP_TRY(q_op_begin(&call, ctx, "q_op_embedding", diag));
     Q_OP_TRY(op_embedding_check(&call, weights, ids, out, &n));
-    Q_OP_TRY(q_op_check_finite(&call, "scale", (double)scale));
+    Q_OP_TRY(q_op_check_finite(&call, "scale", scale));
     Q_OP_TRY(op_embedding_ids(&call, ids, n, weights->ne[2]));
     return q_op_gather(&call, weights, (const int32_t *)ids->data, scale, out);
 }

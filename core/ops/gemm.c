@@ -72,7 +72,7 @@ static q_error_code op_gemm(const q_op_call *call, const op_gemm_operands *o, bo
     q_op_kernel kernel = op_pick_gemm(o->weights->dtype, o->x->dtype == Q_A8);
     q_gemm_args args;
     memset(&args, 0, sizeof(args));
-    args.rows.n = p.rows;
+    args.rows = q_op_count(p.rows);
     args.m = o->weights->ne[2];
     args.k = o->weights->ne[3];
     args.weights = o->weights->data;

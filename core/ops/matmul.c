@@ -55,9 +55,9 @@ static q_error_code op_matmul(const q_op_call *call, const op_matmul_operands *o
     q_op_planes p = q_op_split(o->c, fold);
     q_matmul_args args;
     memset(&args, 0, sizeof(args));
-    args.m.n = p.rows;
-    args.n.n = o->c->ne[3];
-    args.k.n = o->b->ne[o->row_b];
+    args.m = q_op_count(p.rows);
+    args.n = q_op_count(o->c->ne[3]);
+    args.k = q_op_count(o->b->ne[o->row_b]);
     args.a_stride = o->a->nb[2];
     args.b_stride = o->b->nb[2];
     args.c_stride = o->c->nb[2];

@@ -50,8 +50,7 @@ q_error_code q_op_mse(const q_op_context *ctx, const q_tensor *x, const q_tensor
     q_mse_args args;
     Q_OP_TRY(q_op_begin(&call, ctx, "q_op_mse", diag));
     Q_OP_TRY(op_mse_check(&call, &o));
-    args.rows.n = q_op_split(x, true).rows;
-    args.rows.sym = Q_SYM_ONE;
+    args.rows = q_op_count(q_op_split(x, true).rows);
     args.dim = x->ne[3];
     args.x = (const q_real *)x->data;
     args.x_stride = x->nb[2];

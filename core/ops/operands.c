@@ -36,6 +36,23 @@ q_error_code q_op_check_flat(const q_op_call *c, const q_op_span *s)
                      s->t->nb[1]);
 }
 
+q_error_code q_op_check_unary(const q_op_call *c, const q_tensor *x, const q_tensor *out,
+                              bool *flat)
+{
+    q_op_span sx;
+    q_op_span so;
+    *flat = true;
+    if (q_op_alike(c, x, out)) {
+        return Q_OK;
+    }
+    Q_OP_TRY(q_op_check_real(c, "x", x, &sx));
+    Q_OP_TRY(q_op_check_real(c, "out", out, &so));
+    Q_OP_TRY(q_op_check_shape(c, &so, x));
+    Q_OP_TRY(q_op_apart_or_equal(c, &so, &sx));
+    *flat = sx.flat && so.flat;
+    return Q_OK;
+}
+
 /* ---- Aliasing -------------------------------------------------------------------------------- */
 
 /* True if two operands of one shape have every element at the same address. */

@@ -28,8 +28,7 @@ q_error_code q_op_gather(const q_op_call *call, const q_tensor *weights, const i
                          q_real scale, const q_tensor *out)
 {
     q_gather_args args;
-    args.rows.n = q_op_split(out, true).rows;
-    args.rows.sym = Q_SYM_ONE;
+    args.rows = q_op_count(q_op_split(out, true).rows);
     args.k = weights->ne[3];
     args.layout = weights->layout;
     args.weights = weights->data;
@@ -70,8 +69,7 @@ q_error_code q_op_quantize_activations(const q_op_context *ctx, const q_tensor *
     Q_OP_TRY(q_op_check_shape(&call, &so, x));
     Q_OP_TRY(q_op_apart(&call, &so, &sx));
     p = q_op_split(x, sx.flat && so.flat);
-    args.rows.n = p.rows;
-    args.rows.sym = Q_SYM_ONE;
+    args.rows = q_op_count(p.rows);
     args.k = x->ne[3];
     args.x_stride = x->nb[2];
     args.out_stride = out->nb[2];

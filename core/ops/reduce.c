@@ -20,8 +20,7 @@ static q_error_code op_reduce(const q_op_call *call, q_op_kernel kernel, const q
     }
     Q_OP_TRY(q_op_apart(call, &so, &sx));
     p = q_op_split(x, sx.flat && so.flat);
-    args.rows.n = p.rows;
-    args.rows.sym = Q_SYM_ONE;
+    args.rows = q_op_count(p.rows);
     args.dim = x->ne[3];
     args.x_stride = x->nb[2];
     for (uint32_t i = 0; i < p.n0; i++) {

@@ -38,11 +38,10 @@ q_error_code q_op_rmsnorm(const q_op_context *ctx, const q_tensor *x, const q_te
     bool flat = false;
     Q_OP_TRY(q_op_begin(&call, ctx, "q_op_rmsnorm", diag));
     Q_OP_TRY(op_rmsnorm_check(&call, &o, &flat));
-    Q_OP_TRY(q_op_check_positive(&call, "eps", (double)eps));
-    Q_OP_TRY(q_op_check_finite(&call, "offset", (double)offset));
+    Q_OP_TRY(q_op_check_positive(&call, "eps", eps));
+    Q_OP_TRY(q_op_check_finite(&call, "offset", offset));
     p = q_op_split(x, flat);
-    args.rows.n = p.rows;
-    args.rows.sym = Q_SYM_ONE;
+    args.rows = q_op_count(p.rows);
     args.dim = x->ne[3];
     args.x_stride = x->nb[2];
     args.weight = (const q_real *)weight->data;

@@ -22,14 +22,13 @@ q_error_code q_op_rope_table(const q_op_context *ctx, const q_tensor *inv_freq, 
     Q_OP_TRY(q_op_expect_axis(&call, &st, 0, 1));
     Q_OP_TRY(q_op_expect_axis(&call, &st, 1, 1));
     Q_OP_TRY(q_op_expect_axis(&call, &st, 3, (uint64_t)2 * n));
-    Q_OP_TRY(q_op_check_finite(&call, "magnitude", magnitude));
+    Q_OP_TRY(q_op_check_finite_f64(&call, "magnitude", magnitude));
     Q_OP_TRY(q_op_apart(&call, &st, &sf));
     if (Q_UNLIKELY(table->ne[2] > UINT32_MAX - position)) {
         return q_op_fail(&call, Q_ERR_OVERFLOW, "position", "position", UINT32_MAX - table->ne[2],
                          position);
     }
-    args.rows.n = table->ne[2];
-    args.rows.sym = Q_SYM_ONE;
+    args.rows = q_op_count(table->ne[2]);
     args.n_pairs = n;
     args.inv_freq = (const double *)inv_freq->data;
     args.magnitude = magnitude;
@@ -116,7 +115,7 @@ static q_error_code op_rope_plane(const q_op_call *call, const op_rope_operands 
     uint32_t row = 0;
     while (row < o->x->ne[2]) {
         uint32_t at = 0;
-        args->rows.n = op_rope_stretch(o, row, &at);
+        args->rows = q_op_count(op_rope_stretch(o, row, &at));
         args->x = (const q_real *)(const void *)(x + row * o->x->nb[2]);
         args->out = (q_real *)(void *)(out + row * o->out->nb[2]);
         args->table =
@@ -138,7 +137,6 @@ q_error_code q_op_rope(const q_op_context *ctx, const q_tensor *x, const q_tenso
     Q_OP_TRY(q_op_begin(&call, ctx, "q_op_rope", diag));
     Q_OP_TRY(op_rope_check(&call, &o));
     together = q_op_heads_together(x) && q_op_heads_together(out);
-    args.rows.sym = Q_SYM_ONE;
     args.heads = together ? x->ne[1] : 1;
     args.head_dim = x->ne[3];
     args.n_pairs = table->ne[3] / 2;

@@ -10,19 +10,14 @@ q_error_code q_op_softmax(const q_op_context *ctx, const q_tensor *x, q_real sca
                           q_diag *diag)
 {
     q_op_call call;
-    q_op_span sx;
-    q_op_span so;
     q_op_planes p;
     q_softmax_args args;
+    bool flat = true;
     Q_OP_TRY(q_op_begin(&call, ctx, "q_op_softmax", diag));
-    Q_OP_TRY(q_op_check_real(&call, "x", x, &sx));
-    Q_OP_TRY(q_op_check_real(&call, "out", out, &so));
-    Q_OP_TRY(q_op_check_shape(&call, &so, x));
-    Q_OP_TRY(q_op_apart_or_equal(&call, &so, &sx));
-    Q_OP_TRY(q_op_check_finite(&call, "scale", (double)scale));
-    p = q_op_split(x, sx.flat && so.flat);
-    args.rows.n = p.rows;
-    args.rows.sym = Q_SYM_ONE;
+    Q_OP_TRY(q_op_check_unary(&call, x, out, &flat));
+    Q_OP_TRY(q_op_check_finite(&call, "scale", scale));
+    p = q_op_split(x, flat);
+    args.rows = q_op_count(p.rows);
     args.dim = x->ne[3];
     args.x_stride = x->nb[2];
     args.out_stride = out->nb[2];

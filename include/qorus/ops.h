@@ -23,7 +23,7 @@
  *               equal" is stated, it may be the very same view. Views of different columns of one
  *               buffer share no byte.
  *
- * Cost: the kernel's, plus at most 10 ns of checks (ids and positions: plus one look at each).
+ * Cost: the kernel's, plus some 10 ns of checks (ids and positions: plus one look at each).
  * Stack: below 4 KiB. Threads: any number at once, each with a q_op_context and workspace of its
  * own.
  */

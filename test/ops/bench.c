@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/base/fpenv.h"
+#include "core/ops/check.h"
 #include "ops_test.h"
 
 enum { ROUNDS = 200, CALLS = 2000 };
@@ -15,6 +15,10 @@ typedef struct bench_call {
     q_tensor x[4];
     q_work work;
     q_run run;
+    q_op_call call;
+    q_diag diag;
+    q_error_code code;
+    uint32_t turn; /* 0 or 2: the vector written next */
 } bench_call;
 
 static double now_ns(void)
@@ -23,58 +27,99 @@ static double now_ns(void)
            (double)ops_port->ns_den;
 }
 
-static void add_op(bench_call *b)
-{
-    (void)!q_op_add(&ops_ctx, &b->x[0], &b->x[1], &b->x[2], NULL);
-}
+/* ---- add, three operands --------------------------------------------------------------------- */
 
-static void add_kernel(bench_call *b)
+static q_binary_args add_args(const bench_call *b)
 {
     q_binary_args a = {{1, Q_SYM_ONE}, 16, NULL, 64, NULL, 64, NULL, 64};
     a.a = (const float *)b->x[0].data;
     a.b = (const float *)b->x[1].data;
-    a.out = (float *)b->x[2].data;
-    q_fp_state fp = q_fp_enter();
+    a.out = (float *)b->x[0].data;
+    return a;
+}
+
+static void add_op(bench_call *b)
+{
+    b->code = q_op_add(&ops_ctx, &b->x[0], &b->x[1], &b->x[0], &b->diag);
+}
+
+static void add_run(bench_call *b)
+{
+    q_binary_args a = add_args(b);
+    b->code = q_op_run(&b->call, Q_OP_KERNEL_add, &a, 0, 16);
+}
+
+static void add_kernel(bench_call *b)
+{
+    q_binary_args a = add_args(b);
     ops_ctx.context.backend->kernels.add(&b->work, &a);
-    q_fp_leave(fp);
+}
+
+/* ---- softmax, two operands ------------------------------------------------------------------- */
+
+static q_softmax_args softmax_args(const bench_call *b)
+{
+    q_softmax_args a = {{1, Q_SYM_ONE}, 16, NULL, 64, NULL, 64, 1};
+    a.x = (const float *)b->x[0].data;
+    a.out = (float *)b->x[0].data;
+    return a;
 }
 
 static void softmax_op(bench_call *b)
 {
-    (void)!q_op_softmax(&ops_ctx, &b->x[0], 1, &b->x[2], NULL);
+    b->code = q_op_softmax(&ops_ctx, &b->x[0], 1, &b->x[0], &b->diag);
+}
+
+static void softmax_run(bench_call *b)
+{
+    q_softmax_args a = softmax_args(b);
+    b->code = q_op_run(&b->call, Q_OP_KERNEL_softmax, &a, 0, 16);
 }
 
 static void softmax_kernel(bench_call *b)
 {
-    q_softmax_args a = {{1, Q_SYM_ONE}, 16, NULL, 64, NULL, 64, 1};
-    a.x = (const float *)b->x[0].data;
-    a.out = (float *)b->x[2].data;
-    q_fp_state fp = q_fp_enter();
+    q_softmax_args a = softmax_args(b);
     ops_ctx.context.backend->kernels.softmax(&b->work, &a);
-    q_fp_leave(fp);
 }
 
-static void gemv_op(bench_call *b)
-{
-    (void)!q_op_gemv(&ops_ctx, &b->x[0], &b->x[3], NULL, &b->x[2], NULL);
-}
+/* ---- gemv, weights in panels and a bias ------------------------------------------------------ */
 
-static void gemv_kernel(bench_call *b)
+static q_gemm_args gemv_args(bench_call *b)
 {
     q_gemm_args a;
+    b->turn ^= 2;
     memset(&a, 0, sizeof(a));
     a.rows.n = 1;
     a.m = 16;
     a.k = 16;
     a.weights = b->x[3].data;
-    a.x = b->x[0].data;
+    a.x = b->x[2 - b->turn].data;
     a.x_stride = 64;
-    a.y = (float *)b->x[2].data;
+    a.y = (float *)b->x[b->turn].data;
     a.y_stride = 64;
-    q_fp_state fp = q_fp_enter();
-    ops_ctx.context.backend->kernels.gemm_f32(&b->work, &a);
-    q_fp_leave(fp);
+    a.epilogue.bias = (const float *)b->x[1].data;
+    return a;
 }
+
+static void gemv_op(bench_call *b)
+{
+    b->turn ^= 2;
+    b->code = q_op_gemv(&ops_ctx, &b->x[2 - b->turn], &b->x[3], &b->x[1], &b->x[b->turn], &b->diag);
+}
+
+static void gemv_run(bench_call *b)
+{
+    q_gemm_args a = gemv_args(b);
+    b->code = q_op_run(&b->call, Q_OP_KERNEL_gemm_f32, &a, 0, 256);
+}
+
+static void gemv_kernel(bench_call *b)
+{
+    q_gemm_args a = gemv_args(b);
+    ops_ctx.context.backend->kernels.gemm_f32(&b->work, &a);
+}
+
+/* ---- Timing ---------------------------------------------------------------------------------- */
 
 static double best(void (*fn)(bench_call *), bench_call *b)
 {
@@ -95,10 +140,11 @@ void ops_bench(void)
     static const struct {
         const char *name;
         void (*op)(bench_call *);
+        void (*run)(bench_call *);
         void (*kernel)(bench_call *);
-    } rows[] = {{"q_op_add", add_op, add_kernel},
-                {"q_op_softmax", softmax_op, softmax_kernel},
-                {"q_op_gemv", gemv_op, gemv_kernel}};
+    } rows[] = {{"q_op_add", add_op, add_run, add_kernel},
+                {"q_op_softmax", softmax_op, softmax_run, softmax_kernel},
+                {"q_op_gemv", gemv_op, gemv_run, gemv_kernel}};
     const uint32_t ne[4] = {1, 1, 1, 16};
     const uint32_t weights[4] = {1, 1, 16, 16};
     bench_call b;
@@ -114,11 +160,13 @@ void ops_bench(void)
         (void)!q_tensor_init(&b.x[i], ops_buffer(i), Q_F32, i == 3 ? Q_PANEL16 : Q_PLAIN,
                              i == 3 ? weights : ne, NULL);
     }
-    (void)printf("%-14s %9s %9s %9s   ns a call, %s\n", "op", "op", "kernel", "checks",
+    b.call.ctx = &ops_ctx;
+    (void)printf("%-14s %9s %9s %9s %9s   ns a call, %s\n", "", "op", "run", "kernel", "checks",
                  ops_ctx.context.backend->name);
     for (uint32_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         double kernel = best(rows[i].kernel, &b);
+        double run = best(rows[i].run, &b);
         double op = best(rows[i].op, &b);
-        (void)printf("%-14s %9.1f %9.1f %9.1f\n", rows[i].name, op, kernel, op - kernel);
+        (void)printf("%-14s %9.1f %9.1f %9.1f %9.1f\n", rows[i].name, op, run, kernel, op - run);
     }
 }
