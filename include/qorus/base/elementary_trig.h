@@ -136,10 +136,10 @@ static inline double q_cos_core_f64(double h, double l)
     double z = h * h;
     double half = 0.5 * z;
     double one = 1.0 - half;
-    double c = 0x1.9c32461625c58p-45;
-    c = c * z - 0x1.93713a8d816efp-37;
-    c = c * z + 0x1.1eed6d0398951p-29;
-    c = c * z - 0x1.27e4fb58371eap-22;
+    double c = 0x1.9c3246a100828p-45;
+    c = c * z - 0x1.93713a8e4f134p-37;
+    c = c * z + 0x1.1eed6d0398f93p-29;
+    c = c * z - 0x1.27e4fb58371ecp-22;
     c = c * z + 0x1.a01a019ffb54bp-16;
     c = c * z - 0x1.6c16c16c16b2ap-10;
     c = c * z + 0x1.5555555555555p-5;
