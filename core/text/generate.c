@@ -434,10 +434,13 @@ q_error_code q_generator_run(q_generator *generator, q_stop_reason *reason, q_di
     if (g == NULL || reason == NULL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_run", g == NULL ? "generator" : "reason", 1, 0);
     }
-    if (!g->has_logits) {
-        return q_fail(diag, Q_ERR_INVALID_STATE, "q_generator_run", "nothing has been fed", 1, 0);
-    }
     e = feed_pending(g, diag);
+    if (e == Q_OK && !g->has_logits) {
+        e = q_fail(diag, Q_ERR_INVALID_STATE, "q_generator_run", "nothing has been fed", 1, 0);
+    }
+    if (e != Q_OK) {
+        return e;
+    }
     g->count = 0;
     q_utf8_stream_init(&g->utf8);
     g->n_held = 0;

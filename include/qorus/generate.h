@@ -93,8 +93,9 @@ Q_NODISCARD q_error_code q_generator_text(q_generator *generator, const char *te
 
 /*
  * Generates until something ends it; something must have been fed. Returns Q_OK with the reason, or an error:
- * Q_ERR_CANCELLED and Q_ERR_DEADLINE leave everything as it was before the step they stopped. A token that
- * ended the model's text is not fed; any other last token of a run is fed when the next run or feed begins.
+ * Q_ERR_CANCELLED and Q_ERR_DEADLINE leave everything as it was before the step they stopped, so another run goes
+ * on. A token that ended the model's text is not fed; any other last token of a run is fed when the next run or
+ * feed begins.
  */
 Q_NODISCARD q_error_code q_generator_run(q_generator *generator, q_stop_reason *reason, q_diag *diag);
 

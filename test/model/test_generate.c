@@ -170,6 +170,66 @@ static void test_full(const char *file)
           "after a shift: the tokens of a fresh session fed with what was kept");
 }
 
+typedef struct countdown {
+    uint32_t asked;
+    uint32_t stop_at;
+} countdown;
+
+static bool stop_at(void *user)
+{
+    countdown *c = (countdown *)user;
+    return c->asked++ == c->stop_at;
+}
+
+static void count_questions(talk *t, countdown *c, uint32_t at)
+{
+    q_session_config sc;
+    memset(&sc, 0, sizeof(sc));
+    sc.struct_size = sizeof(sc);
+    sc.should_stop = stop_at;
+    sc.user = c;
+    c->asked = 0;
+    c->stop_at = at;
+    check(q_session_configure(t->f.session, &sc, &t->f.diag) == Q_OK, "a session's configuration changes between steps");
+}
+
+/* Stopped anywhere, within a shift too, and run again: the tokens of a run that was never stopped. */
+static void test_cancelled(const char *file)
+{
+    enum { MADE = FLOW_CONTEXT + 10 };
+    static talk whole;
+    static talk t;
+    countdown c;
+    uint32_t questions;
+    open_talk(&whole, file, MADE, Q_FULL_SHIFT);
+    whole.config.keep = 4;
+    begin(&whole);
+    count_questions(&whole, &c, UINT32_MAX);
+    check(say(&whole, "shift me") == Q_STOP_COUNT, "a run with a shift");
+    questions = c.asked;
+    open_talk(&t, file, MADE, Q_FULL_SHIFT);
+    t.config.keep = 4;
+    begin(&t);
+    for (uint32_t at = 40; at < questions; at += 101) {
+        q_stop_reason reason = Q_STOP_NONE;
+        q_error_code e;
+        size_t n = strlen("shift me");
+        char work[1024];
+        check(q_generator_rewind(t.generator, 0, &t.f.diag) == Q_OK, "rewind");
+        count_questions(&t, &c, at);
+        t.n_tokens = 0;
+        e = q_generator_text(t.generator, "shift me", n, 0, (void *)(((uintptr_t)work + 63) / 64 * 64), sizeof(work) - 64,
+                             &t.f.diag);
+        if (e == Q_OK) {
+            e = q_generator_run(t.generator, &reason, &t.f.diag);
+        }
+        check(e == Q_ERR_CANCELLED, "stopped at question %u of %u (%d)", at, questions, (int)e);
+        check(q_generator_run(t.generator, &reason, &t.f.diag) == Q_OK && t.n_tokens >= MADE &&
+                  memcmp(t.tokens, whole.tokens, MADE * sizeof(int32_t)) == 0,
+              "stopped at question %u: another run goes on with the same tokens", at);
+    }
+}
+
 static bool forbid(void *user, float *logits, uint32_t n)
 {
     (void)user;
@@ -255,6 +315,7 @@ void test_generate(const char *file)
     test_count_and_stops(file);
     test_continue(file);
     test_full(file);
+    test_cancelled(file);
     test_hook(file);
     test_refused(file);
     test_chat(file);
