@@ -171,19 +171,30 @@ static void test_full(const char *file)
 }
 
 typedef struct countdown {
-    uint32_t asked;
+    const q_session *session;
+    uint32_t farthest; /* position ever seen */
+    uint32_t asked;    /* questions, or only those asked while a shift reads again */
     uint32_t stop_at;
+    bool shifts;
 } countdown;
 
 static bool stop_at(void *user)
 {
     countdown *c = (countdown *)user;
+    uint32_t position = q_session_position(c->session);
+    c->farthest = position > c->farthest ? position : c->farthest;
+    if (c->shifts && position == c->farthest) {
+        return false;
+    }
     return c->asked++ == c->stop_at;
 }
 
-static void count_questions(talk *t, countdown *c, uint32_t at)
+static void count_questions(talk *t, countdown *c, uint32_t at, bool shifts)
 {
     q_session_config sc;
+    c->session = t->f.session;
+    c->farthest = 0;
+    c->shifts = shifts;
     memset(&sc, 0, sizeof(sc));
     sc.struct_size = sizeof(sc);
     sc.should_stop = stop_at;
@@ -193,40 +204,56 @@ static void count_questions(talk *t, countdown *c, uint32_t at)
     check(q_session_configure(t->f.session, &sc, &t->f.diag) == Q_OK, "a session's configuration changes between steps");
 }
 
-/* Stopped anywhere, within a shift too, and run again: the tokens of a run that was never stopped. */
+enum { STOPPED_TOKENS = FLOW_CONTEXT + 10 };
+
+/* Stops at that question and runs again: the tokens must be those of `whole`. */
+static void stop_once(talk *t, const talk *whole, uint32_t at, bool shifts)
+{
+    countdown c;
+    char memory[1024];
+    void *work = (void *)(((uintptr_t)memory + 63) / 64 * 64);
+    q_stop_reason reason = Q_STOP_NONE;
+    q_error_code e;
+    check(q_generator_rewind(t->generator, 0, &t->f.diag) == Q_OK, "rewind");
+    q_generator_set_counter(t->generator, 0);
+    count_questions(t, &c, at, shifts);
+    t->n_tokens = 0;
+    e = q_generator_text(t->generator, "shift me", 8, 0, work, sizeof(memory) - 64, &t->f.diag);
+    if (e == Q_OK) {
+        e = q_generator_run(t->generator, &reason, &t->f.diag);
+    }
+    check(e == Q_ERR_CANCELLED, "stopped at question %u (%d)", at, (int)e);
+    check(q_generator_run(t->generator, &reason, &t->f.diag) == Q_OK && t->n_tokens >= STOPPED_TOKENS &&
+              memcmp(t->tokens, whole->tokens, STOPPED_TOKENS * sizeof(int32_t)) == 0,
+          "stopped at question %u%s: another run goes on with the same tokens", at, shifts ? " of a shift" : "");
+}
+
 static void test_cancelled(const char *file)
 {
-    enum { MADE = FLOW_CONTEXT + 10 };
     static talk whole;
     static talk t;
     countdown c;
     uint32_t questions;
-    open_talk(&whole, file, MADE, Q_FULL_SHIFT);
+    uint32_t in_shifts;
+    open_talk(&whole, file, STOPPED_TOKENS, Q_FULL_SHIFT);
     whole.config.keep = 4;
+    whole.config.sampler.temperature = 1.5; /* so that every logit matters */
     begin(&whole);
-    count_questions(&whole, &c, UINT32_MAX);
+    count_questions(&whole, &c, UINT32_MAX, false);
     check(say(&whole, "shift me") == Q_STOP_COUNT, "a run with a shift");
     questions = c.asked;
-    open_talk(&t, file, MADE, Q_FULL_SHIFT);
-    t.config.keep = 4;
+    open_talk(&t, file, STOPPED_TOKENS, Q_FULL_SHIFT);
+    t.config = whole.config;
+    t.config.user = &t;
     begin(&t);
-    for (uint32_t at = 40; at < questions; at += 101) {
-        q_stop_reason reason = Q_STOP_NONE;
-        q_error_code e;
-        size_t n = strlen("shift me");
-        char work[1024];
-        check(q_generator_rewind(t.generator, 0, &t.f.diag) == Q_OK, "rewind");
-        count_questions(&t, &c, at);
-        t.n_tokens = 0;
-        e = q_generator_text(t.generator, "shift me", n, 0, (void *)(((uintptr_t)work + 63) / 64 * 64), sizeof(work) - 64,
-                             &t.f.diag);
-        if (e == Q_OK) {
-            e = q_generator_run(t.generator, &reason, &t.f.diag);
-        }
-        check(e == Q_ERR_CANCELLED, "stopped at question %u of %u (%d)", at, questions, (int)e);
-        check(q_generator_run(t.generator, &reason, &t.f.diag) == Q_OK && t.n_tokens >= MADE &&
-                  memcmp(t.tokens, whole.tokens, MADE * sizeof(int32_t)) == 0,
-              "stopped at question %u: another run goes on with the same tokens", at);
+    count_questions(&t, &c, UINT32_MAX, true);
+    check(say(&t, "shift me") == Q_STOP_COUNT && c.asked > 20, "questions while a shift reads again: %u", c.asked);
+    in_shifts = c.asked;
+    for (uint32_t at = 40; at < questions; at += 301) {
+        stop_once(&t, &whole, at, false);
+    }
+    for (uint32_t at = 0; at < in_shifts; at += 1 + in_shifts / 12) {
+        stop_once(&t, &whole, at, true);
     }
 }
 
