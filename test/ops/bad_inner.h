@@ -39,6 +39,16 @@ typedef enum bad_op_id {
     BAD_KV_STORE,
     BAD_ATTENTION,
     BAD_MSE,
+    /* the same ops on a single plane, the shape most calls have */
+    BAD_MATMUL_SQUARE,
+    BAD_ADD_PLANE,
+    BAD_SILU_PLANE,
+    BAD_SOFTMAX_PLANE,
+    BAD_RMSNORM_ROW,
+    BAD_CAUSAL_MASK_PLANE,
+    BAD_REDUCE_COLUMN,
+    BAD_ROPE_PLANE,
+    BAD_MSE_ROW,
     BAD_OPS
 } bad_op_id;
 

@@ -189,6 +189,33 @@ void ops_kv_bytes_refuses(void)
     CHECK(names(&d, Q_ERR_INVALID_SIZE, "q_kv_bytes: kv", "capacity"));
 }
 
+/* Buffers that touch without sharing a byte, one behind the other and next to the workspace. */
+void ops_neighbours_are_accepted(void)
+{
+    static Q_ALIGNED(64) uint8_t memory[7 * 256];
+    const uint32_t ne[4] = {1, 1, 4, 16};
+    const uint32_t heads[4] = {1, 2, 2, 16};
+    static const uint8_t places[][3] = {{0, 1, 2}, {2, 1, 0}, {1, 2, 0}, {6, 2, 1}, {5, 6, 4}};
+    q_backend scalar;
+    q_context context;
+    q_op_context ctx;
+    q_block work = {memory + 3 * 256, 256};
+    memset(&context, 0, sizeof(context));
+    q_backend_scalar(&scalar);
+    scalar.workspace_size = 256;
+    context.backend = &scalar;
+    CHECK_EQ(q_op_init(&ctx, &context, work, NULL), Q_OK);
+    for (uint32_t i = 0; i < 2 * sizeof(places) / sizeof(places[0]); i++) {
+        q_tensor t[3];
+        for (uint32_t k = 0; k < 3; k++) {
+            void *at = memory + places[i / 2][k] * 256;
+            CHECK_EQ(q_tensor_init(&t[k], at, Q_REAL, Q_PLAIN, i % 2 == 0 ? ne : heads, NULL),
+                     Q_OK);
+        }
+        CHECK_EQ(q_op_add(&ctx, &t[0], &t[1], &t[2], NULL), Q_OK);
+    }
+}
+
 /* ---- Counts no memory holds ------------------------------------------------------------------ */
 
 #if SIZE_MAX > UINT32_MAX
