@@ -18,7 +18,7 @@ atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 def tell(name, good, detail=""):
     """Counts one test."""
     COUNTS["passed" if good else "failed"] += 1
-    print(f"{'ok  ' if good else 'FAIL'} {name} {'' if good else detail}", flush=True)
+    print(f"{'ok  ' if good else 'FAIL'} {name} {'' if good else str(detail)[-600:]}", flush=True)
 
 
 def skip(name, reason):

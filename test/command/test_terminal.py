@@ -35,9 +35,10 @@ class Terminal:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def read(self, wait):
-        """What comes within `wait` seconds of silence."""
+        """What comes before `wait` seconds of silence, or within half a second: some answers never pause."""
         got = b""
-        while select.select([self.master], [], [], wait)[0]:
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end and select.select([self.master], [], [], wait)[0]:
             part = os.read(self.master, 65536)
             if not part:
                 break
