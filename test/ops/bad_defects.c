@@ -30,7 +30,8 @@ typedef enum bad_defect {
     DEFECT_WORKSPACE,
     DEFECT_SAME,                              /* + operand: output on it */
     DEFECT_MEETS = DEFECT_SAME + BAD_TENSORS, /* + operand: output begins just before it */
-    DEFECTS = DEFECT_MEETS + BAD_TENSORS
+    DEFECT_TAIL = DEFECT_MEETS + BAD_TENSORS, /* + operand: output begins in its last bytes */
+    DEFECTS = DEFECT_TAIL + BAD_TENSORS
 } bad_defect;
 
 static const char *const defect_ids[DEFECTS] = {"A01 NULL",
@@ -68,7 +69,11 @@ static const char *const defect_ids[DEFECTS] = {"A01 NULL",
                                                 "A24 output overlaps operand 0",
                                                 "A24 output overlaps operand 1",
                                                 "A24 output overlaps operand 2",
-                                                "A24 output overlaps operand 3"};
+                                                "A24 output overlaps operand 3",
+                                                "A24 output begins in the end of operand 0",
+                                                "A24 output begins in the end of operand 1",
+                                                "A24 output begins in the end of operand 2",
+                                                "A24 output begins in the end of operand 3"};
 
 static const char *const axis_fields[2][Q_MAX_DIMS] = {{"ne[0]", "ne[1]", "ne[2]", "ne[3]"},
                                                        {"nb[0]", "nb[1]", "nb[2]", "nb[3]"}};
@@ -88,27 +93,35 @@ static void expect(bad_expected *want, q_error_code code, const char *field)
     want->field = field;
 }
 
-/* Output i on, or just before, operand j. False: not a case. */
-static bool defect_alias(const bad_op *op, bad_call *b, uint32_t i, uint32_t j, bool same,
-                         bad_expected *want)
+/* Output i on operand j, just before it or in its last bytes. False: not a case. */
+static bool defect_alias(bad_call *b, uint32_t i, uint32_t defect, bad_expected *want)
 {
-    q_tensor *out = &b->tensor[i];
+    const bad_op *op = b->op;
     const bad_operand *o = op->operand;
-    bool both = i < bad_operands(op) && j < bad_operands(op) && o[i].output && o[j].output;
+    const uint32_t j = (defect - DEFECT_SAME) % BAD_TENSORS;
+    q_tensor *out = &b->tensor[i];
+    const q_tensor *in = &b->tensor[j];
     size_t step = data_align(out);
-    if (j >= bad_operands(op) || i == j || !o[i].output || b->arg[j] == NULL) {
+    size_t tail = (in->nb[0] * in->ne[0] - 1) / step * step;
+    if (j >= bad_operands(op) || i == j || !o[i].output) {
         return false;
     }
-    if (!same && out->ne[3] * out->nb[3] <= step && out->ne[2] == 1) {
-        return false; /* too short to reach into the operand */
+    /* of two outputs the later one is named */
+    expect(want, Q_ERR_ALIASING, o[j].output && j > i ? o[i].name : o[j].name);
+    want->name = o[j].output && j > i ? o[j].name : o[i].name;
+    out->data = in->data;
+    if (defect < DEFECT_MEETS) {
+        if ((o[i].equals >> j & 1) != 0) {
+            expect(want, Q_OK, "");
+        }
+        return true;
     }
-    out->data = (uint8_t *)b->tensor[j].data - (same ? 0 : step);
-    expect(want, Q_ERR_ALIASING, both && j > i ? o[i].name : o[j].name);
-    want->name = both && j > i ? o[j].name : o[i].name;
-    if (same && (o[i].equals >> j & 1) != 0) {
-        expect(want, Q_OK, "");
+    if (defect < DEFECT_TAIL) {
+        out->data = (uint8_t *)in->data - step;
+        return out->nb[0] * out->ne[0] > step || out->dtype == Q_A8;
     }
-    return true;
+    out->data = (uint8_t *)in->data + tail;
+    return tail != 0;
 }
 
 static bool defect_kind(bad_call *b, uint32_t i, uint32_t defect, bool optional, bad_expected *want)
@@ -247,6 +260,5 @@ bool bad_put_defect(const bad_run *r, bad_call *b, uint32_t i, uint32_t defect, 
     if (defect < DEFECT_SAME) {
         return defect_place(r, t, defect, want);
     }
-    return defect < DEFECT_MEETS ? defect_alias(op, b, i, defect - DEFECT_SAME, true, want)
-                                 : defect_alias(op, b, i, defect - DEFECT_MEETS, false, want);
+    return defect_alias(b, i, defect, want);
 }
