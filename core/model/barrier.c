@@ -2,8 +2,9 @@
 /* The meeting point of a parallel region's workers. */
 #include "barrier.h"
 
-/* Turns of the spin loop before a waiter sleeps: tens of microseconds, longer than a typical node's imbalance. */
-enum { SPIN_TURNS = 2000 };
+/* Turns of the spin loop before a waiter asks the port to wait: a few microseconds, about a node's imbalance. Where
+   other processes hold the CPUs the port knows better than to spin on. */
+enum { SPIN_TURNS = 300 };
 
 #ifndef Q_NO_THREADS
 

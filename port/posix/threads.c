@@ -76,13 +76,6 @@ static void posix_wake_all(q_posix *p, const uint32_t *word)
 
 #endif
 
-static void posix_wait(void *user, const uint32_t *address, uint32_t expected)
-{
-    if (atomic_load(posix_atomic(address)) == expected) {
-        posix_sleep((q_posix *)user, address, expected);
-    }
-}
-
 static void posix_wake(void *user, const uint32_t *address)
 {
     posix_wake_all((q_posix *)user, address);
@@ -121,6 +114,14 @@ static bool posix_watch(const uint32_t *word, uint32_t seen, uint64_t limit_ns)
         (void)sched_yield();
     } while (posix_now_ns() < end);
     return false;
+}
+
+static void posix_wait(void *user, const uint32_t *address, uint32_t expected)
+{
+    q_posix *p = (q_posix *)user;
+    if (!posix_watch(address, expected, p->spin_ns)) {
+        posix_sleep(p, address, expected);
+    }
 }
 
 /* Returns once the word differs from `seen`. */
