@@ -26,7 +26,8 @@ static void edit_wide(const bad_run *r, bad_call *b, uint64_t overlap)
     for (uint32_t i = 0; i < n; i++) {
         q_tensor *t = &b->tensor[i];
         size_t width = t->nb[2];
-        t->data = bad_slot(r, 0) + i * width - (i == n - 1 ? (size_t)overlap : 0);
+        t->data =
+            (void *)((uintptr_t)bad_slot(r, 0) + i * width - (i == n - 1 ? (uintptr_t)overlap : 0));
         for (uint32_t axis = 0; axis < 3; axis++) {
             t->nb[axis] *= n;
         }

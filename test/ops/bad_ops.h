@@ -18,8 +18,9 @@ typedef struct bad_ops_counts {
 /* What the caller brings. */
 typedef struct bad_ops_host {
     void *user;
-    /* One line of n bytes, without its newline: a failed case. */
+    /* One line of n bytes, without its newline: a failed case; with `verdicts` every case. */
     void (*print)(void *user, const char *line, size_t n);
+    bool verdicts;
     /* (optional; default: fn(arg)) Calls fn(arg); if that ended in the panic of the context's port,
        the diagnostics it was given, else NULL. */
     const q_diag *(*attempt)(void *user, void (*fn)(void *arg), void *arg);
