@@ -25,5 +25,6 @@
 
 #include "base/diag.h"
 #include "base/fpenv.h"
+#include "memory/block.h"
 
 #endif /* QORUS_CORE_CORE_H */

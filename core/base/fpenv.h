@@ -3,8 +3,9 @@
  * fpenv.h: the floating-point control word that the library's bits rest on; private to the core.
  *
  * Round to nearest even, subnormals kept, no default NaN, every exception masked. A worker enters before its
- * first kernel and leaves after its last one, which puts the caller's word back, flags included. Kernels are
- * called through pointers, so no compiler moves their arithmetic across either call. On processors not named
+ * first kernel and leaves after its last one, which puts the caller's word back, flags included; so does every
+ * function of the core that calculates on its own. Arithmetic between the two calls must read and write memory that
+ * others can reach, or be called through a pointer: no compiler then moves it across either. On processors not named
  * here, and where there is no FP unit, both do nothing.
  */
 #ifndef QORUS_CORE_BASE_FPENV_H
@@ -25,7 +26,8 @@ static inline uint64_t q_fp_read(void)
 
 static inline void q_fp_write(uint64_t word)
 {
-    __builtin_ia32_ldmxcsr((uint32_t)word);
+    uint32_t mxcsr = (uint32_t)word;
+    __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr) : "memory");
 }
 
 #define Q_FP_WORD 0x1f80u

@@ -204,10 +204,12 @@ q_error_code q_quantize(uint32_t dtype, const float *x, size_t rows, size_t k, v
     uint32_t n = q_dtype_block(dtype);
     uint32_t bytes = q_dtype_block_bytes(dtype);
     uint8_t *block = (uint8_t *)out;
+    q_fp_state caller;
     q_error_code code = quantize_check(dtype, x, rows, k, out, &plain, &panels, diag);
     if (code == Q_OK) {
         code = quantize_check_overlap(x, (uint64_t)rows * k * sizeof(*x), out, plain, diag);
     }
+    caller = q_fp_enter();
     for (size_t i = 0; code == Q_OK && i < rows * k; i += n, block += bytes) {
         if (!quantize_all_finite(x + i, n) || !quantize_block(dtype, x + i, block)) {
             code = q_fail(diag, Q_ERR_NON_FINITE, "quantize", "value or scale", 0, 0);
@@ -216,6 +218,7 @@ q_error_code q_quantize(uint32_t dtype, const float *x, size_t rows, size_t k, v
             }
         }
     }
+    q_fp_leave(caller);
     return code;
 }
 
@@ -246,10 +249,12 @@ q_error_code q_dequantize(uint32_t dtype, const void *in, size_t rows, size_t k,
     uint64_t panels = 0;
     uint32_t n = q_dtype_block(dtype);
     const uint8_t *block = (const uint8_t *)in;
+    q_fp_state caller;
     q_error_code code = quantize_check(dtype, in, rows, k, out, &plain, &panels, diag);
     if (code == Q_OK) {
         code = quantize_check_overlap(in, plain, out, (uint64_t)rows * k * sizeof(*out), diag);
     }
+    caller = q_fp_enter();
     for (size_t i = 0; code == Q_OK && i < rows * k; i += n, block += q_dtype_block_bytes(dtype)) {
         if (q_dtype_is_quantised(dtype)) {
             dequantize_block(dtype, block, out + i);
@@ -260,6 +265,7 @@ q_error_code q_dequantize(uint32_t dtype, const void *in, size_t rows, size_t k,
             out[i] = dtype == Q_F16 ? q_f32_from_f16(half) : q_f32_from_bf16(half);
         }
     }
+    q_fp_leave(caller);
     return code;
 }
 

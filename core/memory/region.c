@@ -69,6 +69,21 @@ void q_regions_free(const q_allocator *allocator, q_region *regions, size_t n)
 
 /* ---- Checking --------------------------------------------------------------------------------------------- */
 
+q_error_code q_block_check(q_block memory, size_t align, size_t need, const char *who, q_diag *diag)
+{
+    uintptr_t base = (uintptr_t)memory.base;
+    if (memory.base == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, who, "memory", need, 0);
+    }
+    if (base % align != 0) {
+        return q_fail(diag, Q_ERR_MISALIGNED, who, "memory", align, base % align);
+    }
+    if (memory.size > UINTPTR_MAX - base) {
+        return q_fail(diag, Q_ERR_OVERFLOW, who, "memory", UINTPTR_MAX - base, memory.size);
+    }
+    return memory.size < need ? q_fail(diag, Q_ERR_NO_SPACE, who, "memory", need, memory.size) : Q_OK;
+}
+
 static q_error_code region_check_one(const q_region *region, size_t index, q_diag *diag)
 {
     if (region->kind >= Q_REGION_KINDS) {

@@ -397,19 +397,18 @@ q_error_code q_model_init(q_model **model, q_block memory, q_build_fn build, con
     q_graph g;
     q_arena arena;
     q_model *m;
-    if (model == NULL || build == NULL || memory.base == NULL) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_model_init", model == NULL ? "model" : "memory", 1, 0);
-    }
-    if ((uintptr_t)memory.base % 128 != 0) {
-        return q_fail(diag, Q_ERR_MISALIGNED, "q_model_init", "memory", 128, (uintptr_t)memory.base % 128);
+    q_error_code e;
+    if (model == NULL || build == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_model_init", model == NULL ? "model" : "build", 1, 0);
     }
     if (!graph_run(&g, NULL, build, user)) {
         return graph_report(&g, diag);
     }
     arena = layout_arena(NULL, 0);
     model_layout(&arena, &g.n, &m);
-    if (arena.high > memory.size) {
-        return q_fail(diag, Q_ERR_NO_SPACE, "q_model_init", "memory", arena.high, memory.size);
+    e = q_block_check(memory, 128, arena.high, "q_model_init", diag);
+    if (e != Q_OK) {
+        return e;
     }
     arena = layout_arena(memory.base, memory.size);
     model_layout(&arena, &g.n, &m);

@@ -153,18 +153,15 @@ q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model, co
     q_plan *p;
     size_t need;
     q_error_code e;
-    if (plan == NULL || memory.base == NULL) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_plan_init", plan == NULL ? "plan" : "memory", 1, 0);
+    if (plan == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_plan_init", "plan", 1, 0);
     }
     e = q_plan_size(model, config, &need, diag);
+    if (e == Q_OK) {
+        e = q_block_check(memory, Q_ALIGN, need, "q_plan_init", diag);
+    }
     if (e != Q_OK) {
         return e;
-    }
-    if ((uintptr_t)memory.base % Q_ALIGN != 0) {
-        return q_fail(diag, Q_ERR_MISALIGNED, "q_plan_init", "memory", Q_ALIGN, (uintptr_t)memory.base % Q_ALIGN);
-    }
-    if (memory.size < need) {
-        return q_fail(diag, Q_ERR_NO_SPACE, "q_plan_init", "memory", need, memory.size);
     }
     memset(memory.base, 0, need);
     arena = layout_arena(memory.base, memory.size);

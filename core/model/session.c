@@ -276,15 +276,14 @@ static q_error_code session_config_check(const q_session_config *config, q_diag 
     return Q_OK;
 }
 
-static q_error_code session_args(q_block memory, const q_plan *plan, const q_context *context,
-                                 const q_region *regions, size_t n_regions, const q_session_config *config,
-                                 q_diag *diag)
+static q_error_code session_args(const q_plan *plan, const q_context *context, const q_region *regions,
+                                 size_t n_regions, const q_session_config *config, q_diag *diag)
 {
     const char *who = "q_session_init";
-    if (plan == NULL || context == NULL || context->backend == NULL || memory.base == NULL ||
+    if (plan == NULL || context == NULL || context->backend == NULL ||
         (regions == NULL && n_regions != 0)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, who,
-                      plan == NULL ? "plan" : memory.base == NULL ? "memory" : context == NULL ? "context" : context->backend == NULL ? "context.backend" : "regions", 1, 0);
+                      plan == NULL ? "plan" : context == NULL ? "context" : context->backend == NULL ? "context.backend" : "regions", 1, 0);
     }
     if (context->backend->struct_size != sizeof(q_backend)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_backend", "struct_size", sizeof(q_backend),
@@ -303,9 +302,6 @@ static q_error_code session_args(q_block memory, const q_plan *plan, const q_con
     if (context->n_workers > plan->config.n_workers) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_context", "n_workers", plan->config.n_workers, context->n_workers);
     }
-    if ((uintptr_t)memory.base % Q_ALIGN != 0) {
-        return q_fail(diag, Q_ERR_MISALIGNED, who, "memory", Q_ALIGN, (uintptr_t)memory.base % Q_ALIGN);
-    }
     return Q_OK;
 }
 
@@ -320,15 +316,15 @@ q_error_code q_session_init(q_session **session, q_block memory, const q_plan *p
     if (session == NULL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_init", "session", 1, 0);
     }
-    e = session_args(memory, plan, context, regions, n_regions, config, diag);
+    e = session_args(plan, context, regions, n_regions, config, diag);
     if (e == Q_OK) {
         e = q_session_size(plan, &need, diag);
     }
+    if (e == Q_OK) {
+        e = q_block_check(memory, Q_ALIGN, need, "q_session_init", diag);
+    }
     if (e != Q_OK) {
         return e;
-    }
-    if (memory.size < need) {
-        return q_fail(diag, Q_ERR_NO_SPACE, "q_session_init", "memory", need, memory.size);
     }
     memset(&fill, 0, sizeof(fill));
     fill.plan = plan;
@@ -376,7 +372,7 @@ q_error_code q_session_configure(q_session *session, const q_session_config *con
 q_error_code q_session_param(const q_session *session, q_param param, q_tensor *out, q_diag *diag)
 {
     if (session == NULL || out == NULL || param >= session->plan->model->n.params) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_param", "param",
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_param", session == NULL ? "session" : out == NULL ? "out" : "param",
                       session != NULL ? session->plan->model->n.params : 1, param);
     }
     *out = session->params[param];
@@ -401,7 +397,7 @@ q_error_code q_session_output(const q_session *session, uint32_t i, q_tensor *ou
     const q_model *m;
     const plan_value *v;
     if (session == NULL || out == NULL || i >= session->plan->model->n.outputs) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_output", "i",
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_output", session == NULL ? "session" : out == NULL ? "out" : "i",
                       session != NULL ? session->plan->model->n.outputs : 1, i);
     }
     if (!session->forward_done) {
@@ -424,7 +420,7 @@ uint32_t q_session_position(const q_session *session)
 q_error_code q_session_set_position(q_session *session, uint32_t n, q_diag *diag)
 {
     if (session == NULL || n > session->plan->config.max.kv) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_set_position", "n",
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_set_position", session == NULL ? "session" : "n",
                       session != NULL ? session->plan->config.max.kv : 0, n);
     }
     session->position = n;
@@ -434,7 +430,8 @@ q_error_code q_session_set_position(q_session *session, uint32_t n, q_diag *diag
 q_error_code q_session_rewind(q_session *session, uint32_t n, q_diag *diag)
 {
     if (session == NULL || n > session->position) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_rewind", "n", session != NULL ? session->position : 0, n);
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_rewind", session == NULL ? "session" : "n",
+                      session != NULL ? session->position : 0, n);
     }
     if (n != 0 && n != session->position && !session->plan->rewinds) {
         return q_fail(diag, Q_ERR_UNSUPPORTED, "q_session_rewind", "a layer's state cannot go back", 0, n);

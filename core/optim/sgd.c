@@ -35,6 +35,7 @@ q_error_code q_sgd_step(q_session *session, double learning_rate, double grad_sc
         q_tensor w;
         q_tensor g;
         q_sgd_args a;
+        q_fp_state caller;
         if (q_session_param_grad(session, i, &g, NULL) != Q_OK || q_session_param(session, i, &w, diag) != Q_OK) {
             continue; /* frozen */
         }
@@ -42,7 +43,9 @@ q_error_code q_sgd_step(q_session *session, double learning_rate, double grad_sc
         a.w = (q_real *)w.data;
         a.grad = (const q_real *)g.data;
         a.grad_scale = grad_scale;
+        caller = q_fp_enter();
         q_session_context(session)->backend->kernels.sgd(&work, &a);
+        q_fp_leave(caller);
     }
     return Q_OK;
 }

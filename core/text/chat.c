@@ -6,7 +6,7 @@
 /* Control tokens and headers around a turn's text. */
 enum { TURN_EXTRA = 16 };
 
-/* Ids collected into a caller's array. */
+/* Ids collected into a caller's array, or only counted: ids is then NULL. */
 typedef struct id_list {
     const q_tokenizer *tokenizer;
     void *work;
@@ -33,19 +33,21 @@ static q_error_code append_text(id_list *list, const char *text, size_t n)
     if (n == 0) {
         return Q_OK;
     }
-    e = q_tokenizer_encode(list->tokenizer, text, n, 0, list->work, list->work_size, list->ids + list->n,
-                           list->cap - list->n, &more, list->diag);
+    e = q_tokenizer_encode(list->tokenizer, text, n, 0, list->work, list->work_size,
+                           list->ids != NULL ? list->ids + list->n : NULL, list->ids != NULL ? list->cap - list->n : 0,
+                           &more, list->diag);
     list->n += e == Q_OK ? more : 0;
     return e;
 }
 
 static q_error_code append_control(id_list *list, const char *name)
 {
-    if (list->n == list->cap) {
-        return q_fail(list->diag, Q_ERR_NO_SPACE, "q_chat_turn", "ids", list->cap + 1, list->cap);
-    }
-    if (!q_tokenizer_find(list->tokenizer, name, text_bytes(name), &list->ids[list->n])) {
+    int32_t id;
+    if (!q_tokenizer_find(list->tokenizer, name, text_bytes(name), &id)) {
         return q_fail(list->diag, Q_ERR_NOT_FOUND, "tokenizer", name, 1, 0);
+    }
+    if (list->ids != NULL) {
+        list->ids[list->n] = id;
     }
     list->n++;
     return Q_OK;
@@ -80,26 +82,48 @@ static q_error_code chat_check(const q_tokenizer *tokenizer, const size_t *n_ids
     return Q_OK;
 }
 
-q_error_code q_chat_turn(const q_tokenizer *tokenizer, q_chat_role role, const char *text, size_t n, bool open,
-                         void *work, size_t work_size, int32_t *ids, size_t cap, size_t *n_ids, q_diag *diag)
+/* What is said before, in and behind a turn. */
+typedef struct turn_parts {
+    const char *header; /* NULL: neither control token nor header */
+    const char *text;
+    size_t n;
+    bool open;
+} turn_parts;
+
+static q_error_code append_turn(id_list *list, const turn_parts *turn)
 {
-    id_list list = {tokenizer, work, work_size, ids, cap, 0, diag};
-    const char *header = role_header(role);
-    q_error_code e = chat_check(tokenizer, n_ids, diag);
-    if (e == Q_OK) {
-        e = append_control(&list, "<|im_start|>");
+    q_error_code e = Q_OK;
+    if (turn->header != NULL) {
+        e = append_control(list, "<|im_start|>");
+        if (e == Q_OK) {
+            e = append_text(list, turn->header, text_bytes(turn->header));
+        }
     }
     if (e == Q_OK) {
-        e = append_text(&list, header, text_bytes(header));
+        e = append_text(list, turn->text, turn->n);
+    }
+    if (e == Q_OK && !turn->open) {
+        e = append_control(list, "<|im_end|>");
+    }
+    if (e == Q_OK && !turn->open) {
+        e = append_text(list, "\n", 1);
+    }
+    return e;
+}
+
+/* Counts, then writes: a turn that does not fit leaves the caller's ids alone. */
+static q_error_code write_turn(const id_list *into, const turn_parts *turn, size_t *n_ids)
+{
+    id_list count = *into;
+    id_list list = *into;
+    q_error_code e;
+    count.ids = NULL;
+    e = append_turn(&count, turn);
+    if (e == Q_OK && (list.ids == NULL || count.n > list.cap)) {
+        e = q_fail(list.diag, list.ids == NULL ? Q_ERR_INVALID_ARG : Q_ERR_NO_SPACE, "q_chat", "ids", count.n, list.cap);
     }
     if (e == Q_OK) {
-        e = append_text(&list, text, n);
-    }
-    if (e == Q_OK && !open) {
-        e = append_control(&list, "<|im_end|>");
-    }
-    if (e == Q_OK && !open) {
-        e = append_text(&list, "\n", 1);
+        e = append_turn(&list, turn);
     }
     if (e == Q_OK) {
         *n_ids = list.n;
@@ -107,18 +131,19 @@ q_error_code q_chat_turn(const q_tokenizer *tokenizer, q_chat_role role, const c
     return e;
 }
 
+q_error_code q_chat_turn(const q_tokenizer *tokenizer, q_chat_role role, const char *text, size_t n, bool open,
+                         void *work, size_t work_size, int32_t *ids, size_t cap, size_t *n_ids, q_diag *diag)
+{
+    const id_list into = {tokenizer, work, work_size, ids, cap, 0, diag};
+    const turn_parts turn = {role_header(role), text, n, open};
+    q_error_code e = chat_check(tokenizer, n_ids, diag);
+    return e == Q_OK ? write_turn(&into, &turn, n_ids) : e;
+}
+
 q_error_code q_chat_close(const q_tokenizer *tokenizer, int32_t *ids, size_t cap, size_t *n_ids, q_diag *diag)
 {
-    id_list list = {tokenizer, NULL, 0, ids, cap, 0, diag};
+    const id_list into = {tokenizer, NULL, 0, ids, cap, 0, diag};
+    const turn_parts turn = {NULL, NULL, 0, false};
     q_error_code e = chat_check(tokenizer, n_ids, diag);
-    if (e == Q_OK) {
-        e = append_control(&list, "<|im_end|>");
-    }
-    if (e == Q_OK) {
-        e = append_text(&list, "\n", 1);
-    }
-    if (e == Q_OK) {
-        *n_ids = list.n;
-    }
-    return e;
+    return e == Q_OK ? write_turn(&into, &turn, n_ids) : e;
 }

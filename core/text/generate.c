@@ -20,6 +20,7 @@ struct q_generator {
     size_t held_size;
     q_utf8_stream utf8;
     bool has_logits;   /* the session's output is of the last token of history */
+    bool running;      /* in q_generator_run: its callbacks may only look */
     bool has_pending;  /* the last run's last token is text already, but not in the KV cache yet */
     int32_t pending;
 };
@@ -87,7 +88,11 @@ static q_error_code generator_fill(q_generator *fill, q_session *session, const 
 {
     q_error_code e;
     if (session == NULL || tokenizer == NULL || config == NULL) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator", session == NULL ? "session" : "tokenizer", 1, 0);
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator",
+                      session == NULL ? "session" : tokenizer == NULL ? "tokenizer" : "config", 1, 0);
+    }
+    if (tokenizer->kind == 0) {
+        return q_fail(diag, Q_ERR_INVALID_STATE, "q_generator", "tokenizer", 1, 0);
     }
     e = generate_check(config, diag);
     memset(fill, 0, sizeof(*fill));
@@ -132,15 +137,15 @@ q_error_code q_generator_init(q_generator **generator, q_block memory, q_session
     q_arena arena;
     q_error_code e;
     size_t need = 0;
-    if (generator == NULL || memory.base == NULL) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_init", generator == NULL ? "generator" : "memory", 1, 0);
+    if (generator == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_init", "generator", 1, 0);
     }
     e = q_generator_size(session, tokenizer, config, &need, diag);
-    if (e == Q_OK && memory.size < need) {
-        e = q_fail(diag, Q_ERR_NO_SPACE, "q_generator_init", "memory", need, memory.size);
+    if (e == Q_OK) {
+        e = q_block_check(memory, Q_ALIGN, need, "q_generator_init", diag);
     }
-    if (e == Q_OK && q_arena_init(&arena, memory.base, memory.size) != Q_OK) {
-        e = q_fail(diag, Q_ERR_MISALIGNED, "q_generator_init", "memory", Q_ALIGN, (uintptr_t)memory.base % Q_ALIGN);
+    if (e == Q_OK) {
+        e = q_arena_init(&arena, memory.base, memory.size);
     }
     if (e == Q_OK) {
         e = generator_fill(&fill, session, tokenizer, config, diag);
@@ -154,6 +159,12 @@ q_error_code q_generator_init(q_generator **generator, q_block memory, q_session
     return Q_OK;
 }
 
+/* What a callback of a run may not do, because the run goes on where it was. */
+static q_error_code not_running(const q_generator *g, const char *who, q_diag *diag)
+{
+    return g->running ? q_fail(diag, Q_ERR_INVALID_STATE, who, "a run is going on", 0, 1) : Q_OK;
+}
+
 q_error_code q_generator_configure(q_generator *generator, const q_generate_config *config, q_diag *diag)
 {
     size_t work = 0;
@@ -161,7 +172,10 @@ q_error_code q_generator_configure(q_generator *generator, const q_generate_conf
     if (generator == NULL || config == NULL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_configure", "config", 1, 0);
     }
-    e = generate_check(config, diag);
+    e = not_running(generator, "q_generator_configure", diag);
+    if (e == Q_OK) {
+        e = generate_check(config, diag);
+    }
     if (e == Q_OK) {
         e = q_sampler_work_size(generator->n_vocab, &config->sampler, &work, diag);
     }
@@ -263,7 +277,10 @@ q_error_code q_generator_feed(q_generator *generator, const int32_t *ids, size_t
     if (generator == NULL || (ids == NULL && n != 0)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_feed", generator == NULL ? "generator" : "ids", 1, 0);
     }
-    e = feed_pending(generator, diag);
+    e = not_running(generator, "q_generator_feed", diag);
+    if (e == Q_OK) {
+        e = feed_pending(generator, diag);
+    }
     return e == Q_OK ? feed_tokens(generator, ids, n, diag) : e;
 }
 
@@ -434,13 +451,17 @@ q_error_code q_generator_run(q_generator *generator, q_stop_reason *reason, q_di
     if (g == NULL || reason == NULL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_run", g == NULL ? "generator" : "reason", 1, 0);
     }
-    e = feed_pending(g, diag);
+    e = not_running(g, "q_generator_run", diag);
+    if (e == Q_OK) {
+        e = feed_pending(g, diag);
+    }
     if (e == Q_OK && !g->has_logits) {
         e = q_fail(diag, Q_ERR_INVALID_STATE, "q_generator_run", "nothing has been fed", 1, 0);
     }
     if (e != Q_OK) {
         return e;
     }
+    g->running = true;
     g->count = 0;
     q_utf8_stream_init(&g->utf8);
     g->n_held = 0;
@@ -450,6 +471,7 @@ q_error_code q_generator_run(q_generator *generator, q_stop_reason *reason, q_di
     if (why != Q_STOP_STRING) {
         flush_text(g);
     }
+    g->running = false;
     if (e == Q_OK) {
         *reason = why;
     }
@@ -485,6 +507,10 @@ q_error_code q_generator_rewind(q_generator *generator, uint32_t n, q_diag *diag
     if (generator == NULL || n > generator->n) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_rewind", "n", generator != NULL ? generator->n : 0, n);
     }
+    e = not_running(generator, "q_generator_rewind", diag);
+    if (e != Q_OK) {
+        return e;
+    }
     e = n < q_session_position(generator->session) ? q_session_rewind(generator->session, n, diag) : Q_OK;
     if (e == Q_OK) {
         generator->has_logits = generator->has_logits && n == generator->n;
@@ -500,13 +526,20 @@ q_error_code q_generator_restore(q_generator *generator, const int32_t *ids, uin
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_generator_restore", "n",
                       generator != NULL ? generator->capacity : 0, n);
     }
+    if (generator->running) {
+        return not_running(generator, "q_generator_restore", diag);
+    }
     if (q_session_position(generator->session) != n) {
         return q_fail(diag, Q_ERR_MISMATCH, "q_generator_restore", "n", q_session_position(generator->session), n);
     }
     for (uint32_t i = 0; i < n; i++) {
         if (ids[i] < 0 || (uint32_t)ids[i] >= generator->n_vocab) {
-            return q_fail(diag, Q_ERR_INVALID_TOKEN, "q_generator_restore", "ids", generator->n_vocab,
-                          (uint64_t)(int64_t)ids[i]);
+            (void)q_fail(diag, Q_ERR_INVALID_TOKEN, "q_generator_restore", "ids", generator->n_vocab,
+                         (uint64_t)(int64_t)ids[i]);
+            if (diag != NULL) {
+                diag->offset = i;
+            }
+            return Q_ERR_INVALID_TOKEN;
         }
     }
     if (n != 0) {

@@ -3,6 +3,7 @@
 #include "../base/diag.h"
 #include "qorus/base/checked.h"
 #include "qorus/base/random.h"
+#include "../base/fpenv.h"
 #include "sampler_inner.h"
 
 /* ---- Drawing --------------------------------------------------------------------------------- */
@@ -99,24 +100,21 @@ static q_error_code sampler_run(const q_sampler_call *c, q_sampler_state *s, con
     return Q_OK;
 }
 
-/* ---- Public ---------------------------------------------------------------------------------- */
+/* ---- One token, or all that could come ------------------------------------------------------- */
 
-q_error_code q_sampler_sample(const q_sampler_config *cfg, const float *logits, uint32_t n_vocab,
-                              const int32_t *history, size_t n_history, uint64_t step, void *work,
-                              size_t work_size, int32_t *token, q_diag *diag)
+static q_error_code sampler_one(const q_sampler_call *c, uint64_t step, int32_t *token)
 {
-    const q_sampler_call c = { cfg, logits, n_vocab, history, n_history, work, work_size, diag };
     q_sampler_state s;
     uint64_t total;
     uint32_t id;
-    q_error_code rc = sampler_check_inputs(&c);
+    q_error_code rc = sampler_check_inputs(c);
     if (rc != Q_OK) {
         return rc;
     }
     if (token == NULL) {
-        return q_sampler_fail(diag, Q_ERR_INVALID_ARG, "token", 0);
+        return q_sampler_fail(c->diag, Q_ERR_INVALID_ARG, "token", 0);
     }
-    rc = sampler_run(&c, &s, token, sizeof(*token), &total, &id);
+    rc = sampler_run(c, &s, token, sizeof(*token), &total, &id);
     if (rc != Q_OK) {
         return rc;
     }
@@ -147,24 +145,21 @@ static uint32_t sampler_list(const q_sampler_state *s, uint64_t total, q_sampler
     return n;
 }
 
-q_error_code q_sampler_candidates(const q_sampler_config *cfg, const float *logits,
-                                  uint32_t n_vocab, const int32_t *history, size_t n_history,
-                                  void *work, size_t work_size, q_sampler_candidate *out,
-                                  uint32_t capacity, uint32_t *n, q_diag *diag)
+static q_error_code sampler_all(const q_sampler_call *c, q_sampler_candidate *out,
+                                uint32_t capacity, uint32_t *n)
 {
-    const q_sampler_call c = { cfg, logits, n_vocab, history, n_history, work, work_size, diag };
     q_sampler_state s;
     uint64_t total;
     uint32_t id;
-    q_error_code rc = sampler_check_inputs(&c);
+    q_error_code rc = sampler_check_inputs(c);
     if (rc != Q_OK) {
         return rc;
     }
     if (n == NULL || (out == NULL && capacity != 0)) {
-        return q_sampler_fail(diag, Q_ERR_INVALID_ARG, n == NULL ? "n" : "out", 0);
+        return q_sampler_fail(c->diag, Q_ERR_INVALID_ARG, n == NULL ? "n" : "out", 0);
     }
-    capacity = capacity < n_vocab ? capacity : n_vocab;
-    rc = sampler_run(&c, &s, out, sizeof(*out) * capacity, &total, &id);
+    capacity = capacity < c->n_vocab ? capacity : c->n_vocab;
+    rc = sampler_run(c, &s, out, sizeof(*out) * capacity, &total, &id);
     if (rc != Q_OK) {
         return rc;
     }
@@ -174,4 +169,29 @@ q_error_code q_sampler_candidates(const q_sampler_config *cfg, const float *logi
     }
     *n = total != 0 ? sampler_list(&s, total, out, capacity) : 1u;
     return Q_OK;
+}
+
+/* ---- Public ---------------------------------------------------------------------------------- */
+
+q_error_code q_sampler_sample(const q_sampler_config *cfg, const float *logits, uint32_t n_vocab,
+                              const int32_t *history, size_t n_history, uint64_t step, void *work,
+                              size_t work_size, int32_t *token, q_diag *diag)
+{
+    const q_sampler_call c = { cfg, logits, n_vocab, history, n_history, work, work_size, diag };
+    q_fp_state caller = q_fp_enter();
+    q_error_code rc = sampler_one(&c, step, token);
+    q_fp_leave(caller);
+    return rc;
+}
+
+q_error_code q_sampler_candidates(const q_sampler_config *cfg, const float *logits,
+                                  uint32_t n_vocab, const int32_t *history, size_t n_history,
+                                  void *work, size_t work_size, q_sampler_candidate *out,
+                                  uint32_t capacity, uint32_t *n, q_diag *diag)
+{
+    const q_sampler_call c = { cfg, logits, n_vocab, history, n_history, work, work_size, diag };
+    q_fp_state caller = q_fp_enter();
+    q_error_code rc = sampler_all(&c, out, capacity, n);
+    q_fp_leave(caller);
+    return rc;
 }

@@ -51,7 +51,8 @@ typedef struct q_generate_config {
     uint64_t deadline;    /* in ticks of the port, 0: none: handed to every step */
     q_sampler_config sampler;
 
-    /* All optional. A callback that returns false ends the run with Q_STOP_CALLER. */
+    /* All optional. A callback that returns false ends the run with Q_STOP_CALLER. It may look at the generator;
+       what would change that is refused with Q_ERR_INVALID_STATE until the run is over. */
     bool (*on_text)(void *user, const char *text, size_t n);  /* whole UTF-8 characters, as they come */
     bool (*on_token)(void *user, int32_t token);              /* every sampled token, before it is fed */
     bool (*on_logits)(void *user, float *logits, uint32_t n); /* before sampling; may be changed */
@@ -63,8 +64,8 @@ void q_generate_defaults(q_generate_config *config);
 
 typedef struct q_generator q_generator;
 
-/* Bytes of a generator. Errors: those of q_sampler_check; Q_ERR_INVALID_ARG with the field; Q_ERR_MISMATCH if
-   model and tokenizer disagree about the vocabulary. */
+/* Bytes of a generator. Errors: those of q_sampler_check; Q_ERR_INVALID_ARG with the field; Q_ERR_INVALID_STATE if
+   the tokenizer is not open; Q_ERR_MISMATCH if model and tokenizer disagree about the vocabulary. */
 Q_NODISCARD q_error_code q_generator_size(const q_session *session, const q_tokenizer *tokenizer,
                                           const q_generate_config *config, size_t *bytes, q_diag *diag);
 
