@@ -9,7 +9,8 @@ proof=$1
 image=$2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT INT TERM
-files="$dir/vectors.qvec vectors/files/decoder.qorus vectors/files/graph.qorus"
+files="$dir/vectors.qvec vectors/files/decoder.qorus vectors/files/graph.qorus vectors/files/llama.qorus
+       vectors/tokenizer/small.qtok vectors/files/quantize.bin"
 passed=0 failed=0 skipped=0
 cat vectors/kernels/*.qvec >"$dir/vectors.qvec"
 
@@ -31,8 +32,21 @@ head -c 128 /dev/zero >>"$dir/module"
 # shellcheck disable=SC2086
 "$proof" $files >"$dir/host" || { echo "FAIL the proof on the host"; failed=1; }
 tail -n 1 "$dir/host" | sed 's/^/host: /'
-echo "verdicts of bad files on the host:"
-sed -n '/^bad files/,/^[0-9]* passed/p' "$dir/host" | head -n 400
+echo "verdicts on the host:"
+sed -n '/^bad files/,/^[0-9]* passed/p' "$dir/host" | grep -v "^ok   [^ ]* q_op_" | head -n 1000
+
+# The catalogue: how many of its entries a verdict above names.
+entries=$(sed -n 's/^ok   \(CVE-[0-9]*-[0-9]*\|[MTAR][0-9][0-9]\)_.*/\1/p' "$dir/host" | sort -u)
+n_entries=$(printf '%s\n' "$entries" | wc -l)
+printf '%s\n' "$entries" | tr '\n' ' '
+echo
+if [ "$n_entries" -ge 80 ]; then
+    echo "ok   $n_entries distinct entries of the catalogue of bad inputs (at least 80)"
+    passed=$((passed + 1))
+else
+    echo "FAIL $n_entries distinct entries of the catalogue of bad inputs, fewer than 80"
+    failed=$((failed + 1))
+fi
 
 # boot NAME: runs the image with the environment as it is, compares its lines with the host's.
 boot() {

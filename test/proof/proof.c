@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Running vectors, bad files and sampler cases wherever there is memory. */
+/* Running each kind of case wherever there is memory. */
 #include "proof.h"
 
 #include "../format/bad_files.h"
+#include "../format/quantize_cases.h"
 #include "../sampler/sampler_cases.h"
 #include "../vectors/runner.h"
 
 #include "qorus/base/mem.h"
 #include "qorus/base/text.h"
+#include "qorus/tokenizer.h"
 
 static void print_text(proof_host *h, const char *a, const char *b)
 {
@@ -62,10 +64,44 @@ static void run_bad_files(proof_host *h, const void *twin, size_t size)
     h->skipped += counts.skipped;
 }
 
+static void run_quantizers(proof_host *h, const void *vectors, size_t size)
+{
+    bad_counts counts = {0, 0, 0};
+    print_text(h, "weight quantisers", "");
+    quantize_cases_run(vectors, size, h->work, PROOF_WORK, h->print, h->user, &counts);
+    h->passed += counts.passed;
+    h->failed += counts.failed;
+    h->skipped += counts.skipped;
+}
+
+/* True if a file is a language model with a tokenizer of subwords and a chat format. */
+static bool is_chat_model(const void *blob, size_t size)
+{
+    q_file file;
+    size_t n = 0;
+    q_tokenizer t;
+    const void *section;
+    if (q_file_open(&file, blob, size, NULL, 0, NULL) != Q_OK || q_file_get_arch(&file) == NULL) {
+        return false;
+    }
+    section = q_file_section_data(&file, Q_SECTION_TOKENIZER, &n);
+    return q_tokenizer_open(&t, section, n, NULL) == Q_OK && q_tokenizer_chat_format(&t) == Q_CHAT_CHATML;
+}
+
 void proof_blob(proof_host *h, const void *blob, size_t size)
 {
     if (size >= 8 && memcmp(blob, Q_FILE_MAGIC, 8) == 0) {
-        run_bad_files(h, blob, size);
+        if (is_chat_model(blob, size)) {
+            print_text(h, "bad calls and memory", "");
+            proof_sessions(h, blob, size);
+        } else {
+            run_bad_files(h, blob, size);
+        }
+    } else if (size >= 4 && memcmp(blob, "QTOK", 4) == 0) {
+        print_text(h, "bad tokenizer sections", "");
+        proof_tokens(h, blob, size);
+    } else if (size >= 4 && memcmp(blob, "QVQZ", 4) == 0) {
+        run_quantizers(h, blob, size);
     } else {
         run_packs(h, blob, size);
     }

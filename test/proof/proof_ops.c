@@ -16,6 +16,7 @@ void proof_ops(proof_host *h)
     memset(&context, 0, sizeof(context));
     host.user = h->user;
     host.print = h->print;
+    host.verdicts = true;
     q_backend_scalar(&backend);
     context.port = h->port;
     context.backend = &backend;
