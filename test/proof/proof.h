@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * proof.h: what must come out alike on every port: golden vectors on each backend, bad files, tokenizer sections,
- * calls and memory by name and place, and the sampler's and the quantisers' cases. Needs no libc, files or allocation. The host's program and the boot image print the same
- * lines, which a script compares.
+ * calls and memory by name and place, and the sampler's and the quantisers' cases. Needs no libc, files or
+ * allocation. The host's program and the boot image print the same lines, which a script compares.
  */
 #ifndef QORUS_TEST_PROOF_H
 #define QORUS_TEST_PROOF_H
