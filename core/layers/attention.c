@@ -43,15 +43,17 @@ static q_error_code attention_config_check(const q_attention_config *c, q_diag *
 static q_error_code attention_shape(const q_node_info *info, q_diag *diag)
 {
     const q_attention_config *c = (const q_attention_config *)info->config;
-    if (attention_config_check(c, diag) != Q_OK) {
-        return Q_ERR_INVALID_ARG;
+    q_error_code e = attention_config_check(c, diag);
+    if (e != Q_OK) {
+        return e;
     }
     for (uint32_t i = 0; i < 3; i++) {
         uint32_t heads = i == 0 ? c->heads : c->kv_heads;
-        if (q_expect_real(info, i, diag) != Q_OK) {
-            return Q_ERR_INVALID_DTYPE;
+        e = q_expect_real(info, i, diag);
+        if (e != Q_OK) {
+            return e;
         }
-        if (info->in[i].dim[3].n != heads * c->head_dim || info->in[i].dim[2].sym != Q_SYM_TOKENS) {
+        if (info->in[i].dim[3].n != heads * c->head_dim || !q_rows_are_tokens(&info->in[i])) {
             return q_fail(diag, Q_ERR_INVALID_SHAPE, "", i == 0 ? "q" : i == 1 ? "k" : "v", heads * c->head_dim,
                           info->in[i].dim[3].n);
         }

@@ -53,6 +53,17 @@ static void (*pick_gather(const q_kernels *k, uint32_t dtype))(const q_work *wor
     }
 }
 
+/* The matrix has no more rows than it has, whatever the graph's input promises. */
+static bool ids_have_rows(const int32_t *ids, uint32_t n, uint32_t rows)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || (uint32_t)ids[i] >= rows) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static q_error_code embedding_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     const q_embedding_config *c = (const q_embedding_config *)layer->config;
@@ -65,6 +76,9 @@ static q_error_code embedding_forward(const q_layer *layer, const q_work *work, 
     a.weights = w->data;
     a.weights_stride = w->nb[2];
     a.ids = (const int32_t *)layer->in[0]->data;
+    if (!ids_have_rows(a.ids, q_count_value(work->run, a.rows), w->ne[2])) {
+        return Q_ERR_INVALID_TOKEN;
+    }
     a.out = q_reals(layer->out[0]);
     a.out_stride = layer->out[0]->nb[2];
     a.scale = (q_real)c->scale;

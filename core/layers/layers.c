@@ -12,6 +12,12 @@ bool q_dims_equal(const q_value_type *a, const q_value_type *b)
     return true;
 }
 
+bool q_rows_are_tokens(const q_value_type *t)
+{
+    return t->dim[0].n == 1 && t->dim[0].sym == Q_SYM_ONE && t->dim[1].n == 1 && t->dim[1].sym == Q_SYM_ONE &&
+           t->dim[2].n == 1 && t->dim[2].sym == Q_SYM_TOKENS;
+}
+
 void q_shape_like(const q_node_info *info, const q_value_type *like, uint32_t columns)
 {
     info->out[0] = *like;

@@ -8,6 +8,9 @@
 /* True if a and b are equal in every dimension. */
 bool q_dims_equal(const q_value_type *a, const q_value_type *b);
 
+/* True for [1, 1, tokens, columns]: row r is token r of the step. */
+bool q_rows_are_tokens(const q_value_type *t);
+
 /* out[0] = a real value with the dimensions of `like`, but `columns` columns. */
 void q_shape_like(const q_node_info *info, const q_value_type *like, uint32_t columns);
 

@@ -18,7 +18,7 @@ static q_error_code linear_shape(const q_node_info *info, q_diag *diag)
     if (c->reserved != 0) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.reserved", 0, c->reserved);
     }
-    if (info->in[0].dtype != Q_REAL && info->in[0].dtype != Q_A8) {
+    if (info->in[0].dtype != Q_REAL && (info->in[0].dtype != Q_A8 || !q_dtype_is_quantised(w->dtype))) {
         return q_fail(diag, Q_ERR_INVALID_DTYPE, "", "input", Q_REAL, info->in[0].dtype);
     }
     if (w->ne[0] != 1 || w->ne[1] != 1 || info->in[0].dim[3].n != w->ne[3] || info->in[0].dim[3].sym != Q_SYM_ONE) {
@@ -27,11 +27,8 @@ static q_error_code linear_shape(const q_node_info *info, q_diag *diag)
     if (w->layout == Q_PLAIN && w->dtype != Q_REAL) {
         return q_fail(diag, Q_ERR_INVALID_LAYOUT, "", "weight", Q_PANEL16, w->layout);
     }
-    if (info->n_param > 1 && q_expect_vector(info, 1, w->ne[2], diag) != Q_OK) {
-        return Q_ERR_INVALID_SHAPE;
-    }
     q_shape_like(info, &info->in[0], w->ne[2]);
-    return Q_OK;
+    return info->n_param > 1 ? q_expect_vector(info, 1, w->ne[2], diag) : Q_OK;
 }
 
 /* Fast mode: products with quantised weights take 8-bit activations. */
@@ -160,7 +157,7 @@ static q_error_code linear_backward(const q_layer *layer, const q_work *work, ui
 {
     const q_linear_config *c = (const q_linear_config *)layer->config;
     (void)stage;
-    if (c->activation != Q_ACT_NONE) {
+    if (c->activation != Q_ACT_NONE || layer->param[0]->layout != Q_PLAIN) {
         return Q_ERR_UNSUPPORTED;
     }
     if (layer->grad_in[0] != NULL) {

@@ -47,7 +47,9 @@ static q_error_code mse_forward(const q_layer *layer, const q_work *work, uint32
 static q_error_code mse_backward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     (void)stage;
-    if (layer->grad_in[1] != NULL || (layer->accumulate & 1u) != 0) {
+    /* nothing but the loss itself: the kernel takes its gradient to be 1 */
+    if (layer->grad_in[0] == NULL || layer->grad_in[1] != NULL || (layer->accumulate & 1u) != 0 ||
+        *q_reals(layer->grad_out[0]) != 1) {
         return Q_ERR_UNSUPPORTED;
     }
     mse_run(layer, work, q_reals(layer->grad_in[0]), layer->grad_in[0]->nb[2]);
@@ -63,7 +65,7 @@ const q_layer_class q_layer_mse = {
     .n_out = 1,
     .forward_stages = 1,
     .backward_stages = 1,
-    .saves = 3,
+    .saves = 3u | 1u << 8, /* its kernel writes the loss again */
     .shape = mse_shape,
     .forward = mse_forward,
     .backward = mse_backward,

@@ -7,8 +7,9 @@ static q_error_code rmsnorm_shape(const q_node_info *info, q_diag *diag)
     const q_rmsnorm_config *c = (const q_rmsnorm_config *)info->config;
     uint32_t columns = info->in[0].dim[3].n;
     uint32_t width = c->group != 0 ? c->group : columns;
-    if (q_expect_real(info, 0, diag) != Q_OK) {
-        return Q_ERR_INVALID_DTYPE;
+    q_error_code e = q_expect_real(info, 0, diag);
+    if (e != Q_OK) {
+        return e;
     }
     if (!(c->eps > 0) || !(c->eps - c->eps == 0)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.eps", 0, 0);

@@ -35,11 +35,16 @@ static q_error_code rope_table_config_check(const q_rope_table_config *c, q_diag
 static q_error_code rope_table_shape(const q_node_info *info, q_diag *diag)
 {
     const q_rope_table_config *c = (const q_rope_table_config *)info->config;
-    if (rope_table_config_check(c, diag) != Q_OK) {
-        return Q_ERR_INVALID_ARG;
+    const q_count *dim = info->in[0].dim;
+    q_error_code e = rope_table_config_check(c, diag);
+    if (e != Q_OK) {
+        return e;
     }
-    if (info->in[0].dtype != Q_I32 || info->in[0].dim[3].sym != Q_SYM_TOKENS) {
+    if (info->in[0].dtype != Q_I32) {
         return q_fail(diag, Q_ERR_INVALID_DTYPE, "", "input", Q_I32, info->in[0].dtype);
+    }
+    if (dim[3].sym != Q_SYM_TOKENS || dim[0].n != 1 || dim[1].n != 1 || dim[2].n != 1 || dim[3].n != 1) {
+        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "input: one id per token", Q_SYM_TOKENS, dim[3].sym);
     }
     q_shape_like(info, &info->in[0], 2 * c->n_pairs);
     info->out[0].dim[2] = info->in[0].dim[3];
@@ -105,8 +110,12 @@ static q_error_code rope_shape(const q_node_info *info, q_diag *diag)
     if (info->in[1].dim[3].n > c->head_dim || info->in[1].dim[3].n % 2 != 0) {
         return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "table columns", c->head_dim, info->in[1].dim[3].n);
     }
-    if (info->in[0].dim[2].sym != info->in[1].dim[2].sym) {
-        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "table rows", info->in[0].dim[2].sym, info->in[1].dim[2].sym);
+    for (uint32_t d = 0; d < 3; d++) {
+        q_count x = info->in[0].dim[d];
+        q_count table = info->in[1].dim[d];
+        if (x.n != table.n || x.sym != table.sym) {
+            return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "table rows", x.n, table.n);
+        }
     }
     q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
     return Q_OK;

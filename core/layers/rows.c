@@ -4,11 +4,11 @@
 
 static q_error_code select_rows_shape(const q_node_info *info, q_diag *diag)
 {
-    if (q_expect_real(info, 0, diag) != Q_OK) {
-        return Q_ERR_INVALID_DTYPE;
+    q_error_code e = q_expect_real(info, 0, diag);
+    if (e != Q_OK) {
+        return e;
     }
-    if (info->in[0].dim[2].sym != Q_SYM_TOKENS || info->in[0].dim[2].n != 1 || info->in[0].dim[1].n != 1 ||
-        info->in[0].dim[0].n != 1) {
+    if (!q_rows_are_tokens(&info->in[0])) {
         return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "input rows", Q_SYM_TOKENS, info->in[0].dim[2].sym);
     }
     q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
@@ -32,8 +32,9 @@ static q_error_code select_rows_forward(const q_layer *layer, const q_work *work
 
 static q_error_code quantize_shape(const q_node_info *info, q_diag *diag)
 {
-    if (q_expect_real(info, 0, diag) != Q_OK) {
-        return Q_ERR_INVALID_DTYPE;
+    q_error_code e = q_expect_real(info, 0, diag);
+    if (e != Q_OK) {
+        return e;
     }
     if (info->in[0].dim[3].n % Q_BLOCK != 0) {
         return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "input columns", Q_BLOCK, info->in[0].dim[3].n);

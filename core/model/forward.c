@@ -4,10 +4,10 @@
 
 /* ---- Checks ----------------------------------------------------------------------------------------------- */
 
-static q_error_code check_ids(const q_session *s, uint32_t input, const int32_t *ids, uint32_t n, q_diag *diag)
+static q_error_code check_ids(const q_session *s, uint32_t input, const int32_t *ids, uint64_t n, q_diag *diag)
 {
     const model_input *in = &s->plan->model->inputs[input];
-    for (uint32_t i = 0; in->limit != 0 && i < n; i++) {
+    for (uint64_t i = 0; in->limit != 0 && i < n; i++) {
         if (ids[i] < 0 || (uint32_t)ids[i] >= in->limit) {
             (void)q_fail(diag, Q_ERR_INVALID_TOKEN, in->name, "id", in->limit, (uint64_t)(int64_t)ids[i]);
             if (diag != NULL) {
@@ -19,20 +19,49 @@ static q_error_code check_ids(const q_session *s, uint32_t input, const int32_t 
     return Q_OK;
 }
 
-/* Elements of an input in a step, and bytes of one unit of its symbol. */
-static uint32_t input_elements(const model_input *in, const q_run *run)
+/* An input of a step as a block of outer x along x inner elements, `along` the tokens. */
+typedef struct input_extent {
+    uint64_t outer;
+    uint64_t along; /* 1 where nothing goes along the tokens */
+    uint64_t inner;
+} input_extent;
+
+/* One chunk has fewer than 2^32 elements, the plan has seen to that, and a step fewer than 2^24 chunks. */
+static input_extent extent_of(const model_input *in, const q_run *run)
 {
-    uint32_t n = 1;
+    input_extent x = {1, 1, 1};
     for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
-        n *= q_count_value(run, in->type.dim[d]);
+        q_count c = in->type.dim[d];
+        bool along = c.sym == Q_SYM_TOKENS || c.sym == Q_SYM_ROWS;
+        x.inner *= c.n;
+        if (along) {
+            x.outer = x.inner / c.n * (c.sym == Q_SYM_ROWS ? run->n_batch : 1u);
+            x.along = run->n_tokens;
+            x.inner = c.n;
+        } else {
+            x.inner *= q_sym_value(run, c.sym);
+        }
     }
-    return n;
+    return x;
+}
+
+/* A step copies its inputs into SCRATCH, one after the other. */
+static bool lies_in_scratch(const q_session *s, const void *from, uint64_t bytes)
+{
+    for (uint32_t tag = 0; tag < Q_MAX_TAGS; tag++) {
+        if (q_overlaps(s->base[Q_REGION_SCRATCH][tag], s->plan->needs.bytes[Q_REGION_SCRATCH][tag], from, (size_t)bytes)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static q_error_code check_inputs(const q_session *s, const q_step *step, const q_run *whole, q_diag *diag)
 {
     const q_model *m = s->plan->model;
     for (uint32_t i = 0; i < m->n.inputs; i++) {
+        input_extent x = extent_of(&m->inputs[i], whole);
+        uint64_t n = x.outer * x.along * x.inner;
         q_error_code e = Q_OK;
         if (step->inputs == NULL || step->inputs[i] == NULL) {
             return q_fail(diag, Q_ERR_INVALID_ARG, m->inputs[i].name, "input", 1, 0);
@@ -41,8 +70,14 @@ static q_error_code check_inputs(const q_session *s, const q_step *step, const q
             return q_fail(diag, Q_ERR_MISALIGNED, m->inputs[i].name, "input", sizeof(int32_t),
                           (uintptr_t)step->inputs[i] % sizeof(int32_t));
         }
+        if (n > (SIZE_MAX - (uintptr_t)step->inputs[i]) / q_dtype_block_bytes(m->inputs[i].type.dtype)) {
+            return q_fail(diag, Q_ERR_OVERFLOW, m->inputs[i].name, "input", SIZE_MAX, n);
+        }
+        if (lies_in_scratch(s, step->inputs[i], n * q_dtype_block_bytes(m->inputs[i].type.dtype))) {
+            return q_fail(diag, Q_ERR_ALIASING, m->inputs[i].name, "input lies in SCRATCH", 0, 0);
+        }
         if (m->inputs[i].type.dtype == Q_I32) {
-            e = check_ids(s, i, (const int32_t *)step->inputs[i], input_elements(&m->inputs[i], whole), diag);
+            e = check_ids(s, i, (const int32_t *)step->inputs[i], n, diag);
         }
         if (e != Q_OK) {
             return e;
@@ -51,9 +86,20 @@ static q_error_code check_inputs(const q_session *s, const q_step *step, const q
     return Q_OK;
 }
 
+/* True if all selected rows come from the last chunk and fit one run of the tail, so that the outputs still hold
+   them when the step is over. */
+static bool fits_one_window(const q_plan *plan, const q_step *step, const q_run *whole)
+{
+    uint32_t max = plan->config.max.selected;
+    uint32_t last = (whole->n_tokens - 1) / plan->config.max.tokens * plan->config.max.tokens;
+    if (step->select == Q_SELECT_ALL) {
+        return last == 0 && whole->n_tokens <= max;
+    }
+    return step->select != Q_SELECT_LIST || (step->n_selected <= max && step->selected[0] >= last);
+}
+
 static q_error_code check_selection(const q_session *s, const q_step *step, const q_run *whole, q_diag *diag)
 {
-    uint32_t max = s->plan->config.max.selected;
     if (step->select > Q_SELECT_ALL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_step", "select", Q_SELECT_ALL, step->select);
     }
@@ -67,11 +113,13 @@ static q_error_code check_selection(const q_session *s, const q_step *step, cons
             }
         }
     }
-    if (step->rows == NULL && s->plan->n_body != s->plan->n_steps) {
-        uint32_t n = step->select == Q_SELECT_ALL ? whole->n_tokens : step->select == Q_SELECT_LIST ? step->n_selected : 0;
-        if (n > max || (n > 1 && whole->n_tokens > s->plan->config.max.tokens)) {
-            return q_fail(diag, Q_ERR_INVALID_ARG, "q_step", "rows (callback)", max, n);
-        }
+    if (step->rows != NULL && step->select != Q_SELECT_NONE && !q_plan_writes_selected(s->plan)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_step", "rows (callback): output 0 is not of selected rows", 0, 0);
+    }
+    if (s->plan->n_body != s->plan->n_steps && !fits_one_window(s->plan, step, whole) &&
+        (step->rows == NULL || s->plan->config.mode == Q_PLAN_TRAIN)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_step", step->rows == NULL ? "rows (callback)" : "selected",
+                      s->plan->config.max.selected, step->select == Q_SELECT_ALL ? whole->n_tokens : step->n_selected);
     }
     return Q_OK;
 }
@@ -88,7 +136,8 @@ static q_error_code check_step(const q_session *s, const q_step *step, q_run *wh
     if (s->plan->attends && whole->n_tokens > max->kv - s->position) {
         return q_fail(diag, Q_ERR_CONTEXT_FULL, "q_step", "n_tokens", max->kv - s->position, whole->n_tokens);
     }
-    if (whole->n_tokens > max->tokens && (whole->n_batch != 1 || !s->plan->attends)) {
+    if (whole->n_tokens > max->tokens &&
+        (whole->n_batch != 1 || !s->plan->attends || s->plan->config.mode == Q_PLAN_TRAIN)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_step", "n_tokens", max->tokens, whole->n_tokens);
     }
     e = check_inputs(s, step, whole, diag);
@@ -97,21 +146,31 @@ static q_error_code check_step(const q_session *s, const q_step *step, q_run *wh
 
 /* ---- One chunk -------------------------------------------------------------------------------------------- */
 
+static bool goes_along(const model_input *in)
+{
+    bool along = false;
+    for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
+        along = along || in->type.dim[d].sym == Q_SYM_TOKENS || in->type.dim[d].sym == Q_SYM_ROWS;
+    }
+    return along;
+}
+
 /* Copies this chunk's part of every input: what goes along the tokens from `first` on, the rest as it is. */
-static void copy_inputs(q_session *s, const q_step *step, uint32_t first)
+static void copy_inputs(q_session *s, const q_step *step, uint32_t first, uint32_t n_whole)
 {
     const q_model *m = s->plan->model;
     for (uint32_t i = 0; i < m->n.inputs; i++) {
-        const q_value_type *type = &m->inputs[i].type;
-        uint32_t n = input_elements(&m->inputs[i], &s->run);
-        size_t size = q_dtype_block_bytes(type->dtype);
-        size_t skip = 0;
-        for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
-            if (type->dim[d].sym == Q_SYM_TOKENS || type->dim[d].sym == Q_SYM_ROWS) {
-                skip = (size_t)(n / s->run.n_tokens) * first * size;
-            }
+        input_extent x = extent_of(&m->inputs[i], &s->run);
+        const uint8_t *from = (const uint8_t *)step->inputs[i];
+        uint8_t *to = (uint8_t *)s->values[i].data;
+        size_t unit = (size_t)x.inner * q_dtype_block_bytes(m->inputs[i].type.dtype);
+        if (x.along == n_whole || !goes_along(&m->inputs[i])) {
+            memcpy(to, from, (size_t)(x.outer * x.along) * unit);
+            continue;
         }
-        memcpy(s->values[i].data, (const uint8_t *)step->inputs[i] + skip, n * size);
+        for (uint64_t o = 0; o < x.outer; o++) {
+            memcpy(to + o * x.along * unit, from + (o * n_whole + first) * unit, (size_t)x.along * unit);
+        }
     }
 }
 
@@ -166,7 +225,7 @@ static q_error_code hand_rows(q_session *s, const q_step *step, uint32_t index, 
 }
 
 /* Body, then the tail once per window; the first window runs in the body's own parallel region. */
-static q_error_code run_chunk(q_session *s, const q_step *step, uint32_t first, bool last_chunk, uint32_t *listed,
+static q_error_code run_chunk(q_session *s, const q_step *step, uint32_t first, uint32_t n_whole, uint32_t *listed,
                               q_diag *diag)
 {
     const q_plan *plan = s->plan;
@@ -174,23 +233,26 @@ static q_error_code run_chunk(q_session *s, const q_step *step, uint32_t first, 
     uint32_t *next = step->select == Q_SELECT_LIST ? listed : &seen;
     uint32_t index = 0;
     uint32_t begin = 0;
+    uint32_t n;
+    bool tail = plan->n_body != plan->n_steps;
+    bool again = false;
     q_error_code e = Q_OK;
-    copy_inputs(s, step, first);
+    copy_inputs(s, step, first, n_whole);
     do {
-        uint32_t n = next_window(s, step, first, last_chunk, next, &index);
+        n = next_window(s, step, first, first + s->run.n_tokens == n_whole, next, &index);
+        if (n == 0 && again) {
+            break; /* the outputs are still those of the last window */
+        }
         s->run.n_selected = n;
         s->run.selected = s->selected;
-        if (n == 0 && begin != 0) {
-            break;
-        }
-        uint32_t end = n != 0 || plan->n_body == plan->n_steps ? plan->n_steps : plan->n_body;
-        e = q_session_run_steps(s, begin, end, false, diag);
+        e = q_session_run_steps(s, begin, n != 0 || !tail ? plan->n_steps : plan->n_body, false, diag);
         s->forward_done = e == Q_OK;
         if (e == Q_OK && n != 0) {
             e = hand_rows(s, step, index, diag);
         }
         begin = plan->n_body;
-    } while (e == Q_OK && begin != plan->n_steps && s->run.n_selected == plan->config.max.selected);
+        again = true;
+    } while (e == Q_OK && tail && n == plan->config.max.selected);
     return e;
 }
 
@@ -204,12 +266,17 @@ q_error_code q_model_forward(q_session *session, const q_step *step, q_diag *dia
     if (s == NULL || step == NULL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_model_forward", s == NULL ? "session" : "step", 1, 0);
     }
+    if (s->busy || s->state_lost) {
+        return q_fail(diag, Q_ERR_INVALID_STATE, "q_model_forward",
+                      s->busy ? "a step is running" : "a layer's state was cut off: rewind to 0", 0, 1);
+    }
     memset(&whole, 0, sizeof(whole));
     e = check_step(s, step, &whole, diag);
     if (e != Q_OK) {
         return e;
     }
     start = s->position;
+    s->busy = true;
     s->deadline = step->deadline;
     s->run.training = s->plan->config.mode == Q_PLAN_TRAIN ? 1u : 0u;
     s->run.n_batch = whole.n_batch;
@@ -218,43 +285,71 @@ q_error_code q_model_forward(q_session *session, const q_step *step, q_diag *dia
         uint32_t max = s->plan->config.max.tokens;
         s->run.n_tokens = left < max ? left : max;
         s->run.position = s->plan->attends ? s->position : 0;
-        e = run_chunk(s, step, first, left <= max, &listed, diag);
+        e = run_chunk(s, step, first, whole.n_tokens, &listed, diag);
         if (e == Q_OK && s->plan->attends) {
             s->position += s->run.n_tokens;
         }
     }
     if (e != Q_OK) {
         s->position = start;
+        s->state_lost = s->plan->attends && !s->plan->rewinds;
     }
+    s->saved = e == Q_OK;
+    s->busy = false;
     return e;
 }
 
 /* ---- Backward --------------------------------------------------------------------------------------------- */
+
+static q_error_code check_backward(const q_session *s, q_value loss, q_diag *diag)
+{
+    const plan_value *v = &s->plan->values[loss];
+    if (s->busy || s->plan->config.mode != Q_PLAN_TRAIN || !s->saved) {
+        return q_fail(diag, Q_ERR_INVALID_STATE, "q_model_backward",
+                      s->busy ? "a step is running" : s->saved ? "the plan is not one for training" : "no forward has run",
+                      1, 0);
+    }
+    if (!v->needs_grad) {
+        return q_fail(diag, Q_ERR_INVALID_STATE, v->name, "nothing trainable lies upstream", 1, 0);
+    }
+    for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
+        if (v->type.dim[d].n != 1 || v->type.dim[d].sym != Q_SYM_ONE || v->type.dtype != Q_REAL) {
+            return q_fail(diag, Q_ERR_INVALID_SHAPE, v->name, "loss: one real", 1, v->type.dim[d].n);
+        }
+    }
+    if (s->plan->steps[v->producer].tail && s->run.n_selected == 0) {
+        return q_fail(diag, Q_ERR_INVALID_STATE, v->name, "no row was selected", 1, 0);
+    }
+    return Q_OK;
+}
 
 q_error_code q_model_backward(q_session *session, bool accumulate, q_diag *diag)
 {
     q_session *s = session;
     const q_plan *plan;
     q_value loss;
+    q_error_code e;
     if (s == NULL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_model_backward", "session", 1, 0);
     }
     plan = s->plan;
     loss = plan->model->outputs[0].value;
-    if (plan->config.mode != Q_PLAN_TRAIN || !s->forward_done) {
-        return q_fail(diag, Q_ERR_INVALID_STATE, "q_model_backward",
-                      s->forward_done ? "the plan is not one for training" : "no forward has run", 1, 0);
-    }
-    if (!plan->values[loss].needs_grad) {
-        return q_fail(diag, Q_ERR_INVALID_STATE, plan->values[loss].name, "nothing trainable lies upstream", 1, 0);
+    e = check_backward(s, loss, diag);
+    if (e != Q_OK) {
+        return e;
     }
     if (!accumulate) {
-        for (uint32_t i = 0; i < plan->model->n.params; i++) {
-            if (plan->params[i].grad.bytes != 0) {
-                memset(s->param_grads[i].data, 0, plan->params[i].grad.bytes);
-            }
+        q_session_zero_grads(s);
+    }
+    for (uint32_t v = 0; v < plan->n_values; v++) {
+        if (plan->values[v].needs_grad && !plan->values[v].grad_fed) {
+            memset(s->grads[v].data, 0, plan->values[v].grad.bytes);
         }
     }
     *(q_real *)s->grads[loss].data = 1;
-    return q_session_run_steps(s, 0, plan->n_steps, true, diag);
+    s->busy = true;
+    e = q_session_run_steps(s, 0, plan->n_steps, true, diag);
+    s->busy = false;
+    s->saved = false; /* gradients have taken the place of activations */
+    return e;
 }

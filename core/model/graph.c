@@ -76,7 +76,17 @@ static bool may_place(q_graph *g, uint32_t used, uint32_t counted, const char *n
     return true;
 }
 
-static bool dims_ok(const q_value_type *type)
+/* Ends the build where one more would exceed the cap, so that no count of a graph can wrap. */
+static bool is_full(q_graph *g, uint32_t n, uint32_t cap, const char *field)
+{
+    if (n >= cap) {
+        (void)graph_error(g, Q_ERR_LIMIT, "graph", field, cap, (uint64_t)n + 1);
+        return true;
+    }
+    return false;
+}
+
+bool q_graph_dims_ok(const q_value_type *type)
 {
     uint32_t symbols = 0;
     for (uint32_t i = 0; i < Q_MAX_DIMS; i++) {
@@ -88,11 +98,22 @@ static bool dims_ok(const q_value_type *type)
     return symbols <= 1;
 }
 
+/* How many rows are selected is known only after a step's inputs have been copied. */
+static bool input_dims_ok(const q_value_type *type)
+{
+    for (uint32_t i = 0; i < Q_MAX_DIMS; i++) {
+        if (type->dim[i].sym == Q_SYM_SELECTED) {
+            return false;
+        }
+    }
+    return q_graph_dims_ok(type);
+}
+
 q_value q_graph_input(q_graph *g, const q_input_desc *desc)
 {
     uint32_t i = g->n.inputs;
     size_t n;
-    if (graph_over(g)) {
+    if (graph_over(g) || is_full(g, i, Q_CAP_NODES, "inputs")) {
         return Q_NONE;
     }
     if (desc == NULL) {
@@ -108,7 +129,7 @@ q_value q_graph_input(q_graph *g, const q_input_desc *desc)
     if (desc->type.dtype != Q_REAL && desc->type.dtype != Q_I32) {
         return graph_error(g, Q_ERR_INVALID_DTYPE, desc->name, "type.dtype", Q_REAL, desc->type.dtype);
     }
-    if (!dims_ok(&desc->type)) {
+    if (!input_dims_ok(&desc->type)) {
         return graph_error(g, Q_ERR_INVALID_SHAPE, desc->name, "type.dim", 1, 0);
     }
     if (may_place(g, i, g->model != NULL ? g->model->n.inputs : 0, desc->name)) {
@@ -121,6 +142,36 @@ q_value q_graph_input(q_graph *g, const q_input_desc *desc)
     g->n.inputs++;
     g->n.values++;
     return i;
+}
+
+/* Layers are told the type and read the view: the two must agree, and rows may not overlap. Panels are dense. */
+static q_error_code view_check(const q_param_desc *desc, uint64_t rows, q_diag *diag)
+{
+    const q_param_type *t = &desc->type;
+    const q_tensor *v = desc->view;
+    uint64_t row = 0;
+    if (v->data == NULL || (uintptr_t)v->data % Q_ALIGN != 0) {
+        return q_fail(diag, Q_ERR_MISALIGNED, desc->name, "view.data", Q_ALIGN, (uintptr_t)v->data % Q_ALIGN);
+    }
+    if (v->dtype != t->dtype) {
+        return q_fail(diag, Q_ERR_INVALID_DTYPE, desc->name, "view.dtype", t->dtype, v->dtype);
+    }
+    if (v->layout != t->layout) {
+        return q_fail(diag, Q_ERR_INVALID_LAYOUT, desc->name, "view.layout", t->layout, v->layout);
+    }
+    if (memcmp(v->ne, t->ne, sizeof(v->ne)) != 0) {
+        return q_fail(diag, Q_ERR_INVALID_SHAPE, desc->name, "view.ne", t->ne[3], v->ne[3]);
+    }
+    if (t->layout == Q_PANEL16) {
+        row = q_panel_bytes(t->dtype, t->ne[3]);
+        return v->nb[2] == row ? Q_OK : q_fail(diag, Q_ERR_INVALID_LAYOUT, desc->name, "view.nb", row, v->nb[2]);
+    }
+    (void)q_plain_row_bytes(t->dtype, t->ne[3], &row);
+    if (rows > 1 && (v->nb[2] < row || (!q_dtype_is_quantised(t->dtype) && v->nb[2] % q_dtype_block_bytes(t->dtype) != 0) ||
+                     v->nb[2] > SIZE_MAX / 2 / rows)) {
+        return q_fail(diag, Q_ERR_INVALID_LAYOUT, desc->name, "view.nb", row, v->nb[2]);
+    }
+    return Q_OK;
 }
 
 static q_error_code param_check(const q_param_desc *desc, q_diag *diag)
@@ -136,23 +187,20 @@ static q_error_code param_check(const q_param_desc *desc, q_diag *diag)
     if (rows == 0 || t->ne[3] == 0) {
         return q_fail(diag, Q_ERR_INVALID_SIZE, desc->name, "type.ne", 1, 0);
     }
-    if (!q_matrix_bytes(t->dtype, t->layout, rows, t->ne[3], &bytes) || bytes > SIZE_MAX / 2) {
+    if (t->dtype == Q_A8 || !q_matrix_bytes(t->dtype, t->layout, rows, t->ne[3], &bytes) || bytes > SIZE_MAX / 2) {
         return q_fail(diag, Q_ERR_INVALID_SHAPE, desc->name, "type.ne", 0, t->ne[3]);
     }
     if (desc->trainable && (desc->view != NULL || t->dtype != Q_REAL || t->layout != Q_PLAIN)) {
         return q_fail(diag, Q_ERR_INVALID_DTYPE, desc->name, "trainable", Q_REAL, t->dtype);
     }
-    if (desc->view != NULL && (desc->view->data == NULL || (uintptr_t)desc->view->data % Q_ALIGN != 0)) {
-        return q_fail(diag, Q_ERR_MISALIGNED, desc->name, "view.data", Q_ALIGN, (uintptr_t)desc->view->data % Q_ALIGN);
-    }
-    return Q_OK;
+    return desc->view != NULL ? view_check(desc, rows, diag) : Q_OK;
 }
 
 q_param q_graph_param(q_graph *g, const q_param_desc *desc)
 {
     uint32_t i = g->n.params;
     size_t n;
-    if (graph_over(g)) {
+    if (graph_over(g) || is_full(g, i, Q_CAP_TENSORS, "parameters")) {
         return Q_NONE;
     }
     n = desc != NULL ? name_length(desc->name) : 0;
@@ -237,7 +285,7 @@ q_value q_graph_node(q_graph *g, const q_node_desc *desc)
     uint32_t first = g->n.values;
     size_t n;
     const char *name;
-    if (graph_over(g)) {
+    if (graph_over(g) || is_full(g, g->n.nodes, Q_CAP_NODES, "nodes")) {
         return Q_NONE;
     }
     n = desc != NULL ? name_length(desc->name) : 0;
@@ -267,7 +315,7 @@ q_value q_graph_node(q_graph *g, const q_node_desc *desc)
 void q_graph_output(q_graph *g, const char *name, q_value value)
 {
     size_t n = name_length(name);
-    if (graph_over(g)) {
+    if (graph_over(g) || is_full(g, g->n.outputs, Q_CAP_NODES, "outputs")) {
         return;
     }
     if (n == 0 || value >= g->n.values) {
@@ -315,9 +363,6 @@ static bool graph_run(q_graph *g, q_model *model, q_build_fn build, const void *
     build(g, user);
     if (!graph_over(g) && g->n.outputs == 0) {
         (void)graph_error(g, Q_ERR_INVALID_ARG, "graph", "outputs", 1, 0);
-    }
-    if (!graph_over(g) && (g->n.nodes > Q_CAP_NODES || g->n.params > Q_CAP_TENSORS)) {
-        (void)graph_error(g, Q_ERR_LIMIT, "graph", "nodes", Q_CAP_NODES, g->n.nodes);
     }
     return !graph_over(g);
 }
@@ -424,44 +469,4 @@ q_error_code q_model_init(q_model **model, q_block memory, q_build_fn build, con
     }
     *model = m;
     return Q_OK;
-}
-
-uint32_t q_model_n_nodes(const q_model *model)
-{
-    return model->n.nodes;
-}
-
-uint32_t q_model_n_params(const q_model *model)
-{
-    return model->n.params;
-}
-
-uint32_t q_model_n_inputs(const q_model *model)
-{
-    return model->n.inputs;
-}
-
-uint32_t q_model_n_outputs(const q_model *model)
-{
-    return model->n.outputs;
-}
-
-const char *q_model_node_name(const q_model *model, uint32_t node)
-{
-    return node < model->n.nodes ? model->nodes[node].name : "";
-}
-
-const char *q_model_param_name(const q_model *model, q_param param)
-{
-    return param < model->n.params ? model->params[param].name : "";
-}
-
-q_param q_model_find_param(const q_model *model, const char *name)
-{
-    for (uint32_t i = 0; i < model->n.params; i++) {
-        if (q_names_equal(model->params[i].name, name)) {
-            return i;
-        }
-    }
-    return Q_NONE;
 }

@@ -68,6 +68,9 @@ struct q_graph {
     q_diag diag;    /* code != Q_OK: the build has ended */
 };
 
+/* True if every dimension counts something, along at most one symbol. */
+bool q_graph_dims_ok(const q_value_type *type);
+
 /* An arena over memory that has been checked, or a counting one for base NULL. */
 static inline q_arena layout_arena(void *base, size_t size)
 {

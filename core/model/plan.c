@@ -30,6 +30,7 @@ uint32_t q_plan_sym_max(const q_maxima *max, uint32_t sym)
 
 bool q_plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *bytes, size_t *row_bytes)
 {
+    uint64_t elements = 1;
     uint64_t total;
     uint64_t row;
     if (type->dim[3].sym != Q_SYM_ONE) {
@@ -46,6 +47,17 @@ bool q_plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *b
     for (uint32_t i = 0; i < 3; i++) {
         if (!q_mul_u64(total, type->dim[i].n, &total) ||
             !q_mul_u64(total, q_plan_sym_max(max, type->dim[i].sym), &total)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < Q_MAX_DIMS; i++) {
+        /* both factors stay below 2^32, so their product cannot wrap */
+        elements *= (uint64_t)type->dim[i].n;
+        if (elements > UINT32_MAX) {
+            return false;
+        }
+        elements *= q_plan_sym_max(max, type->dim[i].sym);
+        if (elements > UINT32_MAX) {
             return false;
         }
     }
@@ -133,11 +145,13 @@ q_error_code q_plan_size(const q_model *model, const q_plan_config *config, size
     q_arena arena;
     q_plan fill;
     q_plan *unused;
+    q_error_code e;
     if (model == NULL || config == NULL || bytes == NULL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_plan_size", model == NULL ? "model" : config == NULL ? "config" : "bytes", 1, 0);
     }
-    if (config_check(config, diag) != Q_OK) {
-        return diag != NULL ? diag->code : Q_ERR_INVALID_ARG;
+    e = config_check(config, diag);
+    if (e != Q_OK) {
+        return e;
     }
     arena = layout_arena(NULL, 0);
     plan_layout(&arena, model, &fill, &unused);
@@ -199,4 +213,18 @@ q_maxima q_plan_maxima(const q_plan *plan)
 uint32_t q_plan_output_columns(const q_plan *plan, uint32_t i)
 {
     return i < plan->model->n.outputs ? plan->values[plan->model->outputs[i].value].type.dim[3].n : 0;
+}
+
+bool q_plan_writes_selected(const q_plan *plan)
+{
+    const q_value_type *t = &plan->values[plan->model->outputs[0].value].type;
+    q_count rows = q_plan_rows(t);
+    return t->dtype == Q_REAL && rows.n == 1 && rows.sym == Q_SYM_SELECTED;
+}
+
+bool q_plan_reads_tokens(const q_plan *plan)
+{
+    const model_input *in = plan->model->inputs;
+    return plan->model->n.inputs == 1 && in->type.dtype == Q_I32 && q_plan_rows(&in->type).n == 1 &&
+           in->type.dim[3].n == 1 && in->type.dim[3].sym == Q_SYM_TOKENS;
 }

@@ -30,6 +30,8 @@ typedef struct plan_value {
     bool used;
     bool output;
     bool needs_grad;
+    bool feeds_loss; /* training: the loss depends on it */
+    bool grad_fed;   /* some step writes its gradient going backward */
     plan_piece data;
     plan_piece grad;
 } plan_value;
@@ -85,8 +87,13 @@ struct q_plan {
 q_count q_plan_rows(const q_value_type *type);
 uint32_t q_plan_sym_max(const q_maxima *max, uint32_t sym);
 
-/* Bytes of a value at the plan's maxima; false on overflow. Rows of A8 are padded to Q_ALIGN. */
+/* Bytes of a value at the plan's maxima; false on overflow, which more than 2^32 - 1 elements are: 32-bit counts of
+   rows, heads and elements of a step then cannot wrap. Rows of A8 are padded to Q_ALIGN. */
 bool q_plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *bytes, size_t *row_bytes);
+
+/* True for what a language model is: one input of ids along the tokens; output 0 one row per selected row. */
+bool q_plan_reads_tokens(const q_plan *plan);
+bool q_plan_writes_selected(const q_plan *plan);
 
 /* The passes, in order. */
 q_error_code q_plan_infer(q_plan *plan, q_diag *diag);  /* prune, shapes, quantised inputs: fills steps */

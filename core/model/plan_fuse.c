@@ -15,7 +15,7 @@ static uint32_t fusable_operand(const q_plan *plan, uint32_t add)
             continue;
         }
         p = &plan->steps[v->producer];
-        if ((p->cls->flags & Q_LAYER_EPILOGUE) != 0 && p->residual == Q_NONE && p->tail == s->tail &&
+        if ((p->cls->flags & Q_LAYER_EPILOGUE) != 0 && p->cls->n_out == 1 && p->residual == Q_NONE && p->tail == s->tail &&
             (other->producer == Q_NONE || other->producer < v->producer)) {
             return i;
         }
@@ -39,7 +39,7 @@ void q_plan_fuse(q_plan *plan)
 {
     for (uint32_t k = 0; k < plan->n_steps;) {
         plan_step *s = &plan->steps[k];
-        uint32_t i = s->cls->id == Q_LAYER_ADD ? fusable_operand(plan, k) : Q_NONE;
+        uint32_t i = s->cls == &q_layer_add ? fusable_operand(plan, k) : Q_NONE;
         if (i == Q_NONE) {
             k++;
             continue;

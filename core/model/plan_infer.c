@@ -83,6 +83,21 @@ static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t *twin, q_d
     return Q_OK;
 }
 
+/* What a class may answer: see q_value_type. */
+static q_error_code outputs_check(const plan_view *view, const model_node *node, q_diag *diag)
+{
+    for (uint32_t i = 0; i < node->cls->n_out; i++) {
+        const q_value_type *t = &view->out[i];
+        if (t->dtype != Q_REAL && t->dtype != Q_I32 && t->dtype != Q_A8) {
+            return q_fail(diag, Q_ERR_INVALID_DTYPE, node->name, "output", Q_REAL, t->dtype);
+        }
+        if (!q_graph_dims_ok(t) || (t->dtype != Q_I32 && t->dim[3].sym != Q_SYM_ONE)) {
+            return q_fail(diag, Q_ERR_INVALID_SHAPE, node->name, "output", 1, 0);
+        }
+    }
+    return Q_OK;
+}
+
 static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
 {
     const q_model *m = plan->model;
@@ -113,6 +128,10 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
     e = node->cls->shape(&view.info, diag);
     if (e != Q_OK) {
         return q_diag_node(diag, e, node->name);
+    }
+    e = outputs_check(&view, node, diag);
+    if (e != Q_OK) {
+        return e;
     }
     s = new_step(plan, node->cls, node->name);
     *s = probe;
@@ -183,6 +202,10 @@ q_error_code q_plan_infer(q_plan *plan, q_diag *diag)
     split_tail(plan);
     for (uint32_t i = 0; i < plan->n_steps; i++) {
         const plan_step *s = &plan->steps[i];
+        if (s->tail && (s->cls->flags & Q_LAYER_STATEFUL) != 0) {
+            /* the tail repeats within a step */
+            return q_fail(diag, Q_ERR_UNSUPPORTED, s->name, "state below select_rows", 0, 0);
+        }
         for (uint32_t j = 0; j < s->n_in; j++) {
             plan->values[s->in[j]].n_uses++;
         }

@@ -42,12 +42,28 @@ static void make_groups(q_plan *plan)
 
 /* ---- Gradients: which values lie between a trainable parameter and the loss ----------------------------- */
 
-static void mark_gradients(q_plan *plan)
+/* Walks up from output 0, the loss. */
+static void mark_loss(q_plan *plan)
+{
+    plan->values[plan->model->outputs[0].value].feeds_loss = true;
+    for (uint32_t k = plan->n_steps; k-- > 0;) {
+        plan_step *s = &plan->steps[k];
+        for (uint32_t i = 0; i < s->cls->n_out; i++) {
+            s->has_backward = s->has_backward || plan->values[s->out + i].feeds_loss;
+        }
+        for (uint32_t i = 0; i < s->n_in && s->has_backward; i++) {
+            plan->values[s->in[i]].feeds_loss = true;
+        }
+    }
+}
+
+static q_error_code mark_gradients(q_plan *plan, q_diag *diag)
 {
     const q_model *m = plan->model;
     if (plan->config.mode != Q_PLAN_TRAIN) {
-        return;
+        return Q_OK;
     }
+    mark_loss(plan);
     for (uint32_t k = 0; k < plan->n_steps; k++) {
         plan_step *s = &plan->steps[k];
         bool any = false;
@@ -57,11 +73,15 @@ static void mark_gradients(q_plan *plan)
         for (uint32_t i = 0; i < s->n_in; i++) {
             any = any || plan->values[s->in[i]].needs_grad;
         }
-        s->has_backward = any && s->cls->backward != NULL;
+        s->has_backward = s->has_backward && any;
+        if (s->has_backward && s->cls->backward == NULL) {
+            return q_fail(diag, Q_ERR_UNSUPPORTED, s->name, "backward of its class", 1, 0);
+        }
         for (uint32_t i = 0; i < s->cls->n_out; i++) {
             plan->values[s->out + i].needs_grad = s->has_backward;
         }
     }
+    return Q_OK;
 }
 
 /* ---- Lifetimes ------------------------------------------------------------------------------------------ */
@@ -113,6 +133,7 @@ static void live_backward(q_plan *plan)
             }
             if (v->needs_grad) {
                 touch(&v->grad, t);
+                v->grad_fed = true;
             }
         }
         for (uint32_t i = 0; i < s->cls->n_out; i++) {
@@ -121,6 +142,11 @@ static void live_backward(q_plan *plan)
                 touch(&v->data, t);
             }
             touch(&v->grad, t);
+        }
+    }
+    for (uint32_t v = 0; v < plan->n_values; v++) {
+        if (plan->values[v].needs_grad && !plan->values[v].grad_fed) {
+            touch(&plan->values[v].grad, plan->n_groups); /* set before the first step goes backward */
         }
     }
 }
@@ -153,13 +179,15 @@ static bool may_take(const q_plan *plan, uint32_t k, uint32_t value)
     const plan_value *v = &plan->values[value];
     const plan_value *root = &plan->values[v->root];
     const plan_value *out = &plan->values[s->out];
+    uint32_t reads[Q_MAX_INPUTS + 1];
+    uint32_t n = reads_of(s, reads);
     uint32_t same = 0;
-    for (uint32_t i = 0; i < s->n_in; i++) {
-        same += plan->values[s->in[i]].root == v->root ? 1u : 0u;
+    for (uint32_t i = 0; i < n; i++) {
+        same += plan->values[reads[i]].root == v->root ? 1u : 0u;
     }
     return root->data.last == s->group && !v->output && v->type.dtype == out->type.dtype &&
            v->data.bytes == out->data.bytes && v->data.tag == out->data.tag && same <= 1 &&
-           (v->producer == Q_NONE || plan->steps[v->producer].tail == s->tail) &&
+           (v->producer == Q_NONE ? !s->tail : plan->steps[v->producer].tail == s->tail) &&
            !read_elsewhere_in_group(plan, k, value);
 }
 
@@ -251,8 +279,10 @@ q_error_code q_plan_order(q_plan *plan, q_diag *diag)
 {
     q_error_code e;
     make_groups(plan);
-    mark_gradients(plan);
-    e = size_values(plan, diag);
+    e = mark_gradients(plan, diag);
+    if (e == Q_OK) {
+        e = size_values(plan, diag);
+    }
     if (e == Q_OK) {
         e = size_steps(plan, diag);
     }

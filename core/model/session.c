@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A session: binding a plan to memory, and what can be asked of it between steps. */
+/* A session: binding a plan to memory. */
 #include "session.h"
 
 /* ---- Size and layout -------------------------------------------------------------------------------------- */
@@ -61,6 +61,18 @@ static q_error_code find_region(q_session *s, const q_region *regions, size_t n,
     return Q_ERR_NO_SPACE;
 }
 
+/* From the first byte to the last; q_graph_param has seen that this fits a size. */
+static size_t view_bytes(const model_param *p)
+{
+    size_t rows = (size_t)p->type.ne[0] * p->type.ne[1] * p->type.ne[2];
+    uint64_t row = 0;
+    if (p->type.layout == Q_PANEL16) {
+        return (rows + Q_PANEL_ROWS - 1) / Q_PANEL_ROWS * p->view.nb[2];
+    }
+    (void)q_plain_row_bytes(p->type.dtype, p->type.ne[3], &row);
+    return (rows > 1 ? (rows - 1) * p->view.nb[2] : 0) + (size_t)row;
+}
+
 static q_error_code bind_regions(q_session *s, q_block memory, const q_region *regions, size_t n, q_diag *diag)
 {
     q_error_code e = q_regions_check(regions, n, diag);
@@ -76,11 +88,10 @@ static q_error_code bind_regions(q_session *s, q_block memory, const q_region *r
             return q_fail(diag, Q_ERR_ALIASING, region_names[regions[i].kind], "session memory", 0, i);
         }
         for (uint32_t p = 0; p < s->plan->model->n.params; p++) {
-            const q_tensor *view = &s->plan->model->params[p].view;
-            if (view->data != NULL && regions[i].kind != Q_REGION_FILE &&
-                q_overlaps(regions[i].base, regions[i].size, view->data, 1)) {
-                return q_fail(diag, Q_ERR_ALIASING, region_names[regions[i].kind],
-                              s->plan->model->params[p].name, 0, i);
+            const model_param *param = &s->plan->model->params[p];
+            if (param->view.data != NULL && regions[i].kind != Q_REGION_FILE &&
+                q_overlaps(regions[i].base, regions[i].size, param->view.data, view_bytes(param))) {
+                return q_fail(diag, Q_ERR_ALIASING, region_names[regions[i].kind], param->name, 0, i);
             }
         }
     }
@@ -254,26 +265,23 @@ static void bind_accumulation(q_session *s)
     }
 }
 
-static void zero_states(q_session *s)
+void q_session_zero_states(const q_session *s)
 {
     for (uint32_t k = 0; k < s->plan->n_steps; k++) {
         const plan_step *step = &s->plan->steps[k];
         if (step->state.bytes != 0) {
-            memset(piece_at(s, Q_REGION_STATE, &step->state), 0, step->state.bytes);
+            memset(s->layers[k].state, 0, step->state.bytes);
         }
     }
 }
 
-static q_error_code session_config_check(const q_session_config *config, q_diag *diag)
+void q_session_zero_grads(const q_session *s)
 {
-    if (config->struct_size != sizeof(*config)) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_config", "struct_size", sizeof(*config),
-                      config->struct_size);
+    for (uint32_t i = 0; i < s->plan->model->n.params && s->param_grads != NULL; i++) {
+        if (s->plan->params[i].grad.bytes != 0) {
+            memset(s->param_grads[i].data, 0, s->plan->params[i].grad.bytes);
+        }
     }
-    if ((config->flags & ~(uint32_t)Q_SESSION_CHECK_FINITE) != 0) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_config", "flags", 0, config->flags);
-    }
-    return Q_OK;
 }
 
 static q_error_code session_args(const q_plan *plan, const q_context *context, const q_region *regions,
@@ -292,7 +300,7 @@ static q_error_code session_args(const q_plan *plan, const q_context *context, c
     if (context->port != NULL && context->port->struct_size != sizeof(q_port)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_port", "struct_size", sizeof(q_port), context->port->struct_size);
     }
-    if (config != NULL && session_config_check(config, diag) != Q_OK) {
+    if (config != NULL && q_session_config_check(config, diag) != Q_OK) {
         return Q_ERR_INVALID_ARG;
     }
     if (context->backend->workspace_size > plan->config.workspace_size) {
@@ -350,120 +358,8 @@ q_error_code q_session_init(q_session **session, q_block memory, const q_plan *p
         bind_layer(s, &plan->steps[k], &s->layers[k]);
     }
     bind_accumulation(s);
-    zero_states(s);
+    q_session_zero_states(s);
+    q_session_zero_grads(s);
     *session = s;
     return Q_OK;
-}
-
-/* ---- Between steps ---------------------------------------------------------------------------------------- */
-
-q_error_code q_session_configure(q_session *session, const q_session_config *config, q_diag *diag)
-{
-    if (session == NULL || config == NULL) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_configure", session == NULL ? "session" : "config", 1, 0);
-    }
-    if (session_config_check(config, diag) != Q_OK) {
-        return Q_ERR_INVALID_ARG;
-    }
-    session->config = *config;
-    return Q_OK;
-}
-
-q_error_code q_session_param(const q_session *session, q_param param, q_tensor *out, q_diag *diag)
-{
-    if (session == NULL || out == NULL || param >= session->plan->model->n.params) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_param", session == NULL ? "session" : out == NULL ? "out" : "param",
-                      session != NULL ? session->plan->model->n.params : 1, param);
-    }
-    *out = session->params[param];
-    return Q_OK;
-}
-
-q_error_code q_session_param_grad(const q_session *session, q_param param, q_tensor *out, q_diag *diag)
-{
-    if (session == NULL || out == NULL || param >= session->plan->model->n.params) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_param_grad", "param",
-                      session != NULL ? session->plan->model->n.params : 1, param);
-    }
-    if (session->param_grads == NULL || session->plan->params[param].grad.bytes == 0) {
-        return q_fail(diag, Q_ERR_NOT_FOUND, session->plan->model->params[param].name, "gradient", 1, 0);
-    }
-    *out = session->param_grads[param];
-    return Q_OK;
-}
-
-q_error_code q_session_output(const q_session *session, uint32_t i, q_tensor *out, q_diag *diag)
-{
-    const q_model *m;
-    const plan_value *v;
-    if (session == NULL || out == NULL || i >= session->plan->model->n.outputs) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_output", session == NULL ? "session" : out == NULL ? "out" : "i",
-                      session != NULL ? session->plan->model->n.outputs : 1, i);
-    }
-    if (!session->forward_done) {
-        return q_fail(diag, Q_ERR_INVALID_STATE, "q_session_output", "no step has run", 1, 0);
-    }
-    m = session->plan->model;
-    v = &session->plan->values[m->outputs[i].value];
-    *out = session->values[m->outputs[i].value];
-    for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
-        out->ne[d] = q_count_value(&session->run, v->type.dim[d]);
-    }
-    return Q_OK;
-}
-
-uint32_t q_session_position(const q_session *session)
-{
-    return session->position;
-}
-
-q_error_code q_session_set_position(q_session *session, uint32_t n, q_diag *diag)
-{
-    if (session == NULL || n > session->plan->config.max.kv) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_set_position", session == NULL ? "session" : "n",
-                      session != NULL ? session->plan->config.max.kv : 0, n);
-    }
-    session->position = n;
-    return Q_OK;
-}
-
-q_error_code q_session_rewind(q_session *session, uint32_t n, q_diag *diag)
-{
-    if (session == NULL || n > session->position) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_rewind", session == NULL ? "session" : "n",
-                      session != NULL ? session->position : 0, n);
-    }
-    if (n != 0 && n != session->position && !session->plan->rewinds) {
-        return q_fail(diag, Q_ERR_UNSUPPORTED, "q_session_rewind", "a layer's state cannot go back", 0, n);
-    }
-    if (n == 0 && !session->plan->rewinds) {
-        zero_states(session);
-    }
-    session->position = n;
-    return Q_OK;
-}
-
-const q_plan *q_session_plan(const q_session *session)
-{
-    return session->plan;
-}
-
-const q_model *q_session_model(const q_session *session)
-{
-    return session->plan->model;
-}
-
-const q_context *q_session_context(const q_session *session)
-{
-    return &session->context;
-}
-
-bool q_session_trains(const q_session *session)
-{
-    return session->plan->config.mode == Q_PLAN_TRAIN;
-}
-
-uint32_t q_session_workers(const q_session *session)
-{
-    return session->granted;
 }

@@ -27,6 +27,9 @@ struct q_session {
     uint8_t *base[Q_REGION_KINDS][Q_MAX_TAGS];
     bool accumulate;
     bool forward_done;
+    bool saved;        /* what the last forward left for backward is still there */
+    bool state_lost;   /* a step failed after a state that cannot go back had moved on */
+    bool busy;         /* a step runs: its callbacks may not start another or move the position */
 
     /* of the region that runs now */
     uint32_t first_step;
@@ -40,5 +43,13 @@ struct q_session {
 
 /* Runs steps [first, end) forward, or backward from end - 1 down to first, on all workers. */
 q_error_code q_session_run_steps(q_session *s, uint32_t first, uint32_t end, bool backward, q_diag *diag);
+
+q_error_code q_session_config_check(const q_session_config *config, q_diag *diag);
+
+/* Every state as a fresh session has it. */
+void q_session_zero_states(const q_session *s);
+
+/* Gradients of parameters start from zero. */
+void q_session_zero_grads(const q_session *s);
 
 #endif /* QORUS_CORE_MODEL_SESSION_H */

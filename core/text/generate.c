@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The generation loop: feed, sample, hold text back while a stop string may be coming, and start over. */
 #include "../core.h"
+#include "../model/plan.h"
 #include "qorus/generate.h"
 
 struct q_generator {
@@ -67,7 +68,12 @@ static q_error_code generate_check(const q_generate_config *c, q_diag *diag)
 /* The vocabulary of the model, from its logits; a padded vocabulary may exceed the tokenizer's. */
 static q_error_code vocabulary(const q_session *session, const q_tokenizer *t, uint32_t *n_vocab, q_diag *diag)
 {
-    uint32_t n = q_plan_output_columns(q_session_plan(session), 0);
+    const q_plan *plan = q_session_plan(session);
+    uint32_t n = q_plan_output_columns(plan, 0);
+    if (!q_plan_reads_tokens(plan) || !q_plan_writes_selected(plan)) {
+        return q_fail(diag, Q_ERR_MISMATCH, "model", "token ids in, logits of selected rows out", 1,
+                      q_model_n_inputs(q_session_model(session)));
+    }
     if (n < q_tokenizer_n_vocab(t)) {
         return q_fail(diag, Q_ERR_MISMATCH, "tokenizer", "n_vocab", n, q_tokenizer_n_vocab(t));
     }
@@ -198,6 +204,9 @@ static q_error_code read_history(q_generator *g, q_diag *diag)
     const void *inputs[1];
     q_step step;
     q_error_code e;
+    if (from >= g->n) {
+        return q_fail(diag, Q_ERR_MISMATCH, "q_generator", "position of the session", g->n, from);
+    }
     inputs[0] = g->history + from;
     memset(&step, 0, sizeof(step));
     step.n_tokens = g->n - from;
@@ -217,14 +226,17 @@ static q_error_code shift(q_generator *g, uint32_t more, q_diag *diag)
     if (more >= g->capacity - keep || g->n == keep) {
         return q_fail(diag, Q_ERR_CONTEXT_FULL, "q_generator", "tokens", g->capacity - keep, more);
     }
+    e = q_session_rewind(g->session, keep < q_session_position(g->session) ? keep : q_session_position(g->session), diag);
+    if (e != Q_OK) {
+        return e;
+    }
     while (g->n + more > g->capacity) {
         uint32_t rest = g->n - keep;
         uint32_t drop = (rest + 1) / 2;
         memmove(g->history + keep, g->history + keep + drop, (rest - drop) * sizeof(int32_t));
         g->n -= drop;
     }
-    e = q_session_rewind(g->session, keep, diag);
-    return e == Q_OK && g->n > keep ? read_history(g, diag) : e;
+    return g->n > keep ? read_history(g, diag) : Q_OK;
 }
 
 static q_error_code feed_tokens(q_generator *g, const int32_t *ids, size_t n, q_diag *diag)

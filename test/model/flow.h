@@ -77,6 +77,7 @@ void test_session(const char *file);
 void test_layers(const char *file);
 void test_generate(const char *file);
 void test_files(const char *file); /* the sample files beside it */
+void test_hostile(const char *file); /* graphs and calls nobody should make */
 void test_large(const char *file);
 
 #endif /* QORUS_TEST_MODEL_FLOW_H */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_model FOLDER/FILE.qorus [LARGE.qorus]: memory, sessions, layers, generation and graphs as files, on a small
- * Llama-family model with a tokenizer and the sample files beside it; a caller's layers in a large model too.
+ * test_model FOLDER/FILE.qorus [LARGE.qorus]: memory, sessions, layers, generation, graphs as files and hostile
+ * ones, on a small Llama-family model with a tokenizer and the sample files beside it; a caller's layers in a large
+ * model too.
  */
 #include "flow.h"
 
@@ -18,6 +19,7 @@ int main(int argc, char **argv)
     test_layers(argv[1]);
     test_generate(argv[1]);
     test_files(argv[1]);
+    test_hostile(argv[1]);
     if (argc == 3) {
         test_large(argv[2]);
     }
