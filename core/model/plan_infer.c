@@ -54,13 +54,13 @@ static plan_step *new_step(q_plan *plan, const q_layer_class *cls, const char *n
     return s;
 }
 
-/* The A8 twin of value v, made by a step of its own the first time it is asked for. */
-static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t *twin, q_diag *diag)
+/* The A8 twin of value v, made by a step of its own the first time it is asked for. view is overwritten: one is
+   large for a stack that is to stay below 4 KiB. */
+static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t *twin, plan_view *view, q_diag *diag)
 {
     plan_value *value = &plan->values[v];
     plan_value *a8;
     plan_step *s;
-    plan_view view;
     if (value->a8 != Q_NONE) {
         *twin = value->a8;
         return Q_OK;
@@ -75,11 +75,11 @@ static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t *twin, q_d
     s->out = plan->n_values++;
     value->a8 = s->out;
     *twin = s->out;
-    q_plan_view_step(plan, s, &view);
-    if (s->cls->shape(&view.info, diag) != Q_OK) {
+    q_plan_view_step(plan, s, view);
+    if (s->cls->shape(&view->info, diag) != Q_OK) {
         return q_diag_node(diag, Q_ERR_INVALID_SHAPE, s->name);
     }
-    a8->type = view.out[0];
+    a8->type = view->out[0];
     return Q_OK;
 }
 
@@ -118,13 +118,13 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
     q_plan_view_step(plan, &probe, &view);
     for (uint32_t i = 0; i < probe.n_in && node->cls->input_dtype != NULL; i++) {
         if (node->cls->input_dtype(&view.info, i) == Q_A8 && view.in[i].dtype == Q_REAL) {
-            e = quantised_twin(plan, probe.in[i], &probe.in[i], diag);
+            e = quantised_twin(plan, probe.in[i], &probe.in[i], &view, diag);
             if (e != Q_OK) {
                 return e;
             }
+            q_plan_view_step(plan, &probe, &view);
         }
     }
-    q_plan_view_step(plan, &probe, &view);
     e = node->cls->shape(&view.info, diag);
     if (e != Q_OK) {
         return q_diag_node(diag, e, node->name);
