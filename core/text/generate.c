@@ -1,30 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The generation loop: feed, sample, hold text back while a stop string may be coming, and start over. */
-#include "../core.h"
-#include "../model/plan.h"
-#include "qorus/generate.h"
+#include "generate_inner.h"
 
-struct q_generator {
-    q_session *session;
-    const q_tokenizer *tokenizer;
-    q_generate_config config;
-    int32_t *history;  /* [capacity] tokens in the KV cache */
-    uint32_t n;
-    uint32_t capacity; /* positions of the KV cache */
-    uint32_t n_vocab;
-    uint32_t count;    /* tokens of this run */
-    uint64_t step;     /* tokens sampled in this generator's life: picks the random number */
-    uint8_t *work;     /* sampler's */
-    size_t work_size;
-    char *held;        /* text not handed out yet */
-    size_t n_held;
-    size_t held_size;
-    q_utf8_stream utf8;
-    bool has_logits;   /* the session's output is of the last token of history */
-    bool running;      /* in q_generator_run: its callbacks may only look */
-    bool has_pending;  /* the last run's last token is text already, but not in the KV cache yet */
-    int32_t pending;
-};
+#include "../model/plan.h"
 
 void q_generate_defaults(q_generate_config *config)
 {
@@ -34,15 +12,6 @@ void q_generate_defaults(q_generate_config *config)
 }
 
 /* ---- Size and layout -------------------------------------------------------------------------------------- */
-
-static size_t stop_bytes(const char *s)
-{
-    size_t n = 0;
-    while (n <= Q_GENERATE_MAX_STOP_BYTES && s[n] != '\0') {
-        n++;
-    }
-    return n;
-}
 
 static q_error_code generate_check(const q_generate_config *c, q_diag *diag)
 {
@@ -57,7 +26,7 @@ static q_error_code generate_check(const q_generate_config *c, q_diag *diag)
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "n_stops", Q_GENERATE_MAX_STOPS, c->n_stops);
     }
     for (uint32_t i = 0; i < c->n_stops; i++) {
-        size_t n = c->stops[i] != NULL ? stop_bytes(c->stops[i]) : 0;
+        size_t n = c->stops[i] != NULL ? q_generate_stop_bytes(c->stops[i]) : 0;
         if (n == 0 || n > Q_GENERATE_MAX_STOP_BYTES) {
             return q_fail(diag, Q_ERR_INVALID_ARG, what, "stops", Q_GENERATE_MAX_STOP_BYTES, n);
         }
@@ -332,77 +301,6 @@ q_error_code q_generator_text(q_generator *generator, const char *text, size_t n
     return e == Q_OK ? q_generator_feed(generator, ids, n_ids, diag) : e;
 }
 
-/* ---- Text out --------------------------------------------------------------------------------------------- */
-
-/* Index of the first stop string in held text, or n_held. */
-static size_t find_stop(const q_generator *g)
-{
-    for (size_t at = 0; at < g->n_held; at++) {
-        for (uint32_t i = 0; i < g->config.n_stops; i++) {
-            size_t n = stop_bytes(g->config.stops[i]);
-            if (n <= g->n_held - at && memcmp(g->held + at, g->config.stops[i], n) == 0) {
-                return at;
-            }
-        }
-    }
-    return g->n_held;
-}
-
-/* Bytes at the end of the held text that could still become a stop string. */
-static size_t possible_stop(const q_generator *g)
-{
-    size_t longest = 0;
-    for (uint32_t i = 0; i < g->config.n_stops; i++) {
-        size_t n = stop_bytes(g->config.stops[i]) - 1;
-        for (n = n < g->n_held ? n : g->n_held; n > longest; n--) {
-            if (memcmp(g->held + g->n_held - n, g->config.stops[i], n) == 0) {
-                longest = n;
-            }
-        }
-    }
-    return longest;
-}
-
-/* Hands the first n held bytes out. False: the caller wants to stop. */
-static bool hand_out(q_generator *g, size_t n)
-{
-    bool go_on = true;
-    if (n != 0 && g->config.on_text != NULL) {
-        go_on = g->config.on_text(g->config.user, g->held, n);
-    }
-    memmove(g->held, g->held + n, g->n_held - n);
-    g->n_held -= n;
-    return go_on;
-}
-
-static q_stop_reason emit_token(q_generator *g, int32_t token)
-{
-    size_t n = 0;
-    size_t stop;
-    if (q_tokenizer_stream(g->tokenizer, &g->utf8, token, Q_DECODE_SKIP_SPECIAL, g->held + g->n_held,
-                           g->held_size - g->n_held, &n, NULL) != Q_OK) {
-        n = 0; /* an id of a padded vocabulary: no text */
-    }
-    g->n_held += n;
-    stop = find_stop(g);
-    if (stop < g->n_held) {
-        (void)hand_out(g, stop);
-        g->n_held = 0;
-        return Q_STOP_STRING;
-    }
-    return hand_out(g, g->n_held - possible_stop(g)) ? Q_STOP_NONE : Q_STOP_CALLER;
-}
-
-/* What is held back comes out when nothing more can follow. */
-static void flush_text(q_generator *g)
-{
-    size_t n = 0;
-    if (q_utf8_stream_flush(&g->utf8, g->held + g->n_held, g->held_size - g->n_held, &n) == Q_OK) {
-        g->n_held += n;
-    }
-    (void)hand_out(g, g->n_held);
-}
-
 /* ---- The loop --------------------------------------------------------------------------------------------- */
 
 static q_error_code sample(q_generator *g, int32_t *token, q_stop_reason *reason, q_diag *diag)
@@ -439,7 +337,7 @@ static q_error_code generate_one(q_generator *g, q_stop_reason *reason, q_diag *
         *reason = Q_STOP_TOKEN;
         return Q_OK;
     }
-    *reason = emit_token(g, token);
+    *reason = q_generate_emit(g, token);
     g->pending = token;
     g->has_pending = true;
     if (*reason == Q_STOP_NONE && g->config.max_tokens != 0 && g->count >= g->config.max_tokens) {
@@ -481,7 +379,7 @@ q_error_code q_generator_run(q_generator *generator, q_stop_reason *reason, q_di
         e = generate_one(g, &why, diag);
     }
     if (why != Q_STOP_STRING) {
-        flush_text(g);
+        q_generate_flush(g);
     }
     g->running = false;
     if (e == Q_OK) {
