@@ -115,7 +115,7 @@ static q_error_code snapshot_check_ids(const q_session *s, const uint8_t *bytes,
     for (size_t i = 0; i < n; i += sizeof(int32_t)) {
         int32_t id;
         memcpy(&id, bytes + i, sizeof(id));
-        if (id < 0 || (uint32_t)id >= limit) {
+        if (id < 0 || (limit != 0 && (uint32_t)id >= limit)) { /* limit 0: the model checks none */
             return q_fail(diag, Q_ERR_INVALID_TOKEN, path, "ids", limit, (uint64_t)(int64_t)id);
         }
     }
@@ -250,6 +250,9 @@ q_error_code q_snapshot_load(q_session *session, const q_port *port, const char 
     q_error_code closed;
     q_error_code e =
         q_snapshot_args("q_snapshot_load", session, port, path, model, info, work, diag);
+    if (e == Q_OK && session->busy) {
+        e = q_fail(diag, Q_ERR_INVALID_STATE, "q_snapshot_load", "a step is running", 0, 1);
+    }
     if (e != Q_OK) {
         return e;
     }
@@ -273,6 +276,7 @@ q_error_code q_snapshot_load(q_session *session, const q_port *port, const char 
     (void)closed; /* nothing was written */
     if (e == Q_OK) {
         session->position = h.position;
+        session->state_lost = false;
         session->forward_done = false;
         info->n_ids = h.n_ids;
         info->counter = h.counter;
