@@ -6,7 +6,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 from qorus_py import quant
 
-import oracle
+import exact
 from bits import Bits
 from kernel_gemm import count_of
 from qvec import BATCH, ONE, ROWS, SELECTED, T0, TOKENS, Case, t1, t2
@@ -24,7 +24,7 @@ def inverse_frequencies(n_pairs, base=10000.0):
 
 def table_of(rows, position, inv_freq, magnitude):
     t = (position + np.arange(rows, dtype=np.float64))[:, None] * inv_freq[None, :]
-    return oracle.f32(np.concatenate([oracle.apply("cos", t), oracle.apply("sin", t)], axis=1) * magnitude)
+    return exact.f32(np.concatenate([exact.apply("cos", t), exact.apply("sin", t)], axis=1) * magnitude)
 
 
 def table_case(name, rows, n_pairs, position, base=10000.0, magnitude=1.0, sym=TOKENS, gap=0):
@@ -61,7 +61,7 @@ def rope_case(name, rows, heads, head_dim, n_pairs, position, sym=TOKENS, gap=0,
     case.input("table", table, gap=gap)
     if not in_place:
         case.input("x", x, gap=gap, shift=4 if gap else 0)
-    return case.output("y", oracle.f32(out).reshape(x.shape), t2(2, s.reshape(x.shape)), init=x if in_place else None,
+    return case.output("y", exact.f32(out).reshape(x.shape), t2(2, s.reshape(x.shape)), init=x if in_place else None,
                        gap=gap, shift=4 if gap else 0)
 
 
@@ -143,18 +143,18 @@ def attend(q, k, v, scale, softcap):
     """One query against the keys it sees, in float64: (out [head_dim], magnitude [head_dim])."""
     head_dim = len(q)
     products = k * q[None, :]
-    s = oracle.row_sums(products) * scale
-    doubt = math.sqrt(head_dim) * oracle.row_sums(np.abs(products)) * abs(scale) + np.abs(s)
+    s = exact.row_sums(products) * scale
+    doubt = math.sqrt(head_dim) * exact.row_sums(np.abs(products)) * abs(scale) + np.abs(s)
     if softcap > 0:
-        s = softcap * oracle.apply("tanh", s / softcap)
+        s = softcap * exact.apply("tanh", s / softcap)
         doubt = doubt + 3 * np.abs(s)
     t = s - s.max()
     doubt = doubt + np.abs(t) + 2
-    p = oracle.apply("exp", t)
-    w = p / oracle.fsum(p.tolist())
-    out = oracle.row_sums((v * w[:, None]).T)
-    spread = oracle.row_sums(((np.abs(v) + np.abs(out)[None, :]) * (w * doubt)[:, None]).T)
-    return out, spread + math.sqrt(len(w)) * oracle.row_sums((np.abs(v) * w[:, None]).T)
+    p = exact.apply("exp", t)
+    w = p / exact.fsum(p.tolist())
+    out = exact.row_sums((v * w[:, None]).T)
+    spread = exact.row_sums(((np.abs(v) + np.abs(out)[None, :]) * (w * doubt)[:, None]).T)
+    return out, spread + math.sqrt(len(w)) * exact.row_sums((np.abs(v) * w[:, None]).T)
 
 
 def attention_case(name, half, rows, heads, kv_heads, head_dim, capacity, position, window=0, scale=None, softcap=0.0,
@@ -183,7 +183,7 @@ def attention_case(name, half, rows, heads, kv_heads, head_dim, capacity, positi
     case = Case(name, [n, sym, heads, kv_heads, head_dim, capacity, window, scale, softcap], position=position, **run)
     case.input("q", q, gap=gap, shift=4 if gap else 0).input("k_cache", keys).input("v_cache", values)
     shape = (rows, heads * head_dim)
-    return case.output("y", oracle.f32(out).reshape(shape), t2(1, magnitude.reshape(shape)), gap=gap,
+    return case.output("y", exact.f32(out).reshape(shape), t2(1, magnitude.reshape(shape)), gap=gap,
                        shift=4 if gap else 0)
 
 

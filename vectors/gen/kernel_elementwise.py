@@ -2,7 +2,7 @@
 """Vectors of rmsnorm, add, mul, silu_mul, silu, exp and softmax."""
 import numpy as np
 
-import oracle
+import exact
 from bits import Bits
 from kernel_gemm import activation_values, count_of
 from qvec import BATCH, ONE, ROWS, SELECTED, T0, TOKENS, Case, t1, t2
@@ -19,14 +19,14 @@ def rmsnorm_case(name, x, eps=1e-5, offset=0.0, weight=None, sym=ONE, gap=0, in_
     eps, offset = np.float32(eps), np.float32(offset)
     wide = x.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        mean = oracle.row_sums(wide * wide) / dim
+        mean = exact.row_sums(wide * wide) / dim
         scale = 1.0 / np.sqrt(mean + float(eps))
         y = wide * scale[:, None] * (weight.astype(np.float64) + float(offset))
     n, run = count_of(sym, rows)
     case = Case(name, [n, sym, dim, eps, offset], **run).input("weights", weight)
     if not in_place:
         case.input("x", x, gap=gap, shift=4 if gap else 0)
-    return case.output("y", oracle.f32(y), t1(8 + dim // 256), init=x if in_place else None, gap=gap,
+    return case.output("y", exact.f32(y), t1(8 + dim // 256), init=x if in_place else None, gap=gap,
                        shift=4 if gap else 0)
 
 
@@ -78,7 +78,7 @@ def binary_case(name, kernel, a, b, sym=ONE, gap=0, in_place=""):
         if kernel == "add":
             out = wide_a + wide_b
         else:
-            out = (oracle.apply("silu", wide_a) if kernel == "silu_mul" else wide_a) * wide_b
+            out = (exact.apply("silu", wide_a) if kernel == "silu_mul" else wide_a) * wide_b
     n, run = count_of(sym, rows)
     case = Case(name, [n, sym, dim], **run)
     if in_place != "a":
@@ -86,7 +86,7 @@ def binary_case(name, kernel, a, b, sym=ONE, gap=0, in_place=""):
     if in_place != "b":
         case.input("b", b, gap=gap)
     init = {"": None, "a": a, "b": b}[in_place]
-    return case.output("y", oracle.f32(out), t1(4) if kernel == "silu_mul" else T0, init=init, gap=gap,
+    return case.output("y", exact.f32(out), t1(4) if kernel == "silu_mul" else T0, init=init, gap=gap,
                        shift=4 if gap else 0)
 
 
@@ -123,7 +123,7 @@ def unary_case(name, kernel, x, sym=ONE, gap=0, in_place=False):
     case = Case(name, [n, sym, dim], **run)
     if not in_place:
         case.input("x", x, gap=gap, shift=4 if gap else 0)
-    return case.output("y", oracle.f32(oracle.apply(kernel, x)), t1(2 if kernel == "silu" else 1),
+    return case.output("y", exact.f32(exact.apply(kernel, x)), t1(2 if kernel == "silu" else 1),
                        init=x if in_place else None, gap=gap, shift=4 if gap else 0)
 
 
@@ -165,18 +165,18 @@ def softmax_case(name, x, scale=1.0, sym=ONE, gap=0, in_place=False):
     empty = np.isneginf(top)
     with np.errstate(invalid="ignore"):
         t = np.where(np.isneginf(s), -np.inf, s - np.where(empty, 0.0, top))
-    e = oracle.apply("exp", t)
-    total = oracle.row_sums(e)[:, None]
+    e = exact.apply("exp", t)
+    total = exact.row_sums(e)[:, None]
     out = e / np.where(total == 0, 1.0, total)
     finite = np.where(np.isfinite(s), s, 0.0)
     argument = np.abs(finite) + np.abs(np.where(empty, 0.0, top)) + np.abs(np.where(np.isfinite(t), t, 0.0)) + 4
-    shared = oracle.row_sums(out * argument)[:, None]
+    shared = exact.row_sums(out * argument)[:, None]
     magnitude = np.where(out == 0, TINY * (e > 0), out * (argument + shared) + TINY)
     n, run = count_of(sym, rows)
     case = Case(name, [n, sym, dim, scale], **run)
     if not in_place:
         case.input("x", x, gap=gap, shift=4 if gap else 0)
-    return case.output("y", oracle.f32(out), t2(1 + dim / 16, magnitude), init=x if in_place else None, gap=gap,
+    return case.output("y", exact.f32(out), t2(1 + dim / 16, magnitude), init=x if in_place else None, gap=gap,
                        shift=4 if gap else 0)
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from qorus_py import panel, quant
 
-import oracle
+import exact
 from bits import Bits
 from qvec import ACTIVATIONS, BATCH, ONE, ROWS, SELECTED, T0, TOKENS, Case, t1, t2
 
@@ -60,7 +60,7 @@ def make_epilogue(bits, parts, rows, m, activation):
 def apply_activation(name, y):
     if name == "none":
         return y
-    return oracle.relu(y) if name == "relu" else oracle.apply(name, y)
+    return exact.relu(y) if name == "relu" else exact.apply(name, y)
 
 
 def finish(y, s, e):
@@ -101,8 +101,8 @@ def chains(x, w, start):
         products = x[:, None, :] * w[None, :, :]
     rows, m = products.shape[:2]
     first = np.broadcast_to(start, (rows, m))[:, :, None]
-    return (oracle.row_sums(np.concatenate([first, products], axis=2)),
-            oracle.row_sums(np.concatenate([np.abs(first), np.abs(products)], axis=2)))
+    return (exact.row_sums(np.concatenate([first, products], axis=2)),
+            exact.row_sums(np.concatenate([np.abs(first), np.abs(products)], axis=2)))
 
 
 # ---- Panels ----------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def gemm_case(dtype, name, rows, m, k, parts=(), activation="none", sym=ONE, gap
     case = Case(name, [n, sym, m, k, ACTIVATIONS.index(activation)], **run)
     case.input("weights", panel.pack(raw, dtype, k)).input("x", x, gap=gap, shift=4 if gap else 0)
     add_epilogue(case, e, gap)
-    return case.output("y", oracle.f32(y), t2(k + extra, s), gap=gap, shift=4 if gap else 0)
+    return case.output("y", exact.f32(y), t2(k + extra, s), gap=gap, shift=4 if gap else 0)
 
 
 def quantize_rows(x):
@@ -175,15 +175,15 @@ def gemm_a8_case(dtype, name, rows, m, k, parts=(), activation="none", sym=ONE, 
             terms = np.concatenate([terms, minima], axis=2)
     e = make_epilogue(bits, parts, rows, m, activation)
     first = np.broadcast_to(bias_of(e, m), (rows, m))[:, :, None]
-    y = oracle.row_sums(np.concatenate([first, terms], axis=2))
-    s = oracle.row_sums(np.abs(np.concatenate([first, terms], axis=2)))
+    y = exact.row_sums(np.concatenate([first, terms], axis=2))
+    s = exact.row_sums(np.abs(np.concatenate([first, terms], axis=2)))
     y, s, extra = finish(y, s, e)
     n, run = count_of(sym, rows)
     case = Case(name, [n, sym, m, k, ACTIVATIONS.index(activation)], **run)
     case.input("weights", panel.pack(raw, dtype, k))
     case.input("x", a8_rows(qx, dx, total), gap=a8_gap(k) + (64 if gap else 0), dtype=8)
     add_epilogue(case, e, gap)
-    return case.output("y", oracle.f32(y), t2(k // quant.BLOCK + extra, s), gap=gap, shift=4 if gap else 0)
+    return case.output("y", exact.f32(y), t2(k // quant.BLOCK + extra, s), gap=gap, shift=4 if gap else 0)
 
 
 def special_x(rows, k, small=1e-41):
@@ -276,7 +276,7 @@ def matmul_case(name, m, n, k, ta=0, tb=0, accumulate=0, parts=(), activation="n
     case.input("a", a.T if ta else a, gap=gap, shift=shift).input("b", b.T if tb else b, gap=gap, shift=shift)
     add_epilogue(case, e, gap)
     tol = tol or t2(max(k, 1) + extra, s)
-    return case.output("y", oracle.f32(y), tol, init=start, gap=gap, shift=shift)
+    return case.output("y", exact.f32(y), tol, init=start, gap=gap, shift=shift)
 
 
 def activation_values():

@@ -2,7 +2,7 @@
 """Vectors of mse, bias_grad and sgd."""
 import numpy as np
 
-import oracle
+import exact
 from bits import Bits
 from kernel_gemm import count_of
 from qvec import BATCH, ONE, ROWS, SELECTED, T0, TOKENS, Case, t2
@@ -14,11 +14,11 @@ def mse_case(name, rows, dim, grad=True, sym=BATCH, gap=0, scale=1.0, x=None, ta
     target = bits.real((rows, dim), scale) if target is None else target
     with np.errstate(invalid="ignore"):
         d = x.astype(np.float64) - target.astype(np.float64)
-        loss = np.array([oracle.fsum((d * d).reshape(-1).tolist()) / (rows * dim)])
+        loss = np.array([exact.fsum((d * d).reshape(-1).tolist()) / (rows * dim)])
     n, run = count_of(sym, rows)
     case = Case(name, [n, sym, dim], **run)
     case.input("x", x, gap=gap, shift=4 if gap else 0).input("target", target, gap=gap)
-    case.output("loss", oracle.f32(loss), t2(rows * dim + 8, np.abs(loss)))
+    case.output("loss", exact.f32(loss), t2(rows * dim + 8, np.abs(loss)))
     if grad:
         with np.errstate(invalid="ignore"):
             case.output("grad", np.float32(2) * (x - target), T0, gap=gap, shift=4 if gap else 0)
@@ -52,8 +52,8 @@ def bias_case(name, rows, dim, accumulate=0, sym=BATCH, gap=0, dy=None):
     finite = np.where(np.isfinite(stacked), stacked, 0.0)
     n, run = count_of(sym, rows)
     case = Case(name, [n, sym, dim, accumulate], **run).input("dy", dy, gap=gap, shift=4 if gap else 0)
-    return case.output("grad", oracle.f32(oracle.row_sums(stacked)),
-                       t2(rows + 1, oracle.row_sums(np.abs(finite))), init=start if accumulate else None)
+    return case.output("grad", exact.f32(exact.row_sums(stacked)),
+                       t2(rows + 1, exact.row_sums(np.abs(finite))), init=start if accumulate else None)
 
 
 def bias_cases():
@@ -80,7 +80,7 @@ def sgd_case(name, n, rate, grad_scale=1.0, w=None, grad=None, size=1.0):
         out = w.astype(np.float64) - step
     case = Case(name, [n, grad_scale], learning_rate=rate, training=1).input("grad", grad)
     magnitude = np.where(np.isfinite(out), np.abs(w) + np.abs(step), 0.0)
-    return case.output("y", oracle.f32(out), t2(1, magnitude), init=w)
+    return case.output("y", exact.f32(out), t2(1, magnitude), init=w)
 
 
 def sgd_cases():
