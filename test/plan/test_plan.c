@@ -177,8 +177,11 @@ static void build_small(q_graph *g, const void *user)
     q_value r;
     q_value s;
     q_value y;
-    h = node(g, &q_layer_linear, "one", &linear, x, Q_NONE, slot(g, "one.w", 16, 8, true),
-             slot(g, "one.b", 1, 16, true));
+    q_param w;
+    q_param b;
+    w = slot(g, "one.w", 16, 8, true); /* one after the other: C leaves the order of arguments open */
+    b = slot(g, "one.b", 1, 16, true);
+    h = node(g, &q_layer_linear, "one", &linear, x, Q_NONE, w, b);
     s = node(g, &split_class, "split", NULL, h, Q_NONE, Q_NONE, Q_NONE);
     (void)node(g, &q_layer_silu, "dead", NULL, s + 1, Q_NONE, Q_NONE, Q_NONE);
     r = node(g, &q_layer_linear, "two", &linear, s, Q_NONE, slot(g, "two.w", 16, 16, true), Q_NONE);
