@@ -88,6 +88,7 @@ static void store(const q_layer *layer, const q_work *work, uint8_t *k_cache, ui
     a.v_stride = layer->in[2]->nb[2];
     a.k_cache = k_cache;
     a.v_cache = v_cache;
+    a.sequence_stride = 0;
     if (layer->precision == Q_PRECISION_FAST) {
         layer->kernels->kv_store_f16(work, &a);
     } else {
@@ -111,6 +112,7 @@ static void attend(const q_layer *layer, const q_work *work, const uint8_t *k_ca
     a.q_stride = layer->in[0]->nb[2];
     a.k_cache = k_cache;
     a.v_cache = v_cache;
+    a.sequence_stride = 0;
     a.out = q_reals(layer->out[0]);
     a.out_stride = layer->out[0]->nb[2];
     if (layer->precision == Q_PRECISION_FAST) {

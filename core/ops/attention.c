@@ -163,6 +163,7 @@ q_error_code q_op_kv_store(const q_op_context *ctx, const q_tensor *k, const q_t
         args.v = (const q_real *)q_op_plane(v, 0, j);
         args.k_cache = op_kv_head(kv, kv->k, j);
         args.v_cache = op_kv_head(kv, kv->v, j);
+        args.sequence_stride = 0;
         Q_OP_TRY(q_op_run(&call,
                           kv->dtype == Q_F16 ? Q_OP_KERNEL_kv_store_f16 : Q_OP_KERNEL_kv_store_f32,
                           &args, position, q_op_work(args.rows.n, args.kv_heads, args.head_dim)));
@@ -241,6 +242,7 @@ q_error_code q_op_attention(const q_op_context *ctx, const q_tensor *q, const q_
         args.q = (const q_real *)q_op_plane(q, 0, j);
         args.k_cache = op_kv_head(kv, kv->k, head);
         args.v_cache = op_kv_head(kv, kv->v, head);
+        args.sequence_stride = 0;
         args.out = (q_real *)q_op_plane(out, 0, j);
         Q_OP_TRY(q_op_run(
             &call, kv->dtype == Q_F16 ? Q_OP_KERNEL_attention_f16 : Q_OP_KERNEL_attention_f32,

@@ -40,6 +40,14 @@ typedef struct q_count {
     uint32_t sym; /* q_sym */
 } q_count;
 
+/* Consecutive rows of a step that belong to one sequence and continue it. */
+typedef struct q_span {
+    uint32_t sequence; /* 0 .. max.sequences - 1: whose KV cache */
+    uint32_t position; /* of the first row = tokens already in that cache */
+    uint32_t row;      /* first row of the step */
+    uint32_t rows;     /* >= 1 */
+} q_span;
+
 /* The run block: what one step differs in from the last. Kernels read it by pointer, so that a device can
    replay a recorded graph with new values. */
 typedef struct q_run {
@@ -52,8 +60,28 @@ typedef struct q_run {
     uint64_t step;            /* counts optimizer steps, from 0 */
     double learning_rate;
     uint32_t training;        /* 1: dropout and batch statistics on */
-    uint32_t reserved;
+    uint32_t n_spans;         /* 0: all rows are one span of sequence 0 at `position` */
+    const q_span *spans;      /* [n_spans] rows ascending, without a gap; a sequence occurs at most once */
 } q_run;
+
+static inline uint32_t q_span_count(const q_run *run)
+{
+    return run->n_spans != 0 ? run->n_spans : 1u;
+}
+
+/* Span i of a step of `rows` rows. */
+static inline q_span q_span_at(const q_run *run, uint32_t rows, uint32_t i)
+{
+    q_span s;
+    if (run->n_spans != 0) {
+        return run->spans[i];
+    }
+    s.sequence = 0;
+    s.position = run->position;
+    s.row = 0;
+    s.rows = rows;
+    return s;
+}
 
 static inline uint32_t q_sym_value(const q_run *run, uint32_t sym)
 {
@@ -281,7 +309,7 @@ typedef struct q_select_rows_args {
 
 /* ---- Positions and attention -------------------------------------------------------------------------- */
 
-/* table[r][0..n_pairs) = cos(t), [n_pairs..2*n_pairs) = sin(t), t = (position + r) * inv_freq[i], computed in
+/* table[r][0..n_pairs) = cos(t), [n_pairs..2*n_pairs) = sin(t), t = position of row r * inv_freq[i], computed in
    double and rounded once, times magnitude. RoPE: Su et al. 2021, arXiv:2104.09864. */
 typedef struct q_rope_table_args {
     q_count rows;
@@ -311,11 +339,11 @@ typedef struct q_rope_args {
 } q_rope_args;
 
 /*
- * One layer's KV cache of one sequence: per kv head, K as [capacity/16][head_dim][16] and V as
+ * One layer's KV cache: per sequence and kv head, K as [capacity/16][head_dim][16] and V as
  * [capacity][head_dim]; capacity is a multiple of 64. Element type f32 or f16 (rounded half to even).
  */
 typedef struct q_kv_store_args {
-    q_count rows; /* tokens of this step: written at run.position .. */
+    q_count rows; /* tokens of this step: written at the positions of their spans */
     uint32_t kv_heads;
     uint32_t head_dim;
     uint32_t capacity;
@@ -323,13 +351,14 @@ typedef struct q_kv_store_args {
     size_t k_stride;
     const q_real *v;
     size_t v_stride;
-    void *k_cache; /* [kv_heads][capacity/16][head_dim][16] */
-    void *v_cache; /* [kv_heads][capacity][head_dim] */
+    void *k_cache; /* of sequence 0: [kv_heads][capacity/16][head_dim][16] */
+    void *v_cache; /* of sequence 0: [kv_heads][capacity][head_dim] */
+    size_t sequence_stride; /* bytes from one sequence's caches to the next one's */
 } q_kv_store_args;
 
 /*
- * out[r][h] = sum over j of p_j * v_j, p = softmax(scale * q.k), over the keys j <= run.position + r that lie
- * within `window` (0: all). Head h reads kv head h / (heads/kv_heads).
+ * out[r][h] = sum over j of p_j * v_j, p = softmax(scale * q.k), over the keys of row r's sequence at positions up to
+ * its own that lie within `window` (0: all). Head h reads kv head h / (heads/kv_heads).
  *
  * Order: score s_j = chain of fma over head_dim, ascending, from 0, times scale (softcap c > 0: c*tanh(s/c)).
  * Keys come in chunks of 256 and blocks of 64 at absolute positions, ascending. Per block: m' = max(m, max s);
@@ -350,8 +379,9 @@ typedef struct q_attention_args {
     q_real softcap;
     const q_real *q; /* [rows][heads*head_dim] */
     size_t q_stride;
-    const void *k_cache;
+    const void *k_cache; /* as q_kv_store_args */
     const void *v_cache;
+    size_t sequence_stride;
     q_real *out; /* [rows][heads*head_dim] */
     size_t out_stride;
 } q_attention_args;

@@ -135,7 +135,8 @@ static void vec_run_block(const vec_run *c, q_run *run)
     run->step = c->head->step;
     run->learning_rate = c->head->learning_rate;
     run->training = c->head->training;
-    run->reserved = 0;
+    run->n_spans = 0;
+    run->spans = NULL;
 }
 
 static bool vec_all(const uint8_t *p, size_t n, uint8_t value)

@@ -291,27 +291,10 @@ static void suspend(void)
     terminal_raw();
 }
 
-/* One key. True: the line is done, *result says how. */
-static bool apply(editor *e, int key, line_result *result)
+/* A key that moves or changes something within the line. */
+static void apply(editor *e, int key)
 {
     switch (key) {
-    case '\r':
-    case '\n':
-        *result = LINE_DONE;
-        return true;
-    case CTRL('C'):
-        *result = LINE_INTERRUPT;
-        return true;
-    case KEY_EOF:
-        *result = LINE_END;
-        return true;
-    case CTRL('D'):
-        if (e->n == 0) {
-            *result = LINE_END;
-            return true;
-        }
-        cut(e, e->at, right_of(e, e->at));
-        break;
     case KEY_LEFT:
         e->at = left_of(e, e->at);
         break;
@@ -333,6 +316,7 @@ static bool apply(editor *e, int key, line_result *result)
         cut(e, left_of(e, e->at), e->at);
         break;
     case KEY_DELETE:
+    case CTRL('D'):
         cut(e, e->at, right_of(e, e->at));
         break;
     case CTRL('U'):
@@ -355,7 +339,22 @@ static bool apply(editor *e, int key, line_result *result)
             insert_typed(e, key);
         }
     }
-    return false;
+}
+
+/* One key. True: the line is done, *result says how. */
+static bool take(editor *e, int key, line_result *result)
+{
+    if (key == '\r' || key == '\n') {
+        *result = LINE_DONE;
+    } else if (key == CTRL('C')) {
+        *result = LINE_INTERRUPT;
+    } else if (key == KEY_EOF || (key == CTRL('D') && e->n == 0)) {
+        *result = LINE_END;
+    } else {
+        apply(e, key);
+        return false;
+    }
+    return true;
 }
 
 static line_result edit(const char *prompt, char *to, size_t cap, size_t *n)
@@ -370,7 +369,7 @@ static line_result edit(const char *prompt, char *to, size_t cap, size_t *n)
     terminal_raw();
     do {
         draw(&e);
-    } while (!apply(&e, next_key(), &result));
+    } while (!take(&e, next_key(), &result));
     e.at = e.n;
     draw(&e);
     terminal_back();
