@@ -172,10 +172,10 @@ model-needed:
 
 # ---- Proof --------------------------------------------------------------------------------------------------
 
-BARE_SUITES := bare one-hash one-hash-large
+BARE_SUITES := bare one-hash one-hash-large proof
 
 ifeq ($(PORT),bare-x86)
-test: all
+test: all command test-programs
 	@BUILD=$(FREE_DIR) sh test/run.sh full $(BARE_SUITES)
 
 else
