@@ -59,12 +59,11 @@ if [ ! -f "$model" ]; then
     finish
 fi
 sum=$(sha256sum "$model" | cut -d ' ' -f 1)
-avx2=
-grep -qw avx2 /proc/cpuinfo && avx2="--backend avx2"
 if [ "${1-}" = large ]; then
     # shellcheck disable=SC2086
-    for options in "$avx2 -t 1" "$avx2 -t 2" "$avx2 -t 3" "$avx2 -t 2 --chunk 1" "$avx2 -t 2 --chunk 7" \
-        "$avx2 -t 2 --chunk 256" "$avx2 -t 2 --no-fuse" "--backend scalar -t 2"; do
+    best="--backend $("$QORUS" conform vectors/files/llama.qorus --exact | awk '$1 == "logits" { print $4 }' | tail -n 1)"
+    for options in "$best -t 1" "$best -t 2" "$best -t 3" "$best -t 2 --chunk 1" "$best -t 2 --chunk 7" \
+        "$best -t 2 --chunk 256" "$best -t 2 --no-fuse" "-t 2"; do
         posix "$options"
     done
 else

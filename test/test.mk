@@ -66,9 +66,8 @@ endif
 endif
 endif
 
-# Where the processor is an x86-64, tests know the AVX2 backend.
+# Where the processor is an x86-64, tests know its elementary functions.
 ifneq ($(filter avx2,$(ISA_BACKENDS)),)
-$(TEST_DIR)/vectors/main_posix.o: FILE_FLAGS := -DQ_VECTORS_AVX2
 $(TEST_DIR)/elementary/eval_avx2.o: FILE_FLAGS := $(ISA_FLAGS_avx2)
 endif
 endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * backend.c: the table of the AVX2 backend: scalar, with every hot slot replaced. Left to scalar:
+ * avx2.c: the table of the AVX2 backend: scalar, with every hot slot replaced. Left to scalar:
  * select_rows (a copy), rope_table (once a step, in double), mse and sgd.
  */
 #include "qorus/port.h"
@@ -47,6 +47,11 @@ static void avx2_fill_rows(q_kernels *k)
     k->bias_grad = q_bias_grad_avx2;
 }
 
+static void avx2_fill_vnni(q_kernels *k)
+{
+    (void)k;
+}
+
 bool q_backend_avx2(q_backend *out, uint64_t features)
 {
     if ((features & Q_CPU_AVX2) == 0) {
@@ -58,5 +63,10 @@ bool q_backend_avx2(q_backend *out, uint64_t features)
     out->workspace_size = Q_AVX2_WORKSPACE;
     avx2_fill_products(&out->kernels);
     avx2_fill_rows(&out->kernels);
+    if ((features & Q_CPU_AVX_VNNI) != 0) {
+        out->name = "avx2vnni";
+        out->needs |= (uint64_t)Q_CPU_AVX_VNNI;
+        avx2_fill_vnni(&out->kernels);
+    }
     return true;
 }

@@ -18,7 +18,7 @@ extern "C" {
 typedef struct q_backend {
     uint32_t struct_size;    /* sizeof(q_backend) */
     uint32_t device;         /* q_device_type */
-    const char *name;        /* "scalar", "avx2" */
+    const char *name;        /* "scalar", "avx2", "avx2vnni", "avx512" */
     uint64_t needs;          /* Q_CPU_* bits without which the kernels may not run */
     size_t workspace_size;   /* bytes every worker needs; multiple of Q_ALIGN, 0 allowed */
     void *state;             /* a device's own, NULL on CPUs */
@@ -35,8 +35,13 @@ typedef struct q_backend {
 /* Plain C: complete, runs anywhere, defines what is right. */
 void q_backend_scalar(q_backend *out);
 
-/* AVX2, FMA and F16C over scalar. Returns false, out untouched, if features lacks Q_CPU_AVX2. x86-64 only. */
+/* AVX2, FMA and F16C over scalar; where features has Q_CPU_AVX_VNNI, its 8-bit products too, and the name is "avx2vnni".
+   Returns false, out untouched, if features lacks Q_CPU_AVX2. x86-64 only. */
 Q_NODISCARD bool q_backend_avx2(q_backend *out, uint64_t features);
+
+/* AVX-512 (F, BW, VL, DQ, VNNI) over AVX2. Returns false, out untouched, if features lacks Q_CPU_AVX2, Q_CPU_AVX512 or
+   Q_CPU_AVX512_VNNI. x86-64 only. */
+Q_NODISCARD bool q_backend_avx512(q_backend *out, uint64_t features);
 
 #ifdef __cplusplus
 }

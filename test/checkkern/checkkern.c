@@ -5,7 +5,7 @@
  *   checkkern [--seed N] [--isa NAME[,NAME]] [--kernel NAME] [--bench] [--list]
  *
  *   --seed    of the random inputs (printed; default from the clock)
- *   --isa     backends to test; default: all. A backend this processor cannot run counts its
+ *   --isa     backends to test; default: all, each with the slots it inherits. A backend this processor cannot run counts its
  *   kernels as skipped --kernel  only kernels whose name contains NAME
  *   --bench   times instead of tests: multiply-adds or values per second, bytes per second, one
  *   worker
@@ -21,6 +21,7 @@
 
 #include "check.h"
 #include "port/x86/cpu_detect.h"
+#include "tools/common/backends.h"
 
 typedef struct kernel_check {
     const char *name;
@@ -50,32 +51,6 @@ typedef struct totals {
     uint32_t skipped;
 } totals;
 
-static bool make_scalar(q_backend *b, uint64_t features)
-{
-    (void)features;
-    q_backend_scalar(b);
-    return true;
-}
-
-#if defined(__x86_64__) && !defined(Q_REAL_DOUBLE)
-static bool make_avx2(q_backend *b, uint64_t features)
-{
-    return q_backend_avx2(b, features);
-}
-#endif
-
-typedef struct backend_entry {
-    const char *name;
-    bool (*make)(q_backend *b, uint64_t features);
-} backend_entry;
-
-static const backend_entry backend_entries[] = {
-    {"scalar", make_scalar},
-#if defined(__x86_64__) && !defined(Q_REAL_DOUBLE)
-    {"avx2", make_avx2},
-#endif
-};
-
 /* True if `name` is one of the comma-separated words of list. */
 static bool in_list(const char *list, const char *name)
 {
@@ -89,10 +64,23 @@ static bool in_list(const char *list, const char *name)
     return false;
 }
 
+/* The slowest backend with the tested one's kernel in this slot: whom it is inherited from, or the tested one. */
+static const char *source_of(const check *c, const kernel_check *k)
+{
+    q_backend b;
+    for (uint32_t i = 0; backend_name(i) != NULL; i++) {
+        if (backend_make(&b, backend_name(i), q_cpu_detect()) &&
+            memcmp((const char *)&c->tested.kernels + k->slot, (const char *)&b.kernels + k->slot,
+                   sizeof(void (*)(void))) == 0) {
+            return backend_name(i);
+        }
+    }
+    return c->tested.name;
+}
+
 static bool inherits(const check *c, const kernel_check *k)
 {
-    return memcmp((const char *)&c->tested.kernels + k->slot,
-                  (const char *)&c->reference.kernels + k->slot, sizeof(void (*)(void))) == 0;
+    return strcmp(source_of(c, k), c->tested.name) != 0;
 }
 
 static bool wanted(const options *o, const kernel_check *k)
@@ -106,7 +94,7 @@ static void run_kernel(check *c, const options *o, const kernel_check *k, totals
     c->cases = 0;
     c->failures = 0;
     if (o->bench) {
-        if (strcmp(c->tested.name, "scalar") == 0 || !inherits(c, k)) {
+        if (!inherits(c, k)) {
             k->bench(c);
         }
         return;
@@ -116,17 +104,36 @@ static void run_kernel(check *c, const options *o, const kernel_check *k, totals
     k->run(c);
     printf("  %-8s %-14s %4u cases  %s%s\n", c->tested.name, k->name, c->cases,
            c->failures == 0 ? "ok" : "FAILED",
-           inherits(c, k) && strcmp(c->tested.name, "scalar") != 0 ? " (inherited)" : "");
+           inherits(c, k) ? " (inherited)" : "");
     t->passed += c->failures == 0;
     t->failed += c->failures != 0;
 }
 
-static void run_backend(check *c, const options *o, const backend_entry *e, uint64_t features,
-                        totals *t)
+/* The slots that are another backend's, one line for each of those. */
+static void print_inherited(const check *c)
 {
-    bool able = e->make(&c->tested, features);
+    for (uint32_t n = 0; backend_name(n) != NULL && strcmp(backend_name(n), c->tested.name) != 0; n++) {
+        bool any = false;
+        for (uint32_t i = 0; i < KERNELS; i++) {
+            if (strcmp(source_of(c, &kernel_checks[i]), backend_name(n)) == 0) {
+                if (!any) {
+                    printf("  %s inherits from %s:", c->tested.name, backend_name(n));
+                }
+                printf(" %s", kernel_checks[i].name);
+                any = true;
+            }
+        }
+        if (any) {
+            printf("\n");
+        }
+    }
+}
+
+static void run_backend(check *c, const options *o, const char *name, uint64_t features, totals *t)
+{
+    bool able = backend_make(&c->tested, name, features);
     if (!able) {
-        printf("  %s: UNAVAILABLE on this processor\n", e->name);
+        printf("  %s: UNAVAILABLE on this processor\n", name);
     } else {
         c->workspace = aligned_alloc(Q_ALIGN, c->tested.workspace_size + Q_ALIGN);
         if (c->workspace == NULL) {
@@ -143,6 +150,9 @@ static void run_backend(check *c, const options *o, const backend_entry *e, uint
     }
     if (able) {
         free(c->workspace);
+        if (!o->bench) {
+            print_inherited(c);
+        }
     }
 }
 
@@ -190,9 +200,9 @@ int main(int argc, char **argv)
     uint32_t ran = 0;
     q_backend_scalar(&c.reference);
     printf("checkkern: seed %llu\n", (unsigned long long)o.seed);
-    for (uint32_t i = 0; i < sizeof(backend_entries) / sizeof(backend_entries[0]); i++) {
-        if (o.isa == NULL || in_list(o.isa, backend_entries[i].name)) {
-            run_backend(&c, &o, &backend_entries[i], q_cpu_detect(), &t);
+    for (uint32_t i = 0; backend_name(i) != NULL; i++) {
+        if (o.isa == NULL || in_list(o.isa, backend_name(i))) {
+            run_backend(&c, &o, backend_name(i), q_cpu_detect(), &t);
             ran++;
         }
     }

@@ -3,6 +3,9 @@
 #define _POSIX_C_SOURCE 200809L
 #include "flow.h"
 
+#include "../../port/x86/cpu_detect.h"
+#include "../../tools/common/backends.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,12 +90,9 @@ q_error_code flow_load(flow *f, const flow_setup *s)
 {
     memset(f, 0, sizeof(*f));
     f->bytes = load(s->file, &f->size);
-    q_backend_scalar(&f->backend);
-#if defined(__x86_64__)
-    if (strcmp(s->backend, "avx2") == 0 && !q_backend_avx2(&f->backend, Q_CPU_AVX2)) {
+    if (!backend_make(&f->backend, s->backend, q_cpu_detect())) {
         return Q_ERR_NO_DEVICE;
     }
-#endif
     f->context.port = s->port;
     f->context.backend = &f->backend;
     f->context.n_workers = s->workers;

@@ -16,7 +16,7 @@ typedef struct flow_memory {
 typedef struct flow_setup {
     const char *file;      /* path of the model */
     const q_port *port;    /* NULL: memory only */
-    const char *backend;   /* "scalar" or "avx2" */
+    const char *backend;   /* a name of tools/common/backends.h */
     uint32_t precision;
     uint32_t chunk;
     uint32_t selected;

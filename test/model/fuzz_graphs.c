@@ -13,6 +13,7 @@
 
 #include "../../port/posix/posix.h"
 #include "../../port/x86/cpu_detect.h"
+#include "../../tools/common/backends.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ typedef struct variant {
     uint32_t tokens;
     uint32_t selected;
     uint32_t workers;
-    bool avx2;
+    bool best; /* the fastest backend of this CPU, else scalar */
     int garbage;
 } variant;
 
@@ -52,7 +53,6 @@ typedef struct flow {
 
 static q_posix threads;
 static bool have_threads;
-static bool have_avx2;
 static unsigned long accepted;
 static unsigned long stepped;
 static unsigned long went_back;
@@ -292,11 +292,9 @@ static q_error_code open_session(flow *f, const variant *v, q_backend *backend, 
     q_error_code e = q_session_size(f->plan, &bytes, d);
     memset(&c, 0, sizeof(c));
     q_backend_scalar(backend);
-#if defined(__x86_64__)
-    if (v->avx2 && have_avx2 && !q_backend_avx2(backend, Q_CPU_AVX2)) {
-        return Q_ERR_NO_DEVICE;
+    if (v->best) {
+        backend_best(backend, q_cpu_detect());
     }
-#endif
     c.backend = backend;
     c.port = v->workers > 1 && have_threads ? q_posix_port(&threads) : NULL;
     c.n_workers = v->workers;
@@ -387,7 +385,7 @@ static void run_all(recipe *r, q_model *model, source *s)
     if (first.built != Q_OK) {
         return;
     }
-    v.avx2 = true;
+    v.best = true;
     v.flags = fuzz_pick(s, 4);
     v.garbage = 0xff;
     run_variant(r, model, &max, &v, steps, &t);
@@ -445,9 +443,6 @@ int main(int argc, char **argv)
     q_diag d;
     bool verbose = argc > 3;
     have_threads = q_posix_init(&threads, 2, &d) == Q_OK;
-#if defined(__x86_64__)
-    have_avx2 = (q_cpu_detect() & Q_CPU_AVX2) != 0;
-#endif
     for (uint32_t i = 0; i < rounds; i++) {
         uint32_t x = (fuzz_seed = seed++) * 2654435761u;
         for (uint32_t j = 0; j < sizeof(bytes); j++) {

@@ -6,6 +6,7 @@
 #include "flow.h"
 
 #include "../../port/posix/posix.h"
+#include "../../tools/common/backends.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -56,11 +57,14 @@ static void test_same_bits(const char *file, uint32_t precision)
         check(hash_of(&s, 100) == expected, "X04 precision %u, %u workers: same bits", precision, workers[i]);
     }
     s.workers = 2;
-    s.backend = "avx2";
-    if ((s.port->cpu_features(s.port->user) & Q_CPU_AVX2) == 0) {
-        check_skip("AVX2: UNAVAILABLE");
-    } else {
-        check(hash_of(&s, 100) == expected, "precision %u, avx2: same bits as scalar", precision);
+    for (uint32_t i = 1; backend_name(i) != NULL; i++) {
+        q_backend unused;
+        s.backend = backend_name(i);
+        if (!backend_make(&unused, s.backend, s.port->cpu_features(s.port->user))) {
+            check_skip("backend: UNAVAILABLE");
+        } else {
+            check(hash_of(&s, 100) == expected, "precision %u, %s: same bits as scalar", precision, s.backend);
+        }
     }
     q_posix_close(&posix);
 }

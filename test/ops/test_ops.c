@@ -13,6 +13,7 @@
 #include "bad_ops.h"
 #include "ops_test.h"
 #include "port/posix/posix.h"
+#include "tools/common/backends.h"
 
 enum { BUFFERS = 6, WORK_BYTES = 1 << 19 };
 
@@ -56,15 +57,7 @@ static void on_panic(void *user, const q_diag *diag)
 
 static bool backend_named(const char *name, q_backend *out)
 {
-    q_backend_scalar(out);
-    if (strcmp(name, "scalar") == 0) {
-        return true;
-    }
-#if defined(__x86_64__)
-    return strcmp(name, "avx2") == 0 && q_backend_avx2(out, ops_port->cpu_features(ops_port->user));
-#else
-    return false;
-#endif
+    return backend_make(out, name, ops_port->cpu_features(ops_port->user));
 }
 
 bool ops_use(const char *name, uint32_t n_workers)
@@ -140,6 +133,11 @@ static void bad_ops_avx2(void)
     bad_ops_on("avx2", false);
 }
 
+static void bad_ops_avx512(void)
+{
+    bad_ops_on("avx512", false);
+}
+
 static void bad_ops_with_a_port_that_panics(void)
 {
     bad_ops_on("scalar", true);
@@ -178,6 +176,21 @@ static void values_avx2_3_workers(void)
     values_on("avx2", 3);
 }
 
+static void values_avx2vnni(void)
+{
+    values_on("avx2vnni", 1);
+}
+
+static void values_avx512(void)
+{
+    values_on("avx512", 1);
+}
+
+static void values_avx512_3_workers(void)
+{
+    values_on("avx512", 3);
+}
+
 int main(int argc, char **argv)
 {
     q_diag diag;
@@ -198,8 +211,12 @@ int main(int argc, char **argv)
     RUN(values_scalar_3_workers);
     RUN(values_avx2);
     RUN(values_avx2_3_workers);
+    RUN(values_avx2vnni);
+    RUN(values_avx512);
+    RUN(values_avx512_3_workers);
     RUN(bad_ops_scalar);
     RUN(bad_ops_avx2);
+    RUN(bad_ops_avx512);
     RUN(bad_ops_with_a_port_that_panics);
     RUN(ops_init_refuses);
     RUN(ops_tensor_init_refuses);

@@ -5,6 +5,7 @@
 #include "../format/bad_files.h"
 #include "../format/quantize_cases.h"
 #include "../sampler/sampler_cases.h"
+#include "../../tools/common/backends.h"
 #include "../vectors/runner.h"
 
 #include "qorus/base/mem.h"
@@ -36,21 +37,17 @@ static void run_vectors(proof_host *h, const q_backend *backend, const void *pac
 
 static void run_packs(proof_host *h, const void *pack, size_t size)
 {
-    q_backend backend;
-    q_backend_scalar(&backend);
-    run_vectors(h, &backend, pack, size);
-#if defined(__x86_64__)
-    {
-        const q_port *port = h->port;
-        uint64_t features = port != NULL && port->cpu_features != NULL ? port->cpu_features(port->user) : 0;
-        if (q_backend_avx2(&backend, features)) {
+    const q_port *port = h->port;
+    uint64_t features = port != NULL && port->cpu_features != NULL ? port->cpu_features(port->user) : 0;
+    for (uint32_t i = 0; backend_name(i) != NULL; i++) {
+        q_backend backend;
+        if (backend_make(&backend, backend_name(i), features)) {
             run_vectors(h, &backend, pack, size);
         } else {
-            print_text(h, "vectors on avx2: ", "UNAVAILABLE");
+            print_text(h, backend_name(i), ": vectors UNAVAILABLE");
             h->skipped++;
         }
     }
-#endif
 }
 
 static void run_bad_files(proof_host *h, const void *twin, size_t size)

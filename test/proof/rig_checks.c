@@ -5,6 +5,8 @@
  */
 #include "rig.h"
 
+#include "../../tools/common/backends.h"
+
 #include "qorus/base/mem.h"
 #include "qorus/base/text.h"
 
@@ -152,6 +154,22 @@ static bool piece_exact(const fresh *f, uint32_t i)
     return good && f->size[i] - used < Q_ALIGN;
 }
 
+static void same_bits_on_every_backend(fresh *f, rig *r, uint32_t precision, uint64_t expected)
+{
+    static const char *const ids[] = {"X04_scalar", "X04_avx2_gives_the_bits_of_scalar",
+                                      "X04_avx2vnni_gives_the_bits_of_scalar", "X04_avx512_gives_the_bits_of_scalar"};
+    const q_port *port = r->host->port;
+    uint64_t features = port != NULL && port->cpu_features != NULL ? port->cpu_features(port->user) : 0;
+    for (uint32_t i = 1; backend_name(i) != NULL; i++) {
+        q_backend backend;
+        q_error_code e;
+        if (backend_make(&backend, backend_name(i), features)) {
+            uint64_t hash = fresh_hash(f, r, &backend, precision, 0, &e);
+            rig_report(r, e == Q_OK && hash == expected, ids[i], e, &r->diag);
+        }
+    }
+}
+
 static void say_hash(rig *r, const char *what, uint64_t hash)
 {
     char line[96];
@@ -185,16 +203,7 @@ static void check_patterns(rig *r, uint32_t precision)
             rig_report(r, exact, "R14_high-water_mark_is_the_query", Q_OK, NULL);
         }
     }
-#if defined(__x86_64__)
-    {
-        const q_port *port = r->host->port;
-        q_backend avx2;
-        if (q_backend_avx2(&avx2, port != NULL && port->cpu_features != NULL ? port->cpu_features(port->user) : 0)) {
-            uint64_t hash = fresh_hash(&f, r, &avx2, precision, 0, &e);
-            rig_report(r, e == Q_OK && hash == expected, "X04_avx2_gives_the_bits_of_scalar", e, &r->diag);
-        }
-    }
-#endif
+    same_bits_on_every_backend(&f, r, precision, expected);
 }
 
 /* ---- Queries that grow with what is asked ------------------------------------------------------------------- */

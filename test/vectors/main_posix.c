@@ -2,7 +2,7 @@
 /*
  * main_posix.c: golden vectors on a host.
  *
- *   run_vectors BACKEND PACK...     BACKEND: scalar, or avx2 where it is built in
+ *   run_vectors BACKEND PACK...     BACKEND: a name of tools/common/backends.h
  *
  * Packs are mapped read-only, so that a kernel that writes to an input stops at once. Exit: 0 all right, 1 a
  * case failed, 2 bad usage.
@@ -16,8 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "qorus/port.h"
+#include "port/x86/cpu_detect.h"
 #include "runner.h"
+#include "tools/common/backends.h"
 
 enum { VECTORS_WORK = 4 << 20 };
 
@@ -28,23 +29,6 @@ static void vectors_print(void *user, const char *line, size_t n)
     (void)user;
     (void)fwrite(line, 1, n, stdout);
     (void)fputc('\n', stdout);
-}
-
-static bool vectors_backend(const char *name, q_backend *b)
-{
-    if (strcmp(name, "scalar") == 0) {
-        q_backend_scalar(b);
-        return true;
-    }
-#ifdef Q_VECTORS_AVX2
-    if (strcmp(name, "avx2") == 0) {
-        uint64_t features = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-                                ? (uint64_t)Q_CPU_AVX2 : 0u;
-        q_backend_scalar(b);
-        return q_backend_avx2(b, features);
-    }
-#endif
-    return false;
 }
 
 /* Runs one file; false if it cannot be read. */
@@ -79,7 +63,7 @@ int main(int argc, char **argv)
     }
     memset(&result, 0, sizeof(result));
     memset(&b, 0, sizeof(b));
-    if (!vectors_backend(argv[1], &b)) {
+    if (!backend_make(&b, argv[1], q_cpu_detect())) {
         (void)fprintf(stderr, "run_vectors: no backend \"%s\" on this machine\n", argv[1]);
         return 2;
     }

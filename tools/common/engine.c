@@ -2,6 +2,7 @@
 /* Putting file, model, plan, session and generator together. */
 #include "engine.h"
 
+#include "backends.h"
 #include "qorus/base/mem.h"
 #include "qorus/base/text.h"
 
@@ -19,32 +20,18 @@ static q_error_code fail(q_diag *diag, q_error_code code, const char *what, cons
     return code;
 }
 
-static bool same(const char *a, const char *b)
-{
-    while (*a != '\0' && *a == *b) {
-        a++;
-        b++;
-    }
-    return *a == *b;
-}
-
 q_error_code engine_backend(q_backend *out, const char *name, const q_port *port, q_diag *diag)
 {
     uint64_t features = port != NULL && port->cpu_features != NULL ? port->cpu_features(port->user) : 0;
-    q_backend_scalar(out);
-    if (name != NULL && same(name, "scalar")) {
+    if (name == NULL) {
+        backend_best(out, features);
         return Q_OK;
     }
-    if (name != NULL && !same(name, "avx2")) {
-        return fail(diag, Q_ERR_NOT_FOUND, name, "backend (scalar, avx2)");
+    if (!backend_known(name)) {
+        return fail(diag, Q_ERR_NOT_FOUND, name, "backend (" BACKEND_NAMES ")");
     }
-#if defined(__x86_64__)
-    if (q_backend_avx2(out, features)) {
-        return Q_OK;
-    }
-#endif
-    (void)features;
-    return name == NULL ? Q_OK : fail(diag, Q_ERR_NO_DEVICE, name, "this CPU or system lacks it");
+    return backend_make(out, name, features) ? Q_OK
+                                             : fail(diag, Q_ERR_NO_DEVICE, name, "this CPU or system lacks it");
 }
 
 q_error_code engine_open(engine *e, const void *base, size_t size, bool copy, const engine_memory *memory,

@@ -2,6 +2,7 @@
 /* Reading options: one table of names, kinds and places, and the numbers in them. */
 #include "options.h"
 
+#include "backends.h"
 #include "qorus/base/mem.h"
 #include "qorus/base/text.h"
 
@@ -36,7 +37,7 @@ static const option table[] = {
     {"--ctx", "N", "positions of the context", offsetof(options, ctx), FOR_MODEL, KIND_COUNT},
     {"--chunk", "N", "most tokens of one step (64)", offsetof(options, chunk), FOR_MODEL | FOR_CONFORM, KIND_COUNT},
     {"--batch", "N", "most samples of one step", offsetof(options, batch), FOR_PLAN, KIND_COUNT},
-    {"--backend", "NAME", "scalar, avx2; default: the best this CPU runs", offsetof(options, backend),
+    {"--backend", "NAME", BACKEND_NAMES "; default: the best this CPU runs", offsetof(options, backend),
      FOR_MODEL | FOR_CONFORM, KIND_TEXT},
     {"--exact", "", "keep activations in f32", offsetof(options, exact), FOR_MODEL | FOR_CONFORM, KIND_FLAG},
     {"--no-fuse", "", "one kernel per node", offsetof(options, no_fuse), FOR_MODEL | FOR_CONFORM, KIND_FLAG},

@@ -4,6 +4,7 @@
  * it can run.
  */
 #include "../../test/vectors/runner.h"
+#include "../common/backends.h"
 #include "../common/fingerprint.h"
 #include "host.h"
 
@@ -11,9 +12,6 @@
 #include <string.h>
 
 enum { VECTORS_WORK = 8 << 20 };
-
-static const char *const backends[] = {"scalar", "avx2"};
-enum { N_BACKENDS = sizeof(backends) / sizeof(backends[0]) };
 
 static void print_line(void *user, const char *line, size_t n)
 {
@@ -42,15 +40,15 @@ static int run_vectors(host *h, const options *o)
     if (work == NULL || q_posix_open_model(&h->posix, o->vectors, NULL, &pack, &h->diag) != Q_OK) {
         return say_failure(o->vectors, &h->diag);
     }
-    for (uint32_t i = 0; i < N_BACKENDS; i++) {
+    for (uint32_t i = 0; backend_name(i) != NULL; i++) {
         static q_vectors_result result;
         q_backend backend;
-        int want = wanted(h, o, backends[i], &backend);
+        int want = wanted(h, o, backend_name(i), &backend);
         if (want != 1) {
             status = want < 0 ? EXIT_FAILED : status;
             continue;
         }
-        (void)printf("vectors on %s\n", backends[i]);
+        (void)printf("vectors on %s\n", backend_name(i));
         memset(&result, 0, sizeof(result));
         q_vectors_run(&backend, pack.base, pack.size, work, VECTORS_WORK, print_line, NULL, &result);
         if (!q_vectors_finish(print_line, NULL, &result)) {
@@ -95,10 +93,10 @@ static int run_models(host *h, const options *o)
     int status = EXIT_DONE;
     for (uint32_t exact = o->exact ? 1 : 0; exact < 2; exact++) {
         char first[65] = "";
-        for (uint32_t i = 0; i < N_BACKENDS; i++) {
+        for (uint32_t i = 0; backend_name(i) != NULL; i++) {
             q_backend unused;
-            int want = wanted(h, o, backends[i], &unused);
-            if (want < 0 || (want == 1 && run_model(o, backends[i], exact != 0, first) != EXIT_DONE)) {
+            int want = wanted(h, o, backend_name(i), &unused);
+            if (want < 0 || (want == 1 && run_model(o, backend_name(i), exact != 0, first) != EXIT_DONE)) {
                 status = EXIT_FAILED;
             }
         }

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kernels_avx512.h: what the files of the AVX-512 backend share: its kernels, addressing and tails.
+ *
+ * Every kernel gives the bits of the scalar one. A tail of fewer than 16 values goes through masked loads and
+ * stores, so that nothing outside the operands is touched and tails take the same instructions as the rest.
+ */
+#ifndef Q_KERNELS_AVX512_H
+#define Q_KERNELS_AVX512_H
+
+#include "qorus/backend.h"
+#include "qorus/base/fma.h"
+#include "qorus/base/half.h"
+#include "qorus/base/mem.h"
+#include "qorus/base/panel.h"
+#ifdef __AVX512F__ /* not in avx512.c, which runs on every CPU */
+#include "avx512.h"
+#endif
+
+/* Loops over registers must be unrolled, or the registers would be memory. */
+#if defined(__clang__)
+#define Q_AVX512_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define Q_AVX512_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+/* For bodies instantiated with constant tile sizes: without it accumulators would live in memory. */
+#define Q_AVX512_INLINE static inline __attribute__((always_inline))
+
+enum {
+    Q_AVX512_WORKSPACE = 32768 /* bytes of workspace of each worker */
+};
+
+#ifdef __AVX512F__
+
+/* -- addressing -------------------------------------------------------------------------------- */
+
+static inline const float *avx512_row(const float *base, size_t stride, uint32_t r)
+{
+    return (const float *)(const void *)((const uint8_t *)(const void *)base + stride * r);
+}
+
+static inline float *avx512_row_out(float *base, size_t stride, uint32_t r)
+{
+    return (float *)(void *)((uint8_t *)(void *)base + stride * r);
+}
+
+/* The first n <= 16 floats at p, the rest 0; memory beyond them is not touched. */
+static inline __m512 avx512_load_n(const float *p, uint32_t n)
+{
+    return _mm512_maskz_loadu_ps(avx512_mask(n), p);
+}
+
+static inline void avx512_store_n(float *p, uint32_t n, __m512 v)
+{
+    _mm512_mask_storeu_ps(p, avx512_mask(n), v);
+}
+
+/* 16 halves at p, any alignment. */
+static inline __m512 avx512_load_f16(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
+static inline __m512 avx512_load_bf16(const uint16_t *p)
+{
+    __m512i v = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
+}
+
+#endif /* __AVX512F__ */
+
+#endif /* Q_KERNELS_AVX512_H */
