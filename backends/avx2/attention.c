@@ -113,26 +113,34 @@ static void flash_weights(flash_space *space, uint32_t n, uint32_t base)
 
 /* -- units ------------------------------------------------------------------------------------- */
 
-/* Heads h0 .. h0 + nh - 1, all of one kv head, by rows r0 .. r0 + nr - 1; nh * nr <= FLASH_SLOTS.
-   */
+/* Heads h0 .. h0 + nh - 1, all of one kv head, by rows r0 .. r0 + nr - 1 of the span; nh * nr <=
+   FLASH_SLOTS. */
 typedef struct flash_unit {
+    q_span span;
     uint32_t h0;
     uint32_t nh;
     uint32_t r0;
     uint32_t nr;
 } flash_unit;
 
-static uint32_t flash_fill_slots(const q_work *work, const q_attention_args *a, flash_unit unit,
+/* First key that the query at position `at` sees. */
+static inline uint32_t flash_first_key(const q_attention_args *a, uint32_t at)
+{
+    return a->window != 0 && at >= a->window ? at + 1u - a->window : 0;
+}
+
+static uint32_t flash_fill_slots(const q_attention_args *a, const flash_unit *unit,
                                  flash_slot *slot)
 {
     uint32_t n = 0;
-    for (uint32_t r = unit.r0; r < unit.r0 + unit.nr; r++) {
-        for (uint32_t h = unit.h0; h < unit.h0 + unit.nh; h++) {
+    for (uint32_t i = unit->r0; i < unit->r0 + unit->nr; i++) {
+        uint32_t r = unit->span.row + i;
+        for (uint32_t h = unit->h0; h < unit->h0 + unit->nh; h++) {
             flash_slot *t = &slot[n++];
             t->q = avx2_row(a->q, a->q_stride, r) + (size_t)h * a->head_dim;
             t->out = avx2_row_out(a->out, a->out_stride, r) + (size_t)h * a->head_dim;
-            t->hi = work->run->position + r + 1u;
-            t->lo = a->window != 0 && t->hi > a->window ? t->hi - a->window : 0;
+            t->hi = unit->span.position + i + 1u;
+            t->lo = flash_first_key(a, t->hi - 1u);
         }
     }
     return n;
@@ -165,16 +173,18 @@ static void flash_chunk(bool half, const flash_keys *keys, flash_space *space, u
 }
 
 static void flash_run_unit(bool half, const q_work *work, const q_attention_args *a,
-                           flash_unit unit)
+                           const flash_unit *unit)
 {
     flash_space *space = (flash_space *)work->workspace;
-    uint32_t n = flash_fill_slots(work, a, unit, space->slot);
-    size_t head = (size_t)(unit.h0 / (a->heads / a->kv_heads)) * a->capacity * a->head_dim;
+    uint32_t n = flash_fill_slots(a, unit, space->slot);
+    size_t head = (size_t)(unit->h0 / (a->heads / a->kv_heads)) * a->capacity * a->head_dim;
+    size_t at = unit->span.sequence * a->sequence_stride +
+                head * (half ? sizeof(uint16_t) : sizeof(float));
     uint32_t lo = space->slot[0].lo;
     uint32_t hi = space->slot[n - 1].hi;
     flash_keys keys;
-    keys.k = (const uint8_t *)a->k_cache + head * (half ? sizeof(uint16_t) : sizeof(float));
-    keys.v = (const uint8_t *)a->v_cache + head * (half ? sizeof(uint16_t) : sizeof(float));
+    keys.k = (const uint8_t *)a->k_cache + at;
+    keys.v = (const uint8_t *)a->v_cache + at;
     keys.dim = a->head_dim;
     keys.scale = a->scale;
     keys.softcap = a->softcap;
@@ -186,49 +196,99 @@ static void flash_run_unit(bool half, const q_work *work, const q_attention_args
     flash_divide(space->slot, n, a->head_dim);
 }
 
-/* Few units, as in decode: each worker takes a run of heads and all rows. */
-static void flash_by_heads(bool half, const q_work *work, const q_attention_args *a, uint32_t rows)
+/* -- work sharing ------------------------------------------------------------------------------ */
+
+/*
+ * An item is one head of a tile, a tile up to nr rows of one span. Items lie in the order (part of a
+ * kv head's group, tile, head); each worker takes those whose beginning, counted in keys to be read,
+ * lies in its part of the whole. So long sequences and short ones, one span or many balance, and
+ * heads of a group stay together but where a part ends.
+ */
+typedef struct flash_plan {
+    const q_work *work;
+    const q_attention_args *a;
+    uint64_t begin; /* cost at which this worker begins and ends */
+    uint64_t end;
+    uint64_t at;    /* cost before the current tile */
+    uint32_t rows;
+    uint32_t nr;    /* rows of a tile */
+} flash_plan;
+
+/* Cost of one head of the tile that begins at row r0 of the span: keys times rows, and a constant. */
+static uint64_t flash_tile_cost(const flash_plan *plan, q_span span, uint32_t r0)
 {
-    uint32_t group = a->heads / a->kv_heads;
-    uint32_t h;
-    uint32_t end;
-    q_share(work, a->heads, &h, &end);
-    while (h < end) {
-        uint32_t stop = flash_clamp((h / group + 1u) * group, h, end);
-        flash_unit unit;
-        unit.h0 = h;
-        unit.nh = stop - h < FLASH_SLOTS ? stop - h : (uint32_t)FLASH_SLOTS;
-        for (unit.r0 = 0; unit.r0 < rows; unit.r0 += unit.nr) {
-            unit.nr = flash_clamp(FLASH_SLOTS / unit.nh, 1, rows - unit.r0);
-            flash_run_unit(half, work, a, unit);
+    uint32_t nr = span.rows - r0 < plan->nr ? span.rows - r0 : plan->nr;
+    uint32_t last = span.position + r0 + nr - 1u;
+    uint32_t keys = last + 1u - flash_first_key(plan->a, span.position + r0);
+    return (uint64_t)nr * (keys + (uint32_t)FLASH_BLOCK);
+}
+
+/* Cost of one head of all tiles. */
+static uint64_t flash_head_cost(const flash_plan *plan)
+{
+    uint64_t cost = 0;
+    for (uint32_t i = 0; i < q_span_count(plan->work->run); i++) {
+        q_span span = q_span_at(plan->work->run, plan->rows, i);
+        for (uint32_t r0 = 0; r0 < span.rows; r0 += plan->nr) {
+            cost += flash_tile_cost(plan, span, r0);
         }
-        h += unit.nh;
+    }
+    return cost;
+}
+
+/* The heads of one tile that are this worker's, as a unit. */
+static void flash_take(bool half, const flash_plan *plan, flash_unit unit, uint64_t cost)
+{
+    uint64_t at = plan->at;
+    uint32_t stop = unit.h0 + unit.nh;
+    while (unit.h0 < stop && at < plan->begin) {
+        unit.h0++;
+        at += cost;
+    }
+    unit.nh = 0;
+    while (unit.h0 + unit.nh < stop && at < plan->end) {
+        unit.nh++;
+        at += cost;
+    }
+    if (unit.nh != 0) {
+        flash_run_unit(half, plan->work, plan->a, &unit);
     }
 }
 
-/* Units are dealt out in turn: neighbours cost nearly the same, so every worker gets its fair part.
-   */
+/* All tiles, by heads h0 .. h0 + nh - 1. */
+static void flash_take_part(bool half, flash_plan *plan, uint32_t h0, uint32_t nh)
+{
+    flash_unit unit;
+    unit.h0 = h0;
+    unit.nh = nh;
+    for (uint32_t i = 0; i < q_span_count(plan->work->run) && plan->at < plan->end; i++) {
+        unit.span = q_span_at(plan->work->run, plan->rows, i);
+        for (unit.r0 = 0; unit.r0 < unit.span.rows; unit.r0 += unit.nr) {
+            uint64_t cost = flash_tile_cost(plan, unit.span, unit.r0);
+            unit.nr = flash_clamp(plan->nr, 1, unit.span.rows - unit.r0);
+            flash_take(half, plan, unit, cost);
+            plan->at += cost * nh;
+        }
+    }
+}
+
 static void flash_attention(bool half, const q_work *work, const q_attention_args *a)
 {
-    uint32_t rows = q_count_value(work->run, a->rows);
     uint32_t group = a->heads / a->kv_heads;
     uint32_t nh = group < FLASH_SLOTS ? group : (uint32_t)FLASH_SLOTS;
-    uint32_t nr = FLASH_SLOTS / nh;
-    uint32_t parts = q_ceil_div_u32(group, nh);
-    uint32_t tiles = q_ceil_div_u32(rows, nr);
-    uint32_t units = a->kv_heads * parts * tiles;
-    if (work->n_workers > 1 && units < 4u * work->n_workers) {
-        flash_by_heads(half, work, a, rows);
-        return;
-    }
-    for (uint32_t u = work->worker; u < units; u += work->n_workers) {
-        uint32_t part = u / tiles % parts;
-        flash_unit unit;
-        unit.h0 = u / tiles / parts * group + part * nh;
-        unit.nh = group - part * nh < nh ? group - part * nh : nh;
-        unit.r0 = u % tiles * nr;
-        unit.nr = rows - unit.r0 < nr ? rows - unit.r0 : nr;
-        flash_run_unit(half, work, a, unit);
+    flash_plan plan;
+    plan.work = work;
+    plan.a = a;
+    plan.at = 0;
+    plan.rows = q_count_value(work->run, a->rows);
+    plan.nr = FLASH_SLOTS / nh;
+    uint64_t whole = flash_head_cost(&plan) * a->heads;
+    plan.begin = whole * work->worker / work->n_workers;
+    plan.end = whole * (work->worker + 1u) / work->n_workers;
+    for (uint32_t h = 0; h < a->heads; h += group) {
+        for (uint32_t i = 0; i < group; i += nh) {
+            flash_take_part(half, &plan, h + i, group - i < nh ? group - i : nh);
+        }
     }
 }
 

@@ -102,12 +102,14 @@ void q_exp_avx2(const q_work *work, const q_unary_args *a)
 void q_causal_mask_avx2(const q_work *work, const q_causal_mask_args *a)
 {
     const __m256 low = _mm256_set1_ps(q_float_u32(0xff800000u));
+    uint32_t rows = q_count_value(work->run, a->rows);
     uint32_t begin;
     uint32_t end;
-    q_share(work, q_count_value(work->run, a->rows), &begin, &end);
+    q_share(work, rows, &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
+        q_span span = q_span_of_row(work->run, rows, r);
         float *x = avx2_row_out(a->x, a->x_stride, r);
-        for (uint64_t c = (uint64_t)r + work->run->position + 1u; c < a->cols; c += 8) {
+        for (uint64_t c = (uint64_t)(r - span.row) + span.position + 1u; c < a->cols; c += 8) {
             avx2_store_n(x + c, a->cols - (uint32_t)c, low);
         }
     }

@@ -23,6 +23,8 @@ enum {
 typedef struct attn_query {
     const q_attention_args *a;
     const q_real *q; /* [head_dim] */
+    const void *k;   /* caches of the sequence */
+    const void *v;
     size_t head;     /* element offset of the kv head in both caches */
     bool half;       /* cache of f16, else of q_real */
     uint32_t lo;     /* visible keys: lo <= j < hi */
@@ -52,7 +54,7 @@ static void attn_panel_scores(const attn_query *t, uint32_t j0, uint32_t j1, q_r
     for (uint32_t d = 0; d < a->head_dim; d++) {
         size_t at = panel + (size_t)d * ATTN_KEYS;
         for (uint32_t i = 0; i < n; i++) {
-            acc[i] = q_fma(t->q[d], attn_cached(a->k_cache, at + i, t->half), acc[i]);
+            acc[i] = q_fma(t->q[d], attn_cached(t->k, at + i, t->half), acc[i]);
         }
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -118,7 +120,7 @@ static void attn_values(const attn_query *t, const attn_chunk *c, uint32_t lo, u
             }
         }
         for (uint32_t i = 0; i < n; i++) {
-            o[i] = q_fma(p, attn_cached(t->a->v_cache, at + i, t->half), o[i]);
+            o[i] = q_fma(p, attn_cached(t->v, at + i, t->half), o[i]);
         }
     }
 }
@@ -170,7 +172,8 @@ static void attn_head(const attn_query *t, q_real *out)
 /* Units are (row, head), dealt out in turn, so that decode and prefill both balance. */
 static inline void attention_units(const q_work *work, const q_attention_args *a, bool half)
 {
-    uint32_t units = q_count_value(work->run, a->rows) * a->heads;
+    uint32_t rows = q_count_value(work->run, a->rows);
+    uint32_t units = rows * a->heads;
     attn_query t;
     t.a = a;
     t.half = half;
@@ -178,9 +181,12 @@ static inline void attention_units(const q_work *work, const q_attention_args *a
         uint32_t r = u / a->heads;
         uint32_t h = u % a->heads;
         uint32_t kv_head = h / (a->heads / a->kv_heads);
+        q_span span = q_span_of_row(work->run, rows, r);
         t.q = scalar_row(a->q, a->q_stride, r) + (size_t)h * a->head_dim;
+        t.k = (const uint8_t *)a->k_cache + span.sequence * a->sequence_stride;
+        t.v = (const uint8_t *)a->v_cache + span.sequence * a->sequence_stride;
         t.head = (size_t)kv_head * a->capacity * a->head_dim;
-        t.hi = work->run->position + r + 1u;
+        t.hi = span.position + (r - span.row) + 1u;
         t.lo = a->window != 0 && t.hi > a->window ? t.hi - a->window : 0;
         attn_head(&t, scalar_row_out(a->out, a->out_stride, r) + (size_t)h * a->head_dim);
     }

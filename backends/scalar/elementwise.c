@@ -82,12 +82,14 @@ void q_exp_scalar(const q_work *work, const q_unary_args *a)
 
 void q_causal_mask_scalar(const q_work *work, const q_causal_mask_args *a)
 {
+    uint32_t rows = q_count_value(work->run, a->rows);
     uint32_t begin;
     uint32_t end;
-    q_share(work, q_count_value(work->run, a->rows), &begin, &end);
+    q_share(work, rows, &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
+        q_span span = q_span_of_row(work->run, rows, r);
         q_real *x = scalar_row_out(a->x, a->x_stride, r);
-        for (uint64_t c = (uint64_t)r + work->run->position + 1u; c < a->cols; c++) {
+        for (uint64_t c = (uint64_t)(r - span.row) + span.position + 1u; c < a->cols; c++) {
             x[c] = scalar_minus_infinity();
         }
     }

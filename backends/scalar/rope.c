@@ -3,7 +3,7 @@
  * rope.c: rotary positions: the table of cosines and sines of this step, and the rotation of each
  * head.
  *
- *   t = (position + r) * inv_freq[i];  table[r] = { cos(t)*magnitude [n_pairs], sin(t)*magnitude
+ *   t = position of row r * inv_freq[i];  table[r] = { cos(t)*magnitude [n_pairs], sin(t)*magnitude
  *   [n_pairs] } out_i = fma(x_i, cos, -(x_j*sin)),  out_j = fma(x_j, cos, x_i*sin),  j = i +
  *   n_pairs
  */
@@ -11,12 +11,14 @@
 
 void q_rope_table_scalar(const q_work *work, const q_rope_table_args *a)
 {
+    uint32_t rows = q_count_value(work->run, a->rows);
     uint32_t begin;
     uint32_t end;
-    q_share(work, q_count_value(work->run, a->rows), &begin, &end);
+    q_share(work, rows, &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
         q_real *row = scalar_row_out(a->table, a->table_stride, r);
-        double position = (double)work->run->position + (double)r;
+        q_span span = q_span_of_row(work->run, rows, r);
+        double position = (double)span.position + (double)(r - span.row);
         for (uint32_t i = 0; i < a->n_pairs; i++) {
             double t = position * a->inv_freq[i];
             row[i] = (q_real)(q_cos_f64(t) * a->magnitude);

@@ -83,6 +83,23 @@ static inline q_span q_span_at(const q_run *run, uint32_t rows, uint32_t i)
     return s;
 }
 
+/* The span that holds row r of a step of `rows` rows, r < rows; by bisection. The position of the row is
+   span.position + (r - span.row). */
+static inline q_span q_span_of_row(const q_run *run, uint32_t rows, uint32_t r)
+{
+    uint32_t low = 0;
+    uint32_t high = q_span_count(run);
+    while (high - low > 1u) {
+        uint32_t middle = low + (high - low) / 2u;
+        if (run->spans[middle].row <= r) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return q_span_at(run, rows, low);
+}
+
 static inline uint32_t q_sym_value(const q_run *run, uint32_t sym)
 {
     switch (sym) {
@@ -279,7 +296,7 @@ typedef struct q_softmax_args {
     q_real scale;
 } q_softmax_args;
 
-/* x[r][c] = -infinity where c > r + position of the step; x is [rows][cols]. */
+/* x[r][c] = -infinity where c > position of row r in its sequence; x is [rows][cols]. */
 typedef struct q_causal_mask_args {
     q_count rows;
     uint32_t cols;

@@ -276,7 +276,7 @@ static void vec_build_q_kv_store_args(vec_run *c, void *args)
     a->v_stride = vec_stride(c, VEC_V);
     a->k_cache = vec_needed(c, VEC_K_CACHE);
     a->v_cache = vec_needed(c, VEC_V_CACHE);
-    a->sequence_stride = 0;
+    a->sequence_stride = vec_stride(c, VEC_K_CACHE);
 }
 
 static void vec_build_q_attention_args(vec_run *c, void *args)
@@ -294,7 +294,7 @@ static void vec_build_q_attention_args(vec_run *c, void *args)
     a->q_stride = vec_stride(c, VEC_Q);
     a->k_cache = vec_needed(c, VEC_K_CACHE);
     a->v_cache = vec_needed(c, VEC_V_CACHE);
-    a->sequence_stride = 0;
+    a->sequence_stride = vec_stride(c, VEC_K_CACHE);
     a->out = (q_real *)vec_needed(c, VEC_Y);
     a->out_stride = vec_stride(c, VEC_Y);
 }

@@ -123,6 +123,7 @@ static void vec_fill(uint8_t *p, size_t n, uint8_t value)
 static void vec_run_block(const vec_run *c, q_run *run)
 {
     uint32_t selected = vec_find(c, VEC_SELECTED);
+    uint32_t spans = vec_find(c, VEC_SPANS);
     run->n_batch = c->head->n_batch;
     run->n_tokens = c->head->n_tokens;
     run->n_selected = c->head->n_selected;
@@ -137,6 +138,10 @@ static void vec_run_block(const vec_run *c, q_run *run)
     run->training = c->head->training;
     run->n_spans = 0;
     run->spans = NULL;
+    if (spans != c->head->n_tensors) {
+        run->n_spans = c->tensors[spans].rows;
+        run->spans = (const q_span *)((uintptr_t)c->head + c->tensors[spans].data);
+    }
 }
 
 static bool vec_all(const uint8_t *p, size_t n, uint8_t value)

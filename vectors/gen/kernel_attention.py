@@ -22,8 +22,13 @@ def inverse_frequencies(n_pairs, base=10000.0):
         return np.array([float((-log * i / n_pairs).exp()) for i in range(n_pairs)], dtype=np.float64)
 
 
-def table_of(rows, position, inv_freq, magnitude):
-    t = (position + np.arange(rows, dtype=np.float64))[:, None] * inv_freq[None, :]
+def positions_of(spans):
+    """Position of every row of the step."""
+    return np.concatenate([p + np.arange(n, dtype=np.float64) for _, p, n in spans])
+
+
+def table_of(positions, inv_freq, magnitude):
+    t = positions[:, None] * inv_freq[None, :]
     return exact.f32(np.concatenate([exact.apply("cos", t), exact.apply("sin", t)], axis=1) * magnitude)
 
 
@@ -31,7 +36,15 @@ def table_case(name, rows, n_pairs, position, base=10000.0, magnitude=1.0, sym=T
     inv_freq = inverse_frequencies(n_pairs, base)
     n, run = count_of(sym, rows)
     case = Case(name, [n, sym, n_pairs, magnitude], position=position, **run).input("inv_freq", inv_freq)
-    return case.output("y", table_of(rows, position, inv_freq, magnitude), t1(1), gap=gap, shift=4 if gap else 0)
+    expected = table_of(positions_of([(0, position, rows)]), inv_freq, magnitude)
+    return case.output("y", expected, t1(1), gap=gap, shift=4 if gap else 0)
+
+
+def table_spans_case(name, n_pairs, spans):
+    inv_freq = inverse_frequencies(n_pairs)
+    positions = positions_of(spans)
+    case = Case(name, [1, TOKENS, n_pairs, 1.0], n_tokens=len(positions)).spans(spans).input("inv_freq", inv_freq)
+    return case.output("y", table_of(positions, inv_freq, 1.0), t1(1))
 
 
 def table_cases():
@@ -44,12 +57,15 @@ def table_cases():
     cases.append(table_case("constant rows", 6, 8, 11, sym=ONE))
     cases.append(table_case("no rows", 0, 8, 0))
     cases.append(table_case("large", 48, 32, 2000))
+    cases.append(table_spans_case("spans", 9, [(2, 40, 3), (0, 0, 2), (5, 8191, 1), (1, 7, 4)]))
+    cases.append(table_spans_case("spans of one row", 4, [(s, 100 * s + 3, 1) for s in range(9)]))
+    cases.append(table_spans_case("one span of another sequence", 5, [(3, 12, 4)]))
     return cases
 
 
 def rope_case(name, rows, heads, head_dim, n_pairs, position, sym=TOKENS, gap=0, in_place=False, x=None):
     x = Bits(f"rope/{name}").real((rows, heads * head_dim), 2.0) if x is None else x
-    table = table_of(rows, position, inverse_frequencies(n_pairs), 1.0)
+    table = table_of(positions_of([(0, position, rows)]), inverse_frequencies(n_pairs), 1.0)
     cos, sin = (table.astype(np.float64)[:, None, i * n_pairs:(i + 1) * n_pairs] for i in (0, 1))
     h = x.reshape(rows, heads, head_dim).astype(np.float64)
     a, b, rest = h[:, :, :n_pairs], h[:, :, n_pairs:2 * n_pairs], h[:, :, 2 * n_pairs:]
@@ -99,6 +115,34 @@ def caches(k, v, capacity, fill):
     return keys, values.reshape(kv_heads, -1)
 
 
+def stored(values, spans, sequences, kv_heads, head_dim, capacity, at, fill):
+    """One cache of every sequence [sequences][kv_heads*capacity*head_dim] with the rows of the step at their
+    positions p, elements at[p], and fill elsewhere."""
+    cache = np.full((sequences, kv_heads, capacity * head_dim), fill)
+    row = 0
+    for sequence, position, n in spans:
+        heads = values[row:row + n].reshape(n, kv_heads, head_dim)
+        cache[sequence][:, at[position:position + n]] = heads.transpose(1, 0, 2)
+        row += n
+    return cache.reshape(sequences, -1)
+
+
+def store_spans_case(name, half, kv_heads, head_dim, capacity, spans, sequences, gap=0):
+    """Rows of several sequences; `gap` bytes lie between the caches of two."""
+    bits = Bits(f"kv_store/{name}")
+    rows = sum(n for _, _, n in spans)
+    k = bits.real((rows, kv_heads * head_dim), 4.0)
+    v = bits.real((rows, kv_heads * head_dim), 4.0)
+    fill = np.frombuffer(b"\xa5" * 4, dtype=np.uint16 if half else np.float32)[0]
+    convert = quant.to_f16_bits if half else np.asarray
+    shape = (spans, sequences, kv_heads, head_dim, capacity)
+    plain = np.arange(capacity * head_dim).reshape(capacity, head_dim)
+    case = Case(name, [1, TOKENS, kv_heads, head_dim, capacity], n_tokens=rows).spans(spans)
+    case.input("k", k).input("v", v)
+    case.output("k_cache", stored(convert(k), *shape, cache_index(capacity, head_dim), fill), T0, gap=gap)
+    return case.output("v_cache", stored(convert(v), *shape, plain, fill), T0, gap=gap)
+
+
 def store_case(name, half, rows, kv_heads, head_dim, capacity, position, gap=0, k=None, sym=TOKENS):
     bits = Bits(f"kv_store/{name}")
     k = bits.real((rows, kv_heads * head_dim), 4.0) if k is None else k
@@ -134,6 +178,10 @@ def store_cases(half):
     cases.append(store_case("edges of half", half, 2, 2, 5, 64, 0, k=f16_edges(20).reshape(2, 10)))
     cases.append(store_case("no rows", half, 0, 2, 4, 64, 0))
     cases.append(store_case("large", half, 70, 2, 8, 192, 100))
+    cases.append(store_spans_case("spans", half, 2, 5, 64, [(2, 14, 5), (0, 0, 3), (3, 61, 3)], 4))
+    cases.append(store_spans_case("spans of one row", half, 3, 4, 64, [(s, 7 * s + 1, 1) for s in range(8)], 8))
+    cases.append(store_spans_case("spans with a gap", half, 1, 3, 64, [(1, 30, 19), (0, 63, 1)], 2, gap=192))
+    cases.append(store_spans_case("one span of another sequence", half, 2, 6, 64, [(1, 15, 2)], 3))
     return cases
 
 
@@ -157,6 +205,47 @@ def attend(q, k, v, scale, softcap):
     return out, spread + math.sqrt(len(w)) * exact.row_sums((np.abs(v) * w[:, None]).T)
 
 
+def attend_rows(q, k, v, spans, window, scale, softcap):
+    """Rows q [rows][heads][head_dim] of the spans, keys and values [kv_heads][keys][head_dim] per span."""
+    out, magnitude = np.zeros(q.shape), np.zeros(q.shape)
+    group = q.shape[1] // k[0].shape[0]
+    row = 0
+    for (_, position, n), keys, values in zip(spans, k, v):
+        for end in range(position + 1, position + n + 1):
+            begin = max(0, end - window) if window else 0
+            for h in range(q.shape[1]):
+                out[row, h], magnitude[row, h] = attend(q[row, h].astype(np.float64),
+                                                        keys[h // group, begin:end].astype(np.float64),
+                                                        values[h // group, begin:end].astype(np.float64),
+                                                        float(scale), float(softcap))
+            row += 1
+    return out, magnitude
+
+
+def attention_spans_case(name, half, heads, kv_heads, head_dim, capacity, spans, sequences, window=0, softcap=0.0,
+                         sharp=1.0, gap=0):
+    """Rows of several sequences; sequences without a span hold NaN; `gap` bytes lie between two caches."""
+    bits = Bits(f"attention/{name}")
+    rows = sum(n for _, _, n in spans)
+    q = bits.real((rows, heads * head_dim), 2.0 * sharp)
+    dtype = np.float16 if half else np.float32
+    keys, values = (np.full((sequences, kv_heads * capacity * head_dim), np.nan, dtype=dtype) for _ in range(2))
+    ks, vs = [], []
+    for sequence, position, n in spans:
+        k = bits.real((kv_heads, position + n, head_dim), 2.0)
+        v = bits.real((kv_heads, position + n, head_dim), 1.0)
+        if half:
+            k, v = quant.to_f16_bits(k).view(np.float16), quant.to_f16_bits(v).view(np.float16)
+        ks.append(k)
+        vs.append(v)
+        keys[sequence], values[sequence] = (c.reshape(-1) for c in caches(k, v, capacity, np.nan))
+    scale, softcap = np.float32(1.0 / math.sqrt(head_dim)), np.float32(softcap)
+    out, magnitude = attend_rows(q.reshape(rows, heads, head_dim), ks, vs, spans, window, scale, softcap)
+    case = Case(name, [1, TOKENS, heads, kv_heads, head_dim, capacity, window, scale, softcap], n_tokens=rows)
+    case.spans(spans).input("q", q).input("k_cache", keys, gap=gap).input("v_cache", values, gap=gap)
+    return case.output("y", exact.f32(out).reshape(q.shape), t2(1, magnitude.reshape(q.shape)))
+
+
 def attention_case(name, half, rows, heads, kv_heads, head_dim, capacity, position, window=0, scale=None, softcap=0.0,
                    sharp=1.0, gap=0, sym=TOKENS):
     bits = Bits(f"attention/{name}")
@@ -169,16 +258,8 @@ def attention_case(name, half, rows, heads, kv_heads, head_dim, capacity, positi
     keys, values = caches(k, v, capacity, np.nan)
     scale = np.float32(1.0 / math.sqrt(head_dim) if scale is None else scale)
     softcap = np.float32(softcap)
-    out = np.zeros((rows, heads, head_dim))
-    magnitude = np.zeros((rows, heads, head_dim))
-    for r in range(rows):
-        end = position + r + 1
-        begin = max(0, end - window) if window else 0
-        for h in range(heads):
-            g = h // (heads // kv_heads)
-            out[r, h], magnitude[r, h] = attend(q.reshape(rows, heads, head_dim)[r, h].astype(np.float64),
-                                                k[g, begin:end].astype(np.float64),
-                                                v[g, begin:end].astype(np.float64), float(scale), float(softcap))
+    out, magnitude = attend_rows(q.reshape(rows, heads, head_dim), [k], [v], [(0, position, rows)], window, scale,
+                                 softcap)
     n, run = count_of(sym, rows)
     case = Case(name, [n, sym, heads, kv_heads, head_dim, capacity, window, scale, softcap], position=position, **run)
     case.input("q", q, gap=gap, shift=4 if gap else 0).input("k_cache", keys).input("v_cache", values)
@@ -211,6 +292,19 @@ def attention_cases(half):
     cases.append(make("constant rows", 3, 2, 1, 4, 64, 7, sym=ONE))
     cases.append(make("no rows", 0, 2, 1, 4, 64, 1))
     cases.append(make("large", 4, 6, 2, 32, 128, 100))
+
+    def spans(name, *args, **named):
+        return attention_spans_case(name, half, *args, **named)
+
+    cases.append(spans("spans", 4, 2, 6, 128, [(2, 0, 5), (0, 60, 6), (3, 17, 1)], 4))
+    cases.append(spans("spans of one row", 3, 1, 8, 128,
+                       [(s, p, 1) for s, p in enumerate((5, 0, 63, 64, 100, 15, 16, 31))], 8))
+    cases.append(spans("spans of one row, 9 heads on 3", 9, 3, 5, 64, [(s, 6 * s, 1) for s in (4, 1, 7, 0)], 8))
+    cases.append(spans("spans over chunks", 2, 1, 4, 320, [(1, 300, 2), (0, 3, 1), (2, 255, 3)], 3))
+    cases.append(spans("spans, window and softcap", 2, 2, 8, 128, [(0, 70, 3), (1, 2, 4)], 2, window=33, softcap=5.0,
+                       sharp=3.0))
+    cases.append(spans("spans with a gap", 2, 1, 3, 64, [(1, 9, 20), (0, 40, 2)], 2, gap=192))
+    cases.append(spans("one span of another sequence", 2, 2, 7, 64, [(1, 15, 3)], 3))
     return cases
 
 

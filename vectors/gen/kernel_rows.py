@@ -136,6 +136,15 @@ def mask_case(name, rows, cols, position, sym=ONE, gap=0):
     return case.output("y", np.where(hidden, np.float32(-np.inf), x), T0, init=x, gap=gap, shift=4 if gap else 0)
 
 
+def mask_spans_case(name, cols, spans):
+    """Rows of several sequences, each from its own position."""
+    positions = np.concatenate([p + np.arange(n) for _, p, n in spans])
+    x = Bits(f"causal_mask/{name}").real((len(positions), cols))
+    hidden = np.arange(cols)[None, :] > positions[:, None]
+    case = Case(name, [1, TOKENS, cols], n_tokens=len(positions)).spans(spans)
+    return case.output("y", np.where(hidden, np.float32(-np.inf), x), T0, init=x)
+
+
 def mask_cases():
     cases = [mask_case(f"r{r} c{c}", r, c, 0) for r, c in ((1, 1), (2, 3), (5, 5), (7, 8), (9, 17), (16, 16),
                                                           (3, 33), (17, 31), (33, 32))]
@@ -145,6 +154,9 @@ def mask_cases():
     cases.append(mask_case("position beyond 2^31", 2, 9, 0x90000000))
     cases.append(mask_case("no rows", 0, 9, 0, sym=SELECTED))
     cases.append(mask_case("large", 40, 200, 60))
+    cases.append(mask_spans_case("spans", 21, [(3, 4, 5), (0, 0, 1), (1, 15, 3)]))
+    cases.append(mask_spans_case("spans of one row", 40, [(s, 39 - 5 * s, 1) for s in range(8)]))
+    cases.append(mask_spans_case("one span of another sequence", 9, [(2, 3, 4)]))
     return cases
 
 

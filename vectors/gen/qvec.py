@@ -10,10 +10,11 @@ ALIGN = 64
 U = 2.0 ** -24
 
 F32, Q8_0, Q4_0, Q4_1, F16, BF16, I32, F64, A8 = range(9)
+NO_POSITION = 1000003  # where spans say the positions
 RAW = 255  # bytes that only a kernel interprets: panels, plain quantised rows
 
 ROLES = ("x y weights bias scale shift gate residual a b ids selected table inv_freq k v k_cache v_cache q "
-         "target loss grad dy").split()
+         "target loss grad dy spans").split()
 
 ONE, BATCH, TOKENS, ROWS, SELECTED = range(5)
 ACTIVATIONS = ("none", "relu", "silu", "gelu_tanh", "gelu_erf", "sigmoid", "tanh")
@@ -67,6 +68,13 @@ class Case:
             raise ValueError(f"no such run values: {unknown}")
         self.run.update(run)
         self.tensors = []
+
+    def spans(self, spans):
+        """The step's spans, (sequence, position, rows) each; the run block's position is then not to be used."""
+        rows = np.cumsum([0] + [n for _, _, n in spans])
+        table = [(sequence, position, row, n) for (sequence, position, n), row in zip(spans, rows)]
+        self.run["position"] = NO_POSITION
+        return self.input("spans", np.array(table, dtype=np.uint32))
 
     def input(self, role, array, gap=0, shift=0, dtype=None):
         """A tensor the kernel reads in place; `gap` bytes lie between rows, `shift` bytes before the first."""
