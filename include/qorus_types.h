@@ -95,7 +95,9 @@ typedef enum q_dtype {
     Q_F64 = 7,   /* the real type of the double build; never in a file */
     Q_A8 = 8,    /* activations of fast mode: per row K signed bytes, then f32 scales [K/32], then i32 sums
                     of the bytes [K/32]; rows padded to 64 bytes; never in a file */
-    Q_DTYPE_COUNT = 9
+    Q_A8X2 = 9,  /* two such planes, one behind the other before the padding: the second holds what the first
+                    leaves of each value; never in a file */
+    Q_DTYPE_COUNT = 10
 } q_dtype;
 
 /* Order of a matrix's elements in memory. */

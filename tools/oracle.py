@@ -8,11 +8,11 @@ GGUF, rotation of neighbouring pairs, every operation in float64.
   oracle.py logits MODEL.gguf --ids 1,2,3 [-n N] --out FILE   logits of every position, then N greedy tokens
   oracle.py check MODEL.gguf MODEL.qorus [--command qorus]    compares `qorus run` with the oracle
 
-check gives three prompts (or those of --prompt) to the command in both modes, feeds the oracle the tokens the
-command chose, and asks of every position:
+check gives three prompts (or those of --prompt) to the command in both modes, and with --text the first 512 tokens
+of a file; feeds the oracle the tokens the command chose, and asks of every position:
   exact mode   each logit within 1e-3 of the oracle's;
-               where the oracle's two best logits are more than 1e-2 apart, its best is the command's choice
-  fast mode    mean KL divergence from the oracle at most 2e-2 (below 2.8e-3 is the goal)
+               where the oracle's two best logits are more than 1e-2 apart, its best is the command's too
+  fast mode    mean KL divergence from the oracle at most 2e-2 for a prompt, 2.8e-3 for the text
 """
 import argparse
 import os
@@ -34,7 +34,9 @@ except ImportError as error:
 LIMIT_LOGIT = 1e-3
 LIMIT_MARGIN = 1e-2
 LIMIT_KL = 2e-2
-GOAL_KL = 2.8e-3
+LIMIT_KL_TEXT = 2.8e-3  # the newest llama.cpp reaches 2.77e-3 on such a text
+N_TEXT = 512
+TEXT_NAME = "text"
 N_GREEDY = 24
 
 PROMPTS = {
@@ -250,12 +252,12 @@ def tokenize(command, model, text):
 class Run:
     """One greedy run of the command: .rows[position][vocabulary], .ids it read, .chosen tokens, .text bytes.
 
-    rows[i] are the logits after ids[i]; rows from n_prompt - 1 on chose a token each."""
+    rows[i] are the logits after ids[i]; rows from n_prompt - 1 on chose one of n tokens each."""
 
-    def __init__(self, options, prompt, prompt_ids, n_vocab, exact):
+    def __init__(self, options, prompt, prompt_ids, n_vocab, exact, n):
         with tempfile.TemporaryDirectory() as folder:
             out = os.path.join(folder, "logits")
-            self.text = ask([options.command, "run", options.model, "-p", prompt, "-n", str(options.n), "--temp", "0",
+            self.text = ask([options.command, "run", options.model, "-p", prompt, "-n", str(n), "--temp", "0",
                              "--logits", out, *(["--exact"] if exact else []), *options.option])
             raw = np.fromfile(out, dtype="<f4")
         if raw.size == 0 or raw.size % n_vocab:
@@ -312,17 +314,17 @@ def judge_logits(score, name, oracle, run):
 
 
 def judge_choices(score, name, mode, oracle, run):
-    """Greedy tokens, wherever the oracle is sure."""
-    rows = oracle[run.n_prompt - 1:]
-    best = np.sort(rows, axis=1)[:, -2:]
+    """The best token of every position, wherever the oracle is sure."""
+    best = np.partition(oracle, -2, axis=1)[:, -2:]
     sure = best[:, 1] - best[:, 0] > LIMIT_MARGIN
-    wrong = [i for i in np.flatnonzero(sure) if int(rows[i].argmax()) != run.chosen[i]]
-    line = f"{name}, {mode}: {int(sure.sum())} of {len(rows)} tokens have a margin above {LIMIT_MARGIN:g}"
+    want, have = oracle.argmax(axis=1), run.rows.argmax(axis=1)
+    wrong = np.flatnonzero(sure & (want != have))
+    line = f"{name}, {mode}: at {int(sure.sum())} of {len(oracle)} positions the margin is above {LIMIT_MARGIN:g}"
     line += f", {len(wrong)} of them chosen otherwise"
-    if wrong:
-        line += f" (first: token {wrong[0]}, {run.chosen[wrong[0]]} for {int(rows[wrong[0]].argmax())})"
+    if len(wrong):
+        line += f" (first: position {wrong[0]}, {have[wrong[0]]} for {want[wrong[0]]})"
     if mode == "exact":
-        score.judge(sure.any() and not wrong, line)
+        score.judge(sure.any() and not len(wrong), line)
     else:
         print(f"       {line}")
 
@@ -351,9 +353,9 @@ def judge_divergence(score, name, oracle, run):
     """Fast mode; returns the divergence of each position."""
     kl = divergence(oracle, run.rows)
     furthest = np.abs(oracle - run.rows).max()
-    score.judge(kl.mean() <= LIMIT_KL,
-                f"{name}, fast: mean KL {kl.mean():.3g} (limit {LIMIT_KL:g}, goal {GOAL_KL:g}), largest {kl.max():.3g}, "
-                f"furthest logit {furthest:.3g}")
+    limit = LIMIT_KL_TEXT if name == TEXT_NAME else LIMIT_KL
+    score.judge(kl.mean() <= limit, f"{name}, fast: mean KL {kl.mean():.3g} (limit {limit:g}), largest {kl.max():.3g}, "
+                                    f"furthest logit {furthest:.3g}")
     score.judge(furthest > LIMIT_LOGIT, f"{name}: control: fast mode would not pass for exact mode")
     return kl
 
@@ -370,17 +372,28 @@ def prompt_ids(score, options, vocabulary, name, text):
     return theirs
 
 
+def prompts(options, vocabulary):
+    """[(name, text, tokens to make)]."""
+    chosen = [(name, text, options.n) for name, text in
+              (enumerate(options.prompt, 1) if options.prompt else PROMPTS.items())]
+    if options.text:
+        with open(options.text, encoding="utf-8") as file:
+            ids = vocabulary.encode(file.read(N_TEXT * 16))[:N_TEXT]
+        chosen.append((TEXT_NAME, vocabulary.decode(ids).decode("utf-8"), 1))
+    return chosen
+
+
 def run_prompts(score, options, vocabulary, eos):
     """[(name, mode, Run)] of every prompt in both modes."""
     runs = []
-    for name, text in enumerate(options.prompt, 1) if options.prompt else PROMPTS.items():
+    for name, text, n in prompts(options, vocabulary):
         ids = prompt_ids(score, options, vocabulary, name, text)
         if ids is None:
             score.skip(f"{name}: neither `qorus tokenize` nor the tokenizers package is there")
             continue
         for mode in ("exact", "fast"):
-            run = Run(options, text, ids, len(vocabulary.tokens), mode == "exact")
-            whole = len(run.chosen) == options.n or run.chosen[-1:] == [eos]
+            run = Run(options, text, ids, len(vocabulary.tokens), mode == "exact", n)
+            whole = len(run.chosen) == n or run.chosen[-1:] == [eos]
             score.judge(whole, f"{name}, {mode}: {len(run.rows)} rows for {len(ids)} tokens read and "
                                f"{len(run.chosen)} made")
             if run.chosen:
@@ -450,6 +463,7 @@ def parse():
     two.add_argument("model", metavar="MODEL.qorus", help="the same model, converted value for value")
     two.add_argument("--command", default="build/qorus", metavar="QORUS", help="default: build/qorus")
     two.add_argument("--prompt", action="append", metavar="TEXT", help="instead of the built-in three; may be repeated")
+    two.add_argument("--text", metavar="FILE", help=f"UTF-8; its first {N_TEXT} tokens besides")
     two.add_argument("-n", type=int, default=N_GREEDY, metavar="N", help=f"greedy tokens of a prompt ({N_GREEDY})")
     two.add_argument("--option", action="append", default=[], metavar="WORD", help="word added to `qorus run`")
     options = parser.parse_args()

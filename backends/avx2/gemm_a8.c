@@ -3,8 +3,9 @@
  * gemm_a8.c: fast products y[r][m] = sum over k of x[r][k] * w[m][k], x as 8-bit rows of
  * quantize_a8.
  *
- * Per block of 32 columns, ascending: i = sum of q_x*q_w, exact; acc = acc + f32(i) * (d_w*d_x),
- * operations apart; Q4_1 then acc = acc + (m_w*d_x) * f32(sum of q_x).
+ * Per block of 32 columns, ascending, and per plane of x: i = sum of q_x*q_w, exact;
+ * acc = acc + f32(i) * (d_w*d_x), operations apart; Q4_1 then
+ * acc = acc + (m_w*d_x) * f32(sum of q_x).
  *
  * Lane = row of the panel, in two halves of 8; a 32-bit lane holds 4 columns of one row.
  *   Q4    vpmaddubsw of nibbles (0..15) by q_x: a pair is at most 2*15*127 = 3810, so the 8 pairs
@@ -43,6 +44,21 @@ typedef struct a8_x {
     const float *d;     /* [k/32] */
     const int32_t *sum; /* [k/32] */
 } a8_x;
+
+/* The same part of the row's plane that lies `bytes` further on. */
+static inline a8_x a8_x_plane(a8_x x, size_t bytes)
+{
+    x.q += bytes;
+    x.d = (const float *)(const void *)((const uint8_t *)x.d + bytes);
+    x.sum = (const int32_t *)(const void *)((const uint8_t *)x.sum + bytes);
+    return x;
+}
+
+/* Bytes from the first plane of x to the second; 0: the product uses one. */
+static inline size_t a8_second_plane(const q_gemm_args *a)
+{
+    return a->planes == 2 ? (size_t)(a->k / 4u) * 5u : 0;
+}
 
 /* A panel of k columns. */
 typedef struct a8_panel {
@@ -126,74 +142,97 @@ static void a8_prefetch_start(const void *weights)
     }
 }
 
-/* The integer dots of one block by one row: rows 0..7 in *lo, 8..15 in *hi. */
-Q_AVX2_INLINE void a8_stream_q4(const uint8_t *q, const int8_t *x, __m256i *lo, __m256i *hi)
+/* The integer dots of one block by one row, per plane: rows 0..7, then 8..15. */
+Q_AVX2_INLINE void a8_stream_q4(const uint32_t planes, const uint8_t *q, const int8_t *const x[2],
+                                __m256i s[2][2])
 {
     const __m256i nibble = _mm256_set1_epi8(15);
-    __m256i s0 = _mm256_setzero_si256();
-    __m256i s1 = _mm256_setzero_si256();
     Q_AVX2_UNROLL
     for (uint32_t g = 0; g < 4; g++) {
         __m256i w0 = a8_load(q + g * 64u);
         __m256i w1 = a8_load(q + g * 64u + 32u);
         a8_prefetch(q + g * 64u);
-        __m256i xl = a8_broadcast(x + g * 4u);
-        __m256i xh = a8_broadcast(x + g * 4u + 16u);
         __m256i h0 = _mm256_and_si256(_mm256_srli_epi16(w0, 4), nibble);
         __m256i h1 = _mm256_and_si256(_mm256_srli_epi16(w1, 4), nibble);
-        s0 = _mm256_add_epi16(s0, _mm256_maddubs_epi16(_mm256_and_si256(w0, nibble), xl));
-        s1 = _mm256_add_epi16(s1, _mm256_maddubs_epi16(_mm256_and_si256(w1, nibble), xl));
-        s0 = _mm256_add_epi16(s0, _mm256_maddubs_epi16(h0, xh));
-        s1 = _mm256_add_epi16(s1, _mm256_maddubs_epi16(h1, xh));
+        w0 = _mm256_and_si256(w0, nibble);
+        w1 = _mm256_and_si256(w1, nibble);
+        Q_AVX2_UNROLL
+        for (uint32_t p = 0; p < planes; p++) {
+            __m256i xl = a8_broadcast(x[p] + g * 4u);
+            __m256i xh = a8_broadcast(x[p] + g * 4u + 16u);
+            s[p][0] = _mm256_add_epi16(s[p][0], _mm256_maddubs_epi16(w0, xl));
+            s[p][1] = _mm256_add_epi16(s[p][1], _mm256_maddubs_epi16(w1, xl));
+            s[p][0] = _mm256_add_epi16(s[p][0], _mm256_maddubs_epi16(h0, xh));
+            s[p][1] = _mm256_add_epi16(s[p][1], _mm256_maddubs_epi16(h1, xh));
+        }
     }
-    *lo = a8_widen(s0);
-    *hi = a8_widen(s1);
+    Q_AVX2_UNROLL
+    for (uint32_t p = 0; p < planes; p++) {
+        s[p][0] = a8_widen(s[p][0]);
+        s[p][1] = a8_widen(s[p][1]);
+    }
 }
 
-Q_AVX2_INLINE void a8_stream_q8(const uint8_t *q, const int8_t *x, __m256i *lo, __m256i *hi)
+Q_AVX2_INLINE void a8_stream_q8(const uint32_t planes, const uint8_t *q, const int8_t *const x[2],
+                                __m256i s[2][2])
 {
-    __m256i s0 = _mm256_setzero_si256();
-    __m256i s1 = _mm256_setzero_si256();
     Q_AVX2_UNROLL
     for (uint32_t g = 0; g < 8; g++) {
         __m256i w0 = a8_load(q + g * 64u);
         __m256i w1 = a8_load(q + g * 64u + 32u);
+        __m256i a0 = _mm256_abs_epi8(w0);
+        __m256i a1 = _mm256_abs_epi8(w1);
         a8_prefetch(q + g * 64u);
-        __m256i v = a8_broadcast(x + g * 4u);
-        s0 = _mm256_add_epi32(s0, a8_dot_q8(_mm256_abs_epi8(w0), w0, v));
-        s1 = _mm256_add_epi32(s1, a8_dot_q8(_mm256_abs_epi8(w1), w1, v));
+        Q_AVX2_UNROLL
+        for (uint32_t p = 0; p < planes; p++) {
+            __m256i v = a8_broadcast(x[p] + g * 4u);
+            s[p][0] = _mm256_add_epi32(s[p][0], a8_dot_q8(a0, w0, v));
+            s[p][1] = _mm256_add_epi32(s[p][1], a8_dot_q8(a1, w1, v));
+        }
     }
-    *lo = s0;
-    *hi = s1;
+}
+
+/* Block b of one row, whose planes are x, by one panel. */
+Q_AVX2_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t planes, a8_panel w,
+                                   const a8_x x[2], uint32_t b, __m256 c[2])
+{
+    const int8_t *const q[2] = {x[0].q + b * 32u, x[1].q + b * 32u};
+    const __m256i zero = _mm256_setzero_si256();
+    __m256i s[2][2] = {{zero, zero}, {zero, zero}};
+    if (dtype == Q_Q8_0) {
+        a8_stream_q8(planes, w.q + (size_t)b * 512u, q, s);
+    } else {
+        a8_stream_q4(planes, w.q + (size_t)b * 256u, q, s);
+    }
+    Q_AVX2_UNROLL
+    for (uint32_t half = 0; half < 2; half++) {
+        __m256 d = avx2_load_f16(w.d + b * 16u + half * 8u);
+        __m256 m = dtype == Q_Q4_1 ? avx2_load_f16(w.m + b * 16u + half * 8u) : d;
+        Q_AVX2_UNROLL
+        for (uint32_t p = 0; p < planes; p++) {
+            c[half] = a8_add_block(dtype, c[half], s[p][half], d, m, _mm256_broadcast_ss(x[p].d + b),
+                                   _mm256_set1_epi32(x[p].sum[b]));
+        }
+    }
 }
 
 /* One row by one panel; acc [16] begins as the bias. */
-Q_AVX2_INLINE void a8_stream(const uint32_t dtype, a8_panel w, a8_x x, uint32_t blocks, float *acc)
+Q_AVX2_INLINE void a8_stream(const uint32_t dtype, const uint32_t planes, a8_panel w, a8_x x,
+                             size_t second, uint32_t blocks, float *acc)
 {
-    __m256 c0 = _mm256_load_ps(acc);
-    __m256 c1 = _mm256_load_ps(acc + 8);
+    const a8_x both[2] = {x, a8_x_plane(x, second)};
+    __m256 c[2] = {_mm256_load_ps(acc), _mm256_load_ps(acc + 8)};
     for (uint32_t b = 0; b < blocks; b++) {
-        __m256 dx = _mm256_broadcast_ss(x.d + b);
-        __m256i sum = _mm256_set1_epi32(x.sum[b]);
-        __m256 m0 = dtype == Q_Q4_1 ? avx2_load_f16(w.m + b * 16u) : dx;
-        __m256 m1 = dtype == Q_Q4_1 ? avx2_load_f16(w.m + b * 16u + 8u) : dx;
-        __m256i i0;
-        __m256i i1;
-        if (dtype == Q_Q8_0) {
-            a8_stream_q8(w.q + (size_t)b * 512u, x.q + b * 32u, &i0, &i1);
-        } else {
-            a8_stream_q4(w.q + (size_t)b * 256u, x.q + b * 32u, &i0, &i1);
-        }
-        c0 = a8_add_block(dtype, c0, i0, avx2_load_f16(w.d + b * 16u), m0, dx, sum);
-        c1 = a8_add_block(dtype, c1, i1, avx2_load_f16(w.d + b * 16u + 8u), m1, dx, sum);
+        a8_stream_block(dtype, planes, w, both, b, c);
     }
-    _mm256_store_ps(acc, c0);
-    _mm256_store_ps(acc + 8, c1);
+    _mm256_store_ps(acc, c[0]);
+    _mm256_store_ps(acc + 8, c[1]);
 }
 
 Q_AVX2_INLINE void a8_few_rows(const uint32_t dtype, const q_gemm_args *a, avx2_part part)
 {
     Q_ALIGNED(32) float acc[Q_PANEL_ROWS];
+    size_t second = a8_second_plane(a);
     if (part.panel0 < part.panel1) {
         a8_prefetch_start(a8_panel_at(a, dtype, part.panel0).d);
     }
@@ -203,7 +242,11 @@ Q_AVX2_INLINE void a8_few_rows(const uint32_t dtype, const q_gemm_args *a, avx2_
         a8_panel w = a8_panel_at(a, dtype, p);
         for (uint32_t r = part.row0; r < part.row1; r++) {
             q_tile_start_avx2(1, a->epilogue.bias, m0, lanes, acc);
-            a8_stream(dtype, w, a8_x_at(a, r, 0), a->k / Q_BLOCK, acc);
+            if (second == 0) {
+                a8_stream(dtype, 1, w, a8_x_at(a, r, 0), 0, a->k / Q_BLOCK, acc);
+            } else {
+                a8_stream(dtype, 2, w, a8_x_at(a, r, 0), second, a->k / Q_BLOCK, acc);
+            }
             q_tile_finish_avx2(&a->epilogue, r, 1, m0, lanes, acc, a->y, a->y_stride);
         }
     }
@@ -261,26 +304,42 @@ Q_AVX2_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, const 
     }
 }
 
-/* acc [rows][16] += blocks of a slab by `rows` rows of x. */
-Q_AVX2_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const a8_space *space,
-                           const uint8_t *q, uint32_t blocks, const a8_x *x, float *acc)
+/* acc [rows][16] += block b of a slab, whose quants are at q, by `rows` rows of x. */
+Q_AVX2_INLINE void a8_tile_block(const uint32_t dtype, const uint32_t rows, const a8_space *space,
+                                 const uint8_t *q, uint32_t b, const a8_x *x, float *acc)
 {
+    __m256i s[A8_TILE][2];
+    a8_tile_dot(dtype, rows, q, x, b, s);
+    __m256 d0 = _mm256_load_ps(space->d[b]);
+    __m256 d1 = _mm256_load_ps(space->d[b] + 8);
+    __m256 m0 = dtype == Q_Q4_1 ? _mm256_load_ps(space->m[b]) : d0;
+    __m256 m1 = dtype == Q_Q4_1 ? _mm256_load_ps(space->m[b] + 8) : d1;
+    Q_AVX2_UNROLL
+    for (uint32_t t = 0; t < rows; t++) {
+        float *c = acc + t * 16u;
+        __m256 dx = _mm256_broadcast_ss(x[t].d + b);
+        __m256i sum = _mm256_set1_epi32(x[t].sum[b]);
+        __m256i i0 = dtype == Q_Q8_0 ? s[t][0] : a8_widen(s[t][0]);
+        __m256i i1 = dtype == Q_Q8_0 ? s[t][1] : a8_widen(s[t][1]);
+        _mm256_store_ps(c, a8_add_block(dtype, _mm256_load_ps(c), i0, d0, m0, dx, sum));
+        _mm256_store_ps(c + 8, a8_add_block(dtype, _mm256_load_ps(c + 8), i1, d1, m1, dx, sum));
+    }
+}
+
+/* acc [rows][16] += blocks of a slab by `rows` rows of x, whose second planes lie `second` bytes
+   on. */
+Q_AVX2_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const a8_space *space,
+                           const uint8_t *q, uint32_t blocks, const a8_x *x, size_t second,
+                           float *acc)
+{
+    a8_x rest[A8_TILE];
+    for (uint32_t t = 0; t < rows; t++) {
+        rest[t] = a8_x_plane(x[t], second);
+    }
     for (uint32_t b = 0; b < blocks; b++) {
-        __m256i s[A8_TILE][2];
-        a8_tile_dot(dtype, rows, q + (size_t)b * 512u, x, b, s);
-        __m256 d0 = _mm256_load_ps(space->d[b]);
-        __m256 d1 = _mm256_load_ps(space->d[b] + 8);
-        __m256 m0 = dtype == Q_Q4_1 ? _mm256_load_ps(space->m[b]) : d0;
-        __m256 m1 = dtype == Q_Q4_1 ? _mm256_load_ps(space->m[b] + 8) : d1;
-        Q_AVX2_UNROLL
-        for (uint32_t t = 0; t < rows; t++) {
-            float *c = acc + t * 16u;
-            __m256 dx = _mm256_broadcast_ss(x[t].d + b);
-            __m256i sum = _mm256_set1_epi32(x[t].sum[b]);
-            __m256i i0 = dtype == Q_Q8_0 ? s[t][0] : a8_widen(s[t][0]);
-            __m256i i1 = dtype == Q_Q8_0 ? s[t][1] : a8_widen(s[t][1]);
-            _mm256_store_ps(c, a8_add_block(dtype, _mm256_load_ps(c), i0, d0, m0, dx, sum));
-            _mm256_store_ps(c + 8, a8_add_block(dtype, _mm256_load_ps(c + 8), i1, d1, m1, dx, sum));
+        a8_tile_block(dtype, rows, space, q + (size_t)b * 512u, b, x, acc);
+        if (second != 0) {
+            a8_tile_block(dtype, rows, space, q + (size_t)b * 512u, b, rest, acc);
         }
     }
 }
@@ -296,11 +355,11 @@ Q_AVX2_INLINE void a8_slab_rows(const uint32_t dtype, const q_gemm_args *a, a8_s
         for (uint32_t i = 0; i < A8_TILE; i++) {
             x[i] = a8_x_at(a, r + t + i, first);
         }
-        a8_tile(dtype, A8_TILE, space, q, blocks, x, space->acc[t]);
+        a8_tile(dtype, A8_TILE, space, q, blocks, x, a8_second_plane(a), space->acc[t]);
     }
     for (; t < rows; t++) {
         x[0] = a8_x_at(a, r + t, first);
-        a8_tile(dtype, 1, space, q, blocks, x, space->acc[t]);
+        a8_tile(dtype, 1, space, q, blocks, x, a8_second_plane(a), space->acc[t]);
     }
 }
 

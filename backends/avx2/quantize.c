@@ -4,6 +4,8 @@
  *
  *   amax = max |x|, NaN left out;  d = amax/127;  q = rint(x * (127/amax)) within +-127, NaN gives
  *   0
+ *
+ * A second plane does the same to x - q*d.
  */
 #include "kernels_avx2.h"
 
@@ -27,25 +29,26 @@ static __m256i quantize_eight(__m256 v)
     return _mm256_cvtps_epi32(v);
 }
 
-static void quantize_block_avx2(const float *x, int8_t *q, float *d, int32_t *sum)
+/* One block into one plane of a row of k values; v becomes what the plane leaves. */
+static inline void quantize_block_avx2(__m256 v[4], uint8_t *plane, uint32_t k, uint32_t block)
 {
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    __m256 v[4];
+    float *d = (float *)(void *)(plane + k) + block;
+    int32_t *sum = (int32_t *)(void *)(plane + k) + k / Q_BLOCK + block;
     __m256i r[4];
-    Q_AVX2_UNROLL
-    for (uint32_t i = 0; i < 4; i++) {
-        v[i] = _mm256_loadu_ps(x + i * 8u);
-    }
     float amax = quantize_block_amax(v);
+    __m256 scale = _mm256_set1_ps(amax / 127.0f);
     __m256 inverse = _mm256_set1_ps(amax > 0 ? 127.0f / amax : 0.0f);
     Q_AVX2_UNROLL
     for (uint32_t i = 0; i < 4; i++) {
         r[i] = quantize_eight(_mm256_mul_ps(v[i], inverse));
+        v[i] = _mm256_sub_ps(v[i], _mm256_mul_ps(_mm256_cvtepi32_ps(r[i]), scale));
     }
     __m256i bytes =
         _mm256_packs_epi16(_mm256_packs_epi32(r[0], r[1]), _mm256_packs_epi32(r[2], r[3]));
-    _mm256_storeu_si256((__m256i *)(void *)q, _mm256_permutevar8x32_epi32(bytes, order));
-    *d = amax / 127.0f;
+    _mm256_storeu_si256((__m256i *)(void *)(plane + (size_t)block * Q_BLOCK),
+                        _mm256_permutevar8x32_epi32(bytes, order));
+    *d = _mm256_cvtss_f32(scale);
     *sum =
         q_hsum8_m256i(_mm256_add_epi32(_mm256_add_epi32(r[0], r[1]), _mm256_add_epi32(r[2], r[3])));
 }
@@ -59,10 +62,16 @@ void q_quantize_a8_avx2(const q_work *work, const q_quantize_a8_args *a)
     for (uint32_t r = begin; r < end; r++) {
         const float *x = avx2_row(a->x, a->x_stride, r);
         uint8_t *out = (uint8_t *)a->out + a->out_stride * r;
-        float *d = (float *)(void *)(out + a->k);
-        int32_t *sum = (int32_t *)(void *)(d + blocks);
         for (uint32_t b = 0; b < blocks; b++) {
-            quantize_block_avx2(x + b * 32u, (int8_t *)out + b * 32u, d + b, sum + b);
+            __m256 v[4];
+            Q_AVX2_UNROLL
+            for (uint32_t i = 0; i < 4; i++) {
+                v[i] = _mm256_loadu_ps(x + b * 32u + i * 8u);
+            }
+            quantize_block_avx2(v, out, a->k, b);
+            if (a->planes == 2) {
+                quantize_block_avx2(v, out + a->k / 4u * 5u, a->k, b);
+            }
         }
     }
 }

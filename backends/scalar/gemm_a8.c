@@ -3,7 +3,7 @@
  * gemm_a8.c: fast products y[r][m] = sum over k of x[r][k] * w[m][k], x as 8-bit rows of
  * quantize_a8.
  *
- * Per block of 32 columns, ascending: i = sum of q_x*q_w in i32 (|i| <= 32*127*128, exact in f32),
+ * Per block of 32 columns, ascending, and per plane of x: i = sum of q_x*q_w in i32 (|i| <= 32*127*128, exact in f32),
  *   then acc = acc + real(i) * (d_w*d_x)                      Q8_0 (q_w -128..127), Q4_0 (q_w - 8)
  *   Q4_1 (q_w 0..15) then also acc = acc + (m_w*d_x) * real(sum of q_x)
  */
@@ -26,9 +26,10 @@ typedef struct a8_block {
     q_real m[Q_PANEL_ROWS];
 } a8_block;
 
-static a8_row a8_row_at(const void *x, size_t stride, uint32_t k, uint32_t r)
+static a8_row a8_row_at(const q_gemm_args *a, uint32_t r, uint32_t plane)
 {
-    const uint8_t *base = (const uint8_t *)x + stride * r;
+    uint32_t k = a->k;
+    const uint8_t *base = (const uint8_t *)a->x + a->x_stride * r + (size_t)(k / 4u * 5u) * plane;
     a8_row row;
     row.q = (const int8_t *)base;
     row.d = (const float *)(const void *)(base + k);
@@ -104,18 +105,21 @@ static void a8_tile_scalar(const q_gemm_args *a, uint32_t dtype, const uint8_t *
 {
     uint32_t lanes = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
     q_real acc[GEMM_A8_ROWS][Q_PANEL_ROWS];
-    a8_row x[GEMM_A8_ROWS];
+    uint32_t planes = a->planes == 2 ? 2 : 1;
+    a8_row x[GEMM_A8_ROWS][2];
     a8_block w;
     for (uint32_t t = 0; t < n; t++) {
-        x[t] = a8_row_at(a->x, a->x_stride, a->k, r + t);
+        for (uint32_t p = 0; p < planes; p++) {
+            x[t][p] = a8_row_at(a, r + t, p);
+        }
         for (uint32_t i = 0; i < Q_PANEL_ROWS; i++) {
             acc[t][i] = a->epilogue.bias != NULL && i < lanes ? a->epilogue.bias[m0 + i] : 0;
         }
     }
     for (uint32_t block = 0; block < a->k / Q_BLOCK; block++) {
         a8_decode(&w, dtype, panel, a->k, block);
-        for (uint32_t t = 0; t < n; t++) {
-            a8_block_dot(acc[t], &w, dtype, &x[t], block);
+        for (uint32_t t = 0; t < n * planes; t++) {
+            a8_block_dot(acc[t / planes], &w, dtype, &x[t / planes][t % planes], block);
         }
     }
     for (uint32_t t = 0; t < n; t++) {

@@ -8,6 +8,8 @@
  * Where 127/amax overflows (amax below 2^-121), products are +-infinity and the limit +-127
  * applies: those values are wrong by less than amax itself. An infinity makes 127/amax zero: finite
  * values give 0 and it gives 0*infinity, which is NaN, hence 0; d = infinity then carries it on.
+ *
+ * A second plane does the same to x - q*d.
  */
 #include "scalar.h"
 
@@ -16,11 +18,11 @@ static float quantize_magnitude(float x)
     return x < 0 ? -x : x;
 }
 
-static float quantize_amax(const q_real *x)
+static float quantize_amax(const float *x)
 {
     float amax = 0;
     for (uint32_t i = 0; i < Q_BLOCK; i++) {
-        float v = quantize_magnitude((float)x[i]);
+        float v = quantize_magnitude(x[i]);
         amax = v > amax ? v : amax;
     }
     return amax;
@@ -39,20 +41,38 @@ static int32_t quantize_round_a8(float v)
     return (int32_t)((v + shift) - shift);
 }
 
-static void quantize_row(const q_real *x, uint32_t k, int8_t *q, float *d, int32_t *sum)
+/* One block into one plane of a row of k values; v becomes what the plane leaves. */
+static void quantize_block(float v[Q_BLOCK], uint8_t *plane, uint32_t k, uint32_t block)
 {
-    for (uint32_t block = 0; block < k / Q_BLOCK; block++) {
-        const q_real *v = x + (size_t)block * Q_BLOCK;
-        float amax = quantize_amax(v);
-        float inverse = amax > 0 ? 127.0f / amax : 0.0f;
-        int32_t total = 0;
+    int8_t *q = (int8_t *)plane + (size_t)block * Q_BLOCK;
+    float *d = (float *)(void *)(plane + k);
+    int32_t *sum = (int32_t *)(void *)(d + k / Q_BLOCK);
+    float amax = quantize_amax(v);
+    float inverse = amax > 0 ? 127.0f / amax : 0.0f;
+    int32_t total = 0;
+    d[block] = amax / 127.0f;
+    for (uint32_t i = 0; i < Q_BLOCK; i++) {
+        int32_t r = quantize_round_a8(v[i] * inverse);
+        q[i] = (int8_t)r;
+        total += r;
+        v[i] = v[i] - (float)r * d[block];
+    }
+    sum[block] = total;
+}
+
+static void quantize_row(const q_quantize_a8_args *a, uint32_t r)
+{
+    const q_real *x = scalar_row(a->x, a->x_stride, r);
+    uint8_t *out = (uint8_t *)a->out + a->out_stride * r;
+    float v[Q_BLOCK];
+    for (uint32_t block = 0; block < a->k / Q_BLOCK; block++) {
         for (uint32_t i = 0; i < Q_BLOCK; i++) {
-            int32_t r = quantize_round_a8((float)v[i] * inverse);
-            q[block * Q_BLOCK + i] = (int8_t)r;
-            total += r;
+            v[i] = (float)x[block * Q_BLOCK + i];
         }
-        d[block] = amax / 127.0f;
-        sum[block] = total;
+        quantize_block(v, out, a->k, block);
+        if (a->planes == 2) {
+            quantize_block(v, out + a->k / 4u * 5u, a->k, block);
+        }
     }
 }
 
@@ -62,9 +82,6 @@ void q_quantize_a8_scalar(const q_work *work, const q_quantize_a8_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        uint8_t *out = (uint8_t *)a->out + a->out_stride * r;
-        float *d = (float *)(void *)(out + a->k);
-        int32_t *sum = (int32_t *)(void *)(d + a->k / Q_BLOCK);
-        quantize_row(scalar_row(a->x, a->x_stride, r), a->k, (int8_t *)out, d, sum);
+        quantize_row(a, r);
     }
 }

@@ -15,10 +15,10 @@ static q_error_code linear_shape(const q_node_info *info, q_diag *diag)
     if (c->activation >= Q_ACT_COUNT) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.activation", Q_ACT_COUNT, c->activation);
     }
-    if (c->reserved != 0) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.reserved", 0, c->reserved);
+    if (c->planes > 2) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.planes", 2, c->planes);
     }
-    if (info->in[0].dtype != Q_REAL && (info->in[0].dtype != Q_A8 || !q_dtype_is_quantised(w->dtype))) {
+    if (info->in[0].dtype != Q_REAL && (!q_dtype_is_a8(info->in[0].dtype) || !q_dtype_is_quantised(w->dtype))) {
         return q_fail(diag, Q_ERR_INVALID_DTYPE, "", "input", Q_REAL, info->in[0].dtype);
     }
     if (w->ne[0] != 1 || w->ne[1] != 1 || info->in[0].dim[3].n != w->ne[3] || info->in[0].dim[3].sym != Q_SYM_ONE) {
@@ -31,18 +31,22 @@ static q_error_code linear_shape(const q_node_info *info, q_diag *diag)
     return info->n_param > 1 ? q_expect_vector(info, 1, w->ne[2], diag) : Q_OK;
 }
 
-/* Fast mode: products with quantised weights take 8-bit activations. */
+/* Fast mode: products with quantised weights take 8-bit activations, in one plane or two. */
 static uint32_t linear_input_dtype(const q_node_info *info, uint32_t i)
 {
+    const q_linear_config *c = (const q_linear_config *)info->config;
     bool fast = info->precision == Q_PRECISION_FAST && q_dtype_is_quantised(info->param[0].dtype);
-    return fast && i == 0 ? (uint32_t)Q_A8 : (uint32_t)Q_REAL;
+    if (!fast || i != 0) {
+        return Q_REAL;
+    }
+    return c->planes == 2 ? Q_A8X2 : Q_A8;
 }
 
 typedef void (*gemm_kernel)(const q_work *work, const q_gemm_args *a);
 
 static gemm_kernel pick_gemm(const q_kernels *k, uint32_t weights, uint32_t activations)
 {
-    bool fast = activations == Q_A8;
+    bool fast = q_dtype_is_a8(activations);
     switch (weights) {
     case Q_F16:
         return k->gemm_f16;
@@ -110,6 +114,8 @@ static q_error_code linear_forward(const q_layer *layer, const q_work *work, uin
     a.y = q_reals(layer->out[0]);
     a.y_stride = layer->out[0]->nb[2];
     a.epilogue = linear_epilogue(layer);
+    a.planes = ((const q_linear_config *)layer->config)->planes;
+    a.reserved = 0;
     pick_gemm(layer->kernels, w->dtype, layer->in[0]->dtype)(work, &a);
     return Q_OK;
 }

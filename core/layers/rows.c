@@ -54,6 +54,8 @@ static q_error_code quantize_forward(const q_layer *layer, const q_work *work, u
     a.x_stride = layer->in[0]->nb[2];
     a.out = layer->out[0]->data;
     a.out_stride = layer->out[0]->nb[2];
+    a.planes = layer->out[0]->dtype == Q_A8X2 ? 2 : 1;
+    a.reserved = 0;
     layer->kernels->quantize_a8(work, &a);
     return Q_OK;
 }

@@ -197,7 +197,8 @@ static q_value embed(decoder *d, q_value tokens, q_param *matrix)
 
 static q_value head(decoder *d, q_value x, q_param embedding)
 {
-    q_linear_config c = {Q_ACT_NONE, 0};
+    /* The error of one plane would go straight into the logits: a third of what a whole model adds up to. */
+    q_linear_config c = {Q_ACT_NONE, 2};
     bool tied = (d->arch->flags & Q_ARCH_TIED) != 0;
     q_param w = tied ? embedding : file_param(d, Q_NONE, "output");
     x = node(d, &q_layer_select_rows, NULL, Q_NONE, "select_rows", &x, 1, NULL, 0);

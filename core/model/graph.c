@@ -187,7 +187,7 @@ static q_error_code param_check(const q_param_desc *desc, q_diag *diag)
     if (rows == 0 || t->ne[3] == 0) {
         return q_fail(diag, Q_ERR_INVALID_SIZE, desc->name, "type.ne", 1, 0);
     }
-    if (t->dtype == Q_A8 || !q_matrix_bytes(t->dtype, t->layout, rows, t->ne[3], &bytes) || bytes > SIZE_MAX / 2) {
+    if (q_dtype_is_a8(t->dtype) || !q_matrix_bytes(t->dtype, t->layout, rows, t->ne[3], &bytes) || bytes > SIZE_MAX / 2) {
         return q_fail(diag, Q_ERR_INVALID_SHAPE, desc->name, "type.ne", 0, t->ne[3]);
     }
     if (desc->trainable && (desc->view != NULL || t->dtype != Q_REAL || t->layout != Q_PLAIN)) {

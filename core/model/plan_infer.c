@@ -56,13 +56,17 @@ static plan_step *new_step(q_plan *plan, const q_layer_class *cls, const char *n
 
 /* The A8 twin of value v, made by a step of its own the first time it is asked for. view is overwritten: one is
    large for a stack that is to stay below 4 KiB. */
-static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t *twin, plan_view *view, q_diag *diag)
+static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t dtype, uint32_t *twin, plan_view *view,
+                                   q_diag *diag)
 {
     plan_value *value = &plan->values[v];
     plan_value *a8;
     plan_step *s;
     if (value->a8 != Q_NONE) {
         *twin = value->a8;
+        if (dtype == Q_A8X2) {
+            plan->values[value->a8].type.dtype = Q_A8X2;
+        }
         return Q_OK;
     }
     a8 = &plan->values[plan->n_values];
@@ -80,6 +84,7 @@ static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t *twin, pla
         return q_diag_node(diag, Q_ERR_INVALID_SHAPE, s->name);
     }
     a8->type = view->out[0];
+    a8->type.dtype = dtype;
     return Q_OK;
 }
 
@@ -88,7 +93,7 @@ static q_error_code outputs_check(const plan_view *view, const model_node *node,
 {
     for (uint32_t i = 0; i < node->cls->n_out; i++) {
         const q_value_type *t = &view->out[i];
-        if (t->dtype != Q_REAL && t->dtype != Q_I32 && t->dtype != Q_A8) {
+        if (t->dtype != Q_REAL && t->dtype != Q_I32 && !q_dtype_is_a8(t->dtype)) {
             return q_fail(diag, Q_ERR_INVALID_DTYPE, node->name, "output", Q_REAL, t->dtype);
         }
         if (!q_graph_dims_ok(t) || (t->dtype != Q_I32 && t->dim[3].sym != Q_SYM_ONE)) {
@@ -117,8 +122,9 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
     memcpy(probe.in, m->edges + node->first_edge, node->n_in * sizeof(uint32_t));
     q_plan_view_step(plan, &probe, &view);
     for (uint32_t i = 0; i < probe.n_in && node->cls->input_dtype != NULL; i++) {
-        if (node->cls->input_dtype(&view.info, i) == Q_A8 && view.in[i].dtype == Q_REAL) {
-            e = quantised_twin(plan, probe.in[i], &probe.in[i], &view, diag);
+        uint32_t dtype = node->cls->input_dtype(&view.info, i);
+        if (q_dtype_is_a8(dtype) && view.in[i].dtype == Q_REAL) {
+            e = quantised_twin(plan, probe.in[i], dtype, &probe.in[i], &view, diag);
             if (e != Q_OK) {
                 return e;
             }

@@ -102,7 +102,7 @@ void q_print_shape(char shape[PLAN_SHAPE], const q_value_type *type)
 
 const char *q_print_dtype(uint32_t dtype)
 {
-    static const char *const names[Q_DTYPE_COUNT] = {"f32", "q8_0", "q4_0", "q4_1", "f16", "bf16", "i32", "f64", "a8"};
+    static const char *const names[Q_DTYPE_COUNT] = {"f32", "q8_0", "q4_0", "q4_1", "f16", "bf16", "i32", "f64", "a8", "a8x2"};
     return dtype < Q_DTYPE_COUNT ? names[dtype] : "?";
 }
 

@@ -210,10 +210,11 @@ q_error_code q_op_check_vector(const q_op_call *c, const char *name, const q_ten
 q_error_code q_op_check_a8(const q_op_call *c, const char *name, const q_tensor *t, q_op_span *out)
 {
     op_row row;
-    Q_OP_TRY(op_check_kind(c, name, t, Q_A8, c->ctx->context.backend->device));
+    uint32_t dtype = t != NULL && t->dtype == Q_A8X2 ? Q_A8X2 : Q_A8;
+    Q_OP_TRY(op_check_kind(c, name, t, dtype, c->ctx->context.backend->device));
     Q_OP_TRY(op_check_sizes(c, name, t));
     row.width = 0;
-    if (!q_plain_row_bytes(Q_A8, t->ne[3], &row.width)) {
+    if (!q_plain_row_bytes(dtype, t->ne[3], &row.width)) {
         return q_op_fail(c, Q_ERR_INVALID_SIZE, name, "ne[3]", Q_BLOCK, t->ne[3]);
     }
     row.data_align = Q_ALIGN;

@@ -72,7 +72,7 @@ q_error_code q_op_check_real_fully(const q_op_call *c, const char *name, const q
 q_error_code q_op_check_vector(const q_op_call *c, const char *name, const q_tensor *t, uint32_t n,
                                q_op_span *out);
 
-/* Rows of dtype Q_A8. */
+/* Rows of dtype Q_A8 or Q_A8X2. */
 q_error_code q_op_check_a8(const q_op_call *c, const char *name, const q_tensor *t, q_op_span *out);
 
 /* A weight matrix in either layout. */

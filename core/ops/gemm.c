@@ -4,7 +4,7 @@
  *
  *   x [b, h, r, k], weights [m, k], bias [m], y [b, h, r, m]
  *
- * x of reals takes the exact kernels, x of Q_A8 the fast ones.
+ * x of reals takes the exact kernels, x of Q_A8 and Q_A8X2 the fast ones.
  */
 #include "check.h"
 
@@ -46,7 +46,7 @@ static q_error_code op_gemm_check(const q_op_call *call, const op_gemm_operands 
     q_op_span x;
     q_op_span w;
     q_op_span y;
-    bool fast = o->x != NULL && o->x->dtype == Q_A8;
+    bool fast = o->x != NULL && q_dtype_is_a8(o->x->dtype);
     Q_OP_TRY(fast ? q_op_check_a8(call, "x", o->x, &x) : q_op_check_real(call, "x", o->x, &x));
     Q_OP_TRY(q_op_check_weights(call, "weights", o->weights, &w));
     Q_OP_TRY(q_op_check_real(call, "y", o->y, &y));
@@ -69,7 +69,7 @@ static q_error_code op_gemm_check(const q_op_call *call, const op_gemm_operands 
 static q_error_code op_gemm(const q_op_call *call, const op_gemm_operands *o, bool flat)
 {
     q_op_planes p = q_op_split(o->x, flat);
-    q_op_kernel kernel = op_pick_gemm(o->weights->dtype, o->x->dtype == Q_A8);
+    q_op_kernel kernel = op_pick_gemm(o->weights->dtype, q_dtype_is_a8(o->x->dtype));
     q_gemm_args args;
     memset(&args, 0, sizeof(args));
     args.rows = q_op_count(p.rows);
@@ -78,6 +78,7 @@ static q_error_code op_gemm(const q_op_call *call, const op_gemm_operands *o, bo
     args.weights = o->weights->data;
     args.x_stride = o->x->nb[2];
     args.y_stride = o->y->nb[2];
+    args.planes = o->x->dtype == Q_A8X2 ? 2 : 1;
     args.epilogue.bias = o->bias == NULL ? NULL : (const q_real *)o->bias->data;
     for (uint32_t i = 0; i < p.n0; i++) {
         for (uint32_t j = 0; j < p.n1; j++) {

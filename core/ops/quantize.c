@@ -73,6 +73,8 @@ q_error_code q_op_quantize_activations(const q_op_context *ctx, const q_tensor *
     args.k = x->ne[3];
     args.x_stride = x->nb[2];
     args.out_stride = out->nb[2];
+    args.planes = out->dtype == Q_A8X2 ? 2 : 1;
+    args.reserved = 0;
     for (uint32_t i = 0; i < p.n0; i++) {
         for (uint32_t j = 0; j < p.n1; j++) {
             args.x = (const q_real *)q_op_plane(x, i, j);

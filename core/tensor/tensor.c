@@ -30,7 +30,7 @@ static q_error_code tensor_check(const q_tensor *out, const void *data, uint32_t
     }
     for (uint32_t i = 0; i < Q_MAX_DIMS; i++) {
         static const char *const fields[Q_MAX_DIMS] = {"ne[0]", "ne[1]", "ne[2]", "ne[3]"};
-        uint32_t block = i < 3 ? 1u : dtype == Q_A8 ? (uint32_t)Q_BLOCK : q_dtype_block(dtype);
+        uint32_t block = i < 3 ? 1u : q_dtype_is_a8(dtype) ? (uint32_t)Q_BLOCK : q_dtype_block(dtype);
         if (ne[i] == 0 || ne[i] > INT32_MAX || ne[i] % block != 0) {
             return tensor_fail(diag, Q_ERR_INVALID_SIZE, fields[i], block, ne[i]);
         }

@@ -176,7 +176,7 @@ typedef struct q_epilogue {
  *
  * gemm_<dtype>, exact: x is real [rows][k]; the weight is made real on the fly (Q4_0: d*(q-8), Q8_0: d*q,
  *   Q4_1: d*q rounded, + m rounded); acc = fma(x, w, acc), k ascending.
- * gemm_a8_<dtype>, fast: x is Q_A8 (quantize_a8); per block of 32, ascending:
+ * gemm_a8_<dtype>, fast: x is Q_A8 or Q_A8X2 (quantize_a8); per block of 32, ascending, and within it per plane:
  *   i = sum of q_x*q_w as exact i32 (Q4_0: q_w - 8); acc = acc + f32(i) * (d_w*d_x), each operation rounded;
  *   Q4_1: i with q_w = 0..15, then also acc = acc + (m_w*d_x) * f32(sum of q_x).
  */
@@ -190,6 +190,8 @@ typedef struct q_gemm_args {
     q_real *y; /* [rows][m] */
     size_t y_stride;
     q_epilogue epilogue;
+    uint32_t planes; /* gemm_a8: 2 uses both planes of Q_A8X2, anything else the first */
+    uint32_t reserved;
 } q_gemm_args;
 
 /*
@@ -234,7 +236,8 @@ typedef struct q_gather_args {
  * Activations to 8 bits, per block of 32: amax = max|x|, d = amax/127 (f32), q = rint(x * (127/amax)), half to
  * even; amax 0 gives d = 0, q = 0. A NaN counts as 0 in amax's max and gives q = 0; an infinity in a block
  * gives d = infinity and q = 0 for the finite values and NaN products downstream. Also stores the sum of the
- * bytes of each block. Row of out: [k] i8, [k/32] f32 d, [k/32] i32 sum.
+ * bytes of each block. Row of out: [k] i8, [k/32] f32 d, [k/32] i32 sum. With two planes a second such row follows
+ * at once: x - f32(q)*d of every value (product and difference rounded), quantised in the same way.
  */
 typedef struct q_quantize_a8_args {
     q_count rows;
@@ -243,6 +246,8 @@ typedef struct q_quantize_a8_args {
     size_t x_stride;
     void *out;
     size_t out_stride;
+    uint32_t planes; /* 1, or 2: out is Q_A8X2 */
+    uint32_t reserved;
 } q_quantize_a8_args;
 
 /* ---- Norms, elementwise, reductions ------------------------------------------------------------------- */

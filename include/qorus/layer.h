@@ -51,7 +51,7 @@ typedef struct q_maxima {
 /* Type of a value that flows along an edge: [batch, head, row, column], each dimension n * value(sym). The
    column is a constant. Rows, of a kernel, are the product of the first three; at most one has a symbol. */
 typedef struct q_value_type {
-    uint32_t dtype; /* q_dtype: Q_REAL, Q_I32 or Q_A8 */
+    uint32_t dtype; /* q_dtype: Q_REAL, Q_I32, Q_A8 or Q_A8X2 */
     uint32_t reserved;
     q_count dim[Q_MAX_DIMS];
 } q_value_type;
@@ -127,7 +127,8 @@ struct q_layer_class {
     Q_NODISCARD q_error_code (*shape)(const q_node_info *info, q_diag *diag);
     /* (optional; default: nothing needed) Must not decrease when a maximum grows. */
     void (*sizes)(const q_node_info *info, q_layer_sizes *out);
-    /* (optional; default: as it comes) The dtype input i should have: Q_A8 asks the plan to quantise it. */
+    /* (optional; default: as it comes) The dtype input i should have: Q_A8 or Q_A8X2 asks the plan to quantise it; asked
+       for both, it makes one Q_A8X2, whose first plane is the Q_A8. */
     uint32_t (*input_dtype)(const q_node_info *info, uint32_t i);
     q_layer_fn forward;
     q_layer_fn backward; /* NULL where backward_stages is 0 */
@@ -184,7 +185,7 @@ typedef struct q_rmsnorm_config {
 
 typedef struct q_linear_config {
     uint32_t activation; /* q_activation, applied after the bias; layers with backward take Q_ACT_NONE */
-    uint32_t reserved;
+    uint32_t planes;     /* of 8-bit activations in fast mode: 0 or 1: one; 2: what it leaves is quantised again */
 } q_linear_config;
 
 typedef struct q_softmax_config {

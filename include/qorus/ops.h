@@ -104,7 +104,7 @@ Q_NODISCARD q_error_code q_op_embedding(const q_op_context *ctx, const q_tensor 
                                         const q_tensor *ids, q_real scale, q_tensor *out,
                                         q_diag *diag);
 
-/* out = x as 8-bit activations. out: Q_A8 of x's shape, nb[2] >= the bytes of a row; columns a
+/* out = x as 8-bit activations. out: Q_A8 or Q_A8X2 of x's shape, nb[2] >= the bytes of a row; columns a
    multiple of 32. */
 Q_NODISCARD q_error_code q_op_quantize_activations(const q_op_context *ctx, const q_tensor *x,
                                                    q_tensor *out, q_diag *diag);

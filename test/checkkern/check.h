@@ -122,7 +122,7 @@ void *check_panels(check *c, uint32_t dtype, uint32_t m, uint32_t k, check_fill 
 void *check_plain(check *c, uint32_t dtype, uint32_t rows, uint32_t k, check_fill fill,
                   size_t *stride);
 /* Rows of quantize_a8 made of random reals; out_stride as the library lays them out. */
-void *check_a8(check *c, uint32_t rows, uint32_t k, check_fill fill, size_t *stride);
+void *check_a8(check *c, uint32_t rows, uint32_t k, check_fill fill, size_t *stride, uint32_t planes);
 
 /* -- timing ------------------------------------------------------------------------------------ */
 

@@ -172,7 +172,8 @@ static void quantize_case(check *c, uint32_t rows, uint32_t k)
     check_begin(c);
     check_fill fill = check_fill_any(c);
     memset(&a, 0, sizeof(a));
-    a.rows.n = q_plain_row_bytes(Q_A8, k, &bytes) ? rows : 0;
+    a.planes = CHECK_PICK(c, 1, 2);
+    a.rows.n = q_plain_row_bytes(a.planes == 2 ? Q_A8X2 : Q_A8, k, &bytes) ? rows : 0;
     a.k = k;
     float *x = check_rows(c, rows, k, fill, &a.x_stride);
     if (check_below(c, 2) != 0) {
@@ -183,7 +184,8 @@ static void quantize_case(check *c, uint32_t rows, uint32_t k)
     q_quantize_a8_args b = a;
     a.out = check_alloc(c, rows * a.out_stride, Q_ALIGN);
     b.out = check_alloc(c, rows * a.out_stride, Q_ALIGN);
-    (void)snprintf(text, sizeof(text), "rows %u k %u fill %d", rows, k, (int)fill);
+    (void)snprintf(text, sizeof(text), "rows %u k %u planes %u fill %d", rows, k, a.planes,
+                   (int)fill);
     CHECK_RUN(c, quantize_a8, &a, &b);
     check_same(c, a.out, b.out, rows * a.out_stride, ELEMENT_BYTE, text);
     check_canaries(c, text);

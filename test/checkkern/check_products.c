@@ -82,8 +82,9 @@ static void gemm_case(check *c, uint32_t dtype, bool a8, gemm_kernel reference, 
     a.rows.sym = Q_SYM_TOKENS;
     a.m = m;
     a.k = k;
+    a.planes = a8 ? CHECK_PICK(c, 1, 1, 2) : 1;
     a.weights = check_panels(c, dtype, m, k, fill);
-    a.x = a8 ? check_a8(c, rows, k, fill, &a.x_stride)
+    a.x = a8 ? check_a8(c, rows, k, fill, &a.x_stride, a.planes)
              : (const void *)check_rows(c, rows, k, fill, &a.x_stride);
     a.epilogue = random_epilogue(c, rows, m, fill, &in_place);
     check_pair y = check_in_out(c, rows, m, fill);
@@ -97,8 +98,8 @@ static void gemm_case(check *c, uint32_t dtype, bool a8, gemm_kernel reference, 
         a.epilogue.residual_stride = y.stride;
         b.epilogue.residual_stride = y.stride;
     }
-    (void)snprintf(text, sizeof(text), "rows %u m %u k %u fill %d act %u", rows, m, k, (int)fill,
-                   a.epilogue.activation);
+    (void)snprintf(text, sizeof(text), "rows %u m %u k %u planes %u fill %d act %u", rows, m, k,
+                   a.planes, (int)fill, a.epilogue.activation);
     run_gemm(c, reference, &c->reference, &a, 1);
     run_gemm(c, tested, &c->tested, &b, c->n_workers);
     check_pair_same(c, y, text);
@@ -135,7 +136,7 @@ static void bench_gemm_shape(check *c, uint32_t dtype, bool a8, gemm_kernel kern
     a.m = m;
     a.k = k;
     a.weights = check_panels(c, dtype, m, k, FILL_UNIT);
-    a.x = a8 ? check_a8(c, rows, k, FILL_UNIT, &a.x_stride)
+    a.x = a8 ? check_a8(c, rows, k, FILL_UNIT, &a.x_stride, 1)
              : (const void *)check_rows(c, rows, k, FILL_UNIT, &a.x_stride);
     a.y = check_rows(c, rows, m, FILL_UNIT, &a.y_stride);
     double begin = check_seconds();

@@ -342,14 +342,15 @@ void *check_plain(check *c, uint32_t dtype, uint32_t rows, uint32_t k, check_fil
     return base;
 }
 
-void *check_a8(check *c, uint32_t rows, uint32_t k, check_fill fill, size_t *stride)
+void *check_a8(check *c, uint32_t rows, uint32_t k, check_fill fill, size_t *stride, uint32_t planes)
 {
     uint64_t bytes = 0;
-    bool ok = q_plain_row_bytes(Q_A8, k, &bytes);
+    bool ok = q_plain_row_bytes(planes == 2 ? Q_A8X2 : Q_A8, k, &bytes);
     q_quantize_a8_args a;
     memset(&a, 0, sizeof(a));
     a.rows.n = ok ? rows : 0;
     a.k = k;
+    a.planes = planes;
     a.x = check_rows(c, rows, k, fill, &a.x_stride);
     a.out_stride = (size_t)bytes;
     a.out = check_alloc(c, rows * a.out_stride, Q_ALIGN);
@@ -358,8 +359,8 @@ void *check_a8(check *c, uint32_t rows, uint32_t k, check_fill fill, size_t *str
     *stride = a.out_stride;
     if (check_below(c, 4) == 0) {
         /* worst case: every byte at an end of the range, so that sums reach their bounds */
-        for (uint32_t r = 0; r < rows; r++) {
-            int8_t *q = (int8_t *)a.out + r * a.out_stride;
+        for (uint32_t r = 0; r < rows * planes; r++) {
+            int8_t *q = (int8_t *)a.out + r / planes * a.out_stride + r % planes * (k / 4 * 5);
             int32_t *sum = (int32_t *)(void *)(q + k + k / Q_BLOCK * sizeof(float));
             int8_t end = check_below(c, 2) != 0 ? 127 : -127;
             memset(q, end, k);

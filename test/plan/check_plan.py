@@ -52,8 +52,8 @@ def times(plan, symbol):
 def value_bytes(plan, value):
     """Bytes of a value at the maxima."""
     dims = [n * times(plan, symbol) for n, symbol in value["shape"]]
-    if value["dtype"] == "a8":
-        row = align(dims[3] // 4 * 5)
+    if value["dtype"] in ("a8", "a8x2"):
+        row = align(dims[3] // 4 * (5 if value["dtype"] == "a8" else 10))
     else:
         size, block = SIZES[value["dtype"]]
         row = dims[3] // block * size

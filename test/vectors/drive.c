@@ -49,6 +49,13 @@ static size_t vec_stride(const vec_run *c, vec_role role)
     return i == c->head->n_tensors ? 0 : c->tensors[i].stride;
 }
 
+/* Planes of a tensor of 8-bit activations. */
+static uint32_t vec_planes(const vec_run *c, vec_role role)
+{
+    uint32_t i = vec_find(c, role);
+    return i != c->head->n_tensors && c->tensors[i].dtype == Q_A8X2 ? 2 : 1;
+}
+
 static size_t vec_stride_or_output(const vec_run *c, vec_role role)
 {
     return vec_find(c, role) == c->head->n_tensors ? vec_stride(c, VEC_Y) : vec_stride(c, role);
@@ -108,6 +115,8 @@ static void vec_build_q_gemm_args(vec_run *c, void *args)
     a->x_stride = vec_stride(c, VEC_X);
     a->y = (q_real *)vec_needed(c, VEC_Y);
     a->y_stride = vec_stride(c, VEC_Y);
+    a->planes = vec_planes(c, VEC_X);
+    a->reserved = 0;
 }
 
 static void vec_build_q_matmul_args(vec_run *c, void *args)
@@ -154,6 +163,8 @@ static void vec_build_q_quantize_a8_args(vec_run *c, void *args)
     a->x_stride = vec_stride(c, VEC_X);
     a->out = vec_needed(c, VEC_Y);
     a->out_stride = vec_stride(c, VEC_Y);
+    a->planes = vec_planes(c, VEC_Y);
+    a->reserved = 0;
 }
 
 static void vec_build_q_rmsnorm_args(vec_run *c, void *args)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Vectors of the products: gemm_* and gemm_a8_* over panels, matmul over plain matrices."""
+import functools
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ from qorus_py import panel, quant
 
 import exact
 from bits import Bits
-from qvec import ACTIVATIONS, BATCH, ONE, ROWS, SELECTED, T0, TOKENS, Case, t1, t2
+from qvec import A8, A8X2, ACTIVATIONS, BATCH, ONE, ROWS, SELECTED, T0, TOKENS, Case, t1, t2
 
 DTYPES = {"f32": quant.F32, "f16": quant.F16, "bf16": quant.BF16, "q8_0": quant.Q8_0, "q4_0": quant.Q4_0,
           "q4_1": quant.Q4_1}
@@ -155,24 +156,43 @@ def a8_rows(q, d, total):
     return np.concatenate([np.ascontiguousarray(p).view(np.uint8) for p in parts], axis=1)
 
 
-def a8_gap(k):
-    return -(k * 5 // 4) % 64
+def quantize_planes(x, planes):
+    """quantize_rows of x, and for two planes of what the first leaves."""
+    out = [quantize_rows(x)]
+    if planes == 2:
+        q, d, _ = out[0]
+        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+            back = q.astype(np.float32) * np.repeat(d, quant.BLOCK, axis=1)
+            out.append(quantize_rows(x.astype(np.float32) - back))
+    return out
 
 
-def gemm_a8_case(dtype, name, rows, m, k, parts=(), activation="none", sym=ONE, gap=0, x=None, raw=None):
+def a8_planes(planes):
+    """Rows of one plane or two, and the dtype of such a tensor."""
+    return np.concatenate([a8_rows(*p) for p in planes], axis=1), A8X2 if len(planes) == 2 else A8
+
+
+def a8_gap(k, planes=1):
+    return -(k * 5 // 4 * planes) % 64
+
+
+def gemm_a8_case(dtype, name, rows, m, k, parts=(), activation="none", sym=ONE, gap=0, x=None, raw=None,
+                 planes=1):
     """One product in fast mode: exact integers per block, scales in float64."""
     bits = Bits(f"gemm_a8/{dtype}/{name}")
     raw = weights(bits, dtype, m, k) if raw is None else raw
     x = bits.real((rows, k)) if x is None else x
-    qx, dx, total = quantize_rows(x)
+    quantised = quantize_planes(x, planes)
     dw, low, qw = quant.fields(raw, dtype)
     qw = qw.reshape(m, -1, quant.BLOCK).astype(np.int64) - (8 if dtype == quant.Q4_0 else 0)
-    integer = np.einsum("rbi,mbi->rmb", qx.reshape(rows, k // quant.BLOCK, quant.BLOCK).astype(np.int64), qw)
-    with np.errstate(invalid="ignore"):
-        terms = integer * (dw[None].astype(np.float64) * dx[:, None].astype(np.float64))
-        if low is not None:
-            minima = low[None].astype(np.float64) * dx[:, None].astype(np.float64) * total[:, None]
-            terms = np.concatenate([terms, minima], axis=2)
+    terms = []
+    for qx, dx, total in quantised:
+        integer = np.einsum("rbi,mbi->rmb", qx.reshape(rows, k // quant.BLOCK, quant.BLOCK).astype(np.int64), qw)
+        with np.errstate(invalid="ignore"):
+            terms.append(integer * (dw[None].astype(np.float64) * dx[:, None].astype(np.float64)))
+            if low is not None:
+                terms.append(low[None].astype(np.float64) * dx[:, None].astype(np.float64) * total[:, None])
+    terms = np.concatenate(terms, axis=2)
     e = make_epilogue(bits, parts, rows, m, activation)
     first = np.broadcast_to(bias_of(e, m), (rows, m))[:, :, None]
     y = exact.row_sums(np.concatenate([first, terms], axis=2))
@@ -181,9 +201,10 @@ def gemm_a8_case(dtype, name, rows, m, k, parts=(), activation="none", sym=ONE, 
     n, run = count_of(sym, rows)
     case = Case(name, [n, sym, m, k, ACTIVATIONS.index(activation)], **run)
     case.input("weights", panel.pack(raw, dtype, k))
-    case.input("x", a8_rows(qx, dx, total), gap=a8_gap(k) + (64 if gap else 0), dtype=8)
+    stored, x_dtype = a8_planes(quantised)
+    case.input("x", stored, gap=a8_gap(k, planes) + (64 if gap else 0), dtype=x_dtype)
     add_epilogue(case, e, gap)
-    return case.output("y", exact.f32(y), t2(k // quant.BLOCK + extra, s), gap=gap, shift=4 if gap else 0)
+    return case.output("y", exact.f32(y), t2(k // quant.BLOCK * planes + extra, s), gap=gap, shift=4 if gap else 0)
 
 
 def special_x(rows, k, small=1e-41):
@@ -236,6 +257,14 @@ def gemm_cases(dtype_name, fast):
     cases.append(make(dtype, "large", 17, 80, 256, ("bias",)))
     if quantised:
         cases += extreme_quants(make, dtype)
+    if fast:
+        two = functools.partial(make, planes=2)
+        cases += [two(dtype, f"planes r{r} m{m} k{kk}", r, m, kk)
+                  for r, m, kk in ((1, 1, 32), (1, 16, 96), (2, 17, 64), (3, 33, 160), (4, 8, 32), (5, 31, 576),
+                                   (9, 20, 128), (16, 48, 64), (17, 32, 32))]
+        cases.append(two(dtype, "planes strided", 5, 19, k, ("bias", "gate", "residual"), "silu", gap=20))
+        cases.append(two(dtype, "planes specials", 8, 17, k, x=special_x(8, k, 1e-30)))
+        cases += [two(dtype, "planes no rows", 0, 5, k, sym=SELECTED), two(dtype, "planes selected", 6, 5, k, sym=SELECTED)]
     return cases
 
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Vectors of what works on rows: gather_*, quantize_a8, causal_mask, reduce_*, select_rows."""
+import functools
+
 import numpy as np
 from qorus_py import panel, quant
 
 import exact
 from bits import Bits
-from kernel_gemm import DTYPES, a8_gap, a8_rows, count_of, quantize_rows, weights
+from kernel_gemm import DTYPES, a8_gap, a8_planes, count_of, quantize_planes, weights
 from qvec import BATCH, ONE, ROWS, SELECTED, T0, TOKENS, Case, t2
 
 PLAIN, PANEL16 = 0, 1
@@ -63,12 +65,12 @@ def gather_cases(dtype_name):
 
 # ---- Activations to 8 bits -------------------------------------------------------------------------------
 
-def quantize_case(name, x, sym=ONE, gap=0):
+def quantize_case(name, x, sym=ONE, gap=0, planes=1):
     rows, k = x.shape
     n, run = count_of(sym, rows)
     case = Case(name, [n, sym, k], **run).input("x", x, gap=gap, shift=4 if gap else 0)
-    return case.output("y", a8_rows(*quantize_rows(x)), T0, gap=a8_gap(k) + (64 if gap else 0), dtype=8,
-                       free_gap=not gap)
+    stored, dtype = a8_planes(quantize_planes(x, planes))
+    return case.output("y", stored, T0, gap=a8_gap(k, planes) + (64 if gap else 0), dtype=dtype, free_gap=not gap)
 
 
 def tie_block():
@@ -121,6 +123,14 @@ def quantize_cases():
     cases.append(quantize_case("no rows", np.zeros((0, 32), dtype=np.float32), sym=SELECTED))
     cases.append(quantize_case("wide exponents", Bits("quantize wide").wide((4, 96), -12, 8)))
     cases.append(quantize_case("large", real("large", 24, 576, 4.0)))
+    two = functools.partial(quantize_case, planes=2)
+    cases += [two(f"planes k{k}", real(f"planes k{k}", 3, k)) for k in (32, 64, 96, 160, 224, 576)]
+    cases += [two(f"planes scale {s}", real(f"planes s{s}", 2, 64, s)) for s in (1e-30, 127.0, 1e30)]
+    cases += [two("planes ties", tie_block()), two("planes specials", quantize_specials()),
+              two("planes of subnormals", tiny), two("planes strided", real("planes strided", 4, 64), gap=20),
+              two("planes tokens", real("planes t", 3, 32), sym=TOKENS),
+              two("planes no rows", np.zeros((0, 32), dtype=np.float32), sym=SELECTED),
+              two("planes wide", Bits("quantize planes wide").wide((4, 96), -12, 8))]
     return cases
 
 

@@ -9,7 +9,7 @@ VERSION = 1
 ALIGN = 64
 U = 2.0 ** -24
 
-F32, Q8_0, Q4_0, Q4_1, F16, BF16, I32, F64, A8 = range(9)
+F32, Q8_0, Q4_0, Q4_1, F16, BF16, I32, F64, A8, A8X2 = range(10)
 NO_POSITION = 1000003  # where spans say the positions
 RAW = 255  # bytes that only a kernel interprets: panels, plain quantised rows
 

@@ -23,6 +23,11 @@
 
 enum { Q_PANEL_ROWS = 16, Q_BLOCK = 32 };
 
+static inline bool q_dtype_is_a8(uint32_t dtype)
+{
+    return dtype == Q_A8 || dtype == Q_A8X2;
+}
+
 static inline bool q_dtype_is_quantised(uint32_t dtype)
 {
     return dtype == Q_Q8_0 || dtype == Q_Q4_0 || dtype == Q_Q4_1;
@@ -61,9 +66,10 @@ static inline bool q_plain_row_bytes(uint32_t dtype, uint64_t k, uint64_t *bytes
 {
     uint32_t block_bytes = q_dtype_block_bytes(dtype);
     uint32_t block = q_dtype_block(dtype);
-    if (dtype == Q_A8) {
+    if (dtype == Q_A8 || dtype == Q_A8X2) {
         uint64_t row;
-        return k % Q_BLOCK == 0 && k <= UINT32_MAX && q_mul_u64(k / 4, 5, &row) && q_align_u64(row, Q_ALIGN, bytes);
+        return k % Q_BLOCK == 0 && k <= UINT32_MAX && q_mul_u64(k / 4, dtype == Q_A8 ? 5 : 10, &row) &&
+               q_align_u64(row, Q_ALIGN, bytes);
     }
     if (block_bytes == 0 || k % block != 0) {
         return false;
