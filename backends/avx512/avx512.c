@@ -7,7 +7,9 @@
 
 static void avx512_fill_products(q_kernels *k)
 {
-    (void)k;
+    k->gemm_a8_q8_0 = q_gemm_a8_q8_0_avx512;
+    k->gemm_a8_q4_0 = q_gemm_a8_q4_0_avx512;
+    k->gemm_a8_q4_1 = q_gemm_a8_q4_1_avx512;
 }
 
 static void avx512_fill_rows(q_kernels *k)

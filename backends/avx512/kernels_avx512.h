@@ -28,8 +28,44 @@
 #define Q_AVX512_INLINE static inline __attribute__((always_inline))
 
 enum {
-    Q_AVX512_WORKSPACE = 32768 /* bytes of workspace of each worker */
+    Q_AVX512_WORKSPACE = 65536 /* bytes of workspace of each worker */
 };
+
+/* -- kernels ----------------------------------------------------------------------------------- */
+
+void q_gemm_a8_q8_0_avx512(const q_work *work, const q_gemm_args *a);
+void q_gemm_a8_q4_0_avx512(const q_work *work, const q_gemm_args *a);
+void q_gemm_a8_q4_1_avx512(const q_work *work, const q_gemm_args *a);
+
+/* -- ends of a tile ---------------------------------------------------------------------------- */
+
+/* acc[t][i] = bias[m0 + i] or 0, for t < rows, i < 16; lanes beyond `lanes` become 0. Rows of acc lie acc_row floats
+   apart, each 64-byte aligned. */
+void q_tile_start_avx512(uint32_t rows, const float *bias, uint32_t m0, uint32_t lanes, float *acc, size_t acc_row);
+
+/* Applies the epilogue to acc and stores lanes m0 .. m0 + lanes - 1 of rows r .. of y. */
+void q_tile_finish_avx512(const q_epilogue *e, uint32_t r, uint32_t rows, uint32_t m0, uint32_t lanes,
+                          const float *acc, size_t acc_row, float *y, size_t y_stride);
+
+/* The part of a product [rows x panels] that is this worker's: whole panels where there are enough of them, else
+   whole rows. */
+typedef struct avx512_part {
+    uint32_t row0;
+    uint32_t row1;
+    uint32_t panel0;
+    uint32_t panel1;
+} avx512_part;
+
+static inline avx512_part avx512_share(const q_work *work, uint32_t rows, uint32_t panels)
+{
+    avx512_part part = {0, rows, 0, panels};
+    if (panels >= 4u * work->n_workers || rows < 2u * work->n_workers) {
+        q_share(work, panels, &part.panel0, &part.panel1);
+    } else {
+        q_share(work, rows, &part.row0, &part.row1);
+    }
+    return part;
+}
 
 #ifdef __AVX512F__
 

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gemm_a8.c: fast products y[r][m] = sum over k of x[r][k] * w[m][k], x as 8-bit rows of quantize_a8.
+ *
+ * Per block of 32 columns, ascending: i = sum of q_x*q_w, exact (gemm_a8.h); acc = acc + f32(i) * (d_w*d_x),
+ * operations apart; Q4_1 then acc = acc + (m_w*d_x) * f32(sum of q_x).
+ */
+#include "gemm_a8.h"
+
+enum {
+    A8_SLAB_BLOCKS = 24, /* 768 columns */
+    A8_GROUP = 128,      /* rows of x that share an unpacked slab */
+    A8_TILE = 4,         /* rows of x in a register tile */
+    A8_PANELS = 2        /* panels in a register tile */
+};
+
+/* Workspace: a slab, panels side by side, and what belongs to its rows. */
+typedef struct a8_space {
+    uint8_t q[A8_SLAB_BLOCKS][8][A8_PANELS][64]; /* the unsigned side, one byte a column */
+    float d[A8_SLAB_BLOCKS][A8_PANELS][Q_PANEL_ROWS];
+    float m[A8_SLAB_BLOCKS][A8_PANELS][Q_PANEL_ROWS];
+    float acc[A8_GROUP][A8_PANELS][Q_PANEL_ROWS];
+    int32_t start[A8_GROUP][A8_SLAB_BLOCKS]; /* of the chains of integers */
+} a8_space;
+
+Q_STATIC_ASSERT(sizeof(a8_space) <= Q_AVX512_WORKSPACE, "slab and chains fit the workspace");
+
+/* -- unpacking ---------------------------------------------------------------------------------- */
+
+static void a8_unpack_q4(const uint8_t *q, uint8_t out[8][A8_PANELS][64])
+{
+    const __m512i nibble = _mm512_set1_epi8(15);
+    for (uint32_t g = 0; g < 4; g++) {
+        __m512i w = _mm512_load_si512(q + g * 64u);
+        _mm512_store_si512(out[g][0], _mm512_and_si512(w, nibble));
+        _mm512_store_si512(out[g + 4][0], _mm512_and_si512(_mm512_srli_epi16(w, 4), nibble));
+    }
+}
+
+static void a8_unpack_q8(const uint8_t *q, uint8_t out[8][A8_PANELS][64])
+{
+    const __m512i sign = _mm512_set1_epi8((char)-128);
+    for (uint32_t g = 0; g < 8; g++) {
+        _mm512_store_si512(out[g][0], _mm512_xor_si512(_mm512_load_si512(q + g * 64u), sign));
+    }
+}
+
+/* Blocks first .. first + n - 1 of a panel, as panel i of the slab. */
+Q_AVX512_INLINE void a8_unpack(const uint32_t dtype, a8_panel w, uint32_t first, uint32_t n, uint32_t i,
+                               a8_space *space)
+{
+    for (uint32_t b = 0; b < n; b++) {
+        size_t at = (size_t)first + b;
+        _mm512_store_ps(space->d[b][i], avx512_load_f16(w.d + at * 16u));
+        if (dtype == Q_Q4_1) {
+            _mm512_store_ps(space->m[b][i], avx512_load_f16(w.m + at * 16u));
+        }
+        if (dtype == Q_Q8_0) {
+            a8_unpack_q8(w.q + at * 512u, (uint8_t(*)[A8_PANELS][64])(void *)space->q[b][0][i]);
+        } else {
+            a8_unpack_q4(w.q + at * 256u, (uint8_t(*)[A8_PANELS][64])(void *)space->q[b][0][i]);
+        }
+    }
+}
+
+/* Where the chains of integers of `rows` rows from r start in blocks first .. first + n - 1. */
+Q_AVX512_INLINE void a8_starts(const uint32_t dtype, const q_gemm_args *a, uint32_t r, uint32_t rows, uint32_t first,
+                               uint32_t n, a8_space *space)
+{
+    for (uint32_t t = 0; t < rows && dtype != Q_Q4_1; t++) {
+        const int32_t *sum = a8_x_at(a, r + t, first).sum;
+        for (uint32_t b = 0; b < n; b += 16u) {
+            __mmask16 mask = avx512_mask(n - b);
+            __m512i v = _mm512_maskz_loadu_epi32(mask, sum + b);
+            v = _mm512_slli_epi32(_mm512_sub_epi32(_mm512_setzero_si512(), v), dtype == Q_Q8_0 ? 7 : 3);
+            _mm512_mask_storeu_epi32(space->start[t] + b, mask, v);
+        }
+    }
+}
+
+/* -- the register tile -------------------------------------------------------------------------- */
+
+/* Integer dots of block b of the slab by `rows` rows of x. */
+Q_AVX512_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, const uint32_t panels,
+                                 const a8_space *space, const a8_x *x, uint32_t t0, uint32_t b,
+                                 __m512i s[A8_TILE][A8_PANELS])
+{
+    Q_AVX512_UNROLL
+    for (uint32_t t = 0; t < rows; t++) {
+        __m512i start = dtype == Q_Q4_1 ? _mm512_setzero_si512() : _mm512_set1_epi32(space->start[t0 + t][b]);
+        Q_AVX512_UNROLL
+        for (uint32_t i = 0; i < panels; i++) {
+            s[t][i] = start;
+        }
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t g = 0; g < 8; g++) {
+        __m512i w[A8_PANELS];
+        Q_AVX512_UNROLL
+        for (uint32_t i = 0; i < panels; i++) {
+            w[i] = _mm512_load_si512(space->q[b][g][i]);
+        }
+        Q_AVX512_UNROLL
+        for (uint32_t t = 0; t < rows; t++) {
+            __m512i v = a8_broadcast(x[t].q + b * 32u + g * 4u);
+            Q_AVX512_UNROLL
+            for (uint32_t i = 0; i < panels; i++) {
+                s[t][i] = _mm512_dpbusd_epi32(s[t][i], w[i], v);
+            }
+        }
+    }
+}
+
+/* Rows t0 .. t0 + rows - 1 of the group, x theirs, by n blocks of the slab. */
+Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const uint32_t panels, a8_space *space,
+                             const a8_x *x, uint32_t t0, uint32_t n)
+{
+    __m512 acc[A8_TILE][A8_PANELS];
+    Q_AVX512_UNROLL
+    for (uint32_t t = 0; t < rows * panels; t++) {
+        acc[t / panels][t % panels] = _mm512_load_ps(space->acc[t0 + t / panels][t % panels]);
+    }
+    for (uint32_t b = 0; b < n; b++) {
+        __m512i s[A8_TILE][A8_PANELS];
+        a8_tile_dot(dtype, rows, panels, space, x, t0, b, s);
+        Q_AVX512_UNROLL
+        for (uint32_t t = 0; t < rows; t++) {
+            __m512 dx = _mm512_set1_ps(x[t].d[b]);
+            __m512 sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(x[t].sum[b]));
+            Q_AVX512_UNROLL
+            for (uint32_t i = 0; i < panels; i++) {
+                __m512 d = _mm512_load_ps(space->d[b][i]);
+                __m512 m = dtype == Q_Q4_1 ? _mm512_load_ps(space->m[b][i]) : d;
+                acc[t][i] = a8_add_block(dtype, acc[t][i], s[t][i], d, m, dx, sum);
+            }
+        }
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t t = 0; t < rows * panels; t++) {
+        _mm512_store_ps(space->acc[t0 + t / panels][t % panels], acc[t / panels][t % panels]);
+    }
+}
+
+/* All rows of a group by n blocks from block `first`. */
+Q_AVX512_INLINE void a8_slab(const uint32_t dtype, const uint32_t panels, const q_gemm_args *a, a8_space *space,
+                             uint32_t r, uint32_t rows, uint32_t first, uint32_t n)
+{
+    a8_x x[A8_TILE];
+    uint32_t t = 0;
+    for (; t + A8_TILE <= rows; t += A8_TILE) {
+        for (uint32_t i = 0; i < A8_TILE; i++) {
+            x[i] = a8_x_at(a, r + t + i, first);
+        }
+        a8_tile(dtype, A8_TILE, panels, space, x, t, n);
+    }
+    for (; t < rows; t++) {
+        x[0] = a8_x_at(a, r + t, first);
+        a8_tile(dtype, 1, panels, space, x, t, n);
+    }
+}
+
+/* Rows r .. r + rows - 1, at most a group, by panels p .. p + panels - 1. */
+Q_AVX512_INLINE void a8_panels(const uint32_t dtype, const uint32_t panels, const q_gemm_args *a, a8_space *space,
+                               uint32_t p, uint32_t r, uint32_t rows)
+{
+    uint32_t blocks = a->k / Q_BLOCK;
+    for (uint32_t i = 0; i < panels; i++) {
+        q_tile_start_avx512(rows, a->epilogue.bias, (p + i) * Q_PANEL_ROWS, a8_lanes(a, p + i), space->acc[0][i],
+                            A8_PANELS * Q_PANEL_ROWS);
+    }
+    for (uint32_t b = 0; b < blocks; b += A8_SLAB_BLOCKS) {
+        uint32_t n = blocks - b < A8_SLAB_BLOCKS ? blocks - b : (uint32_t)A8_SLAB_BLOCKS;
+        for (uint32_t i = 0; i < panels; i++) {
+            a8_unpack(dtype, a8_panel_at(a, dtype, p + i), b, n, i, space);
+        }
+        a8_starts(dtype, a, r, rows, b, n, space);
+        a8_slab(dtype, panels, a, space, r, rows, b, n);
+    }
+    for (uint32_t i = 0; i < panels; i++) {
+        q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, a8_lanes(a, p + i), space->acc[0][i],
+                             A8_PANELS * Q_PANEL_ROWS, a->y, a->y_stride);
+    }
+}
+
+Q_AVX512_INLINE void a8_gemm(const uint32_t dtype, const q_work *work, const q_gemm_args *a)
+{
+    avx512_part part =
+        avx512_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
+    a8_space *space = (a8_space *)work->workspace;
+    if (part.row1 - part.row0 < A8_FEW_ROWS) {
+        q_gemm_a8_stream_avx512(a, dtype, part);
+        return;
+    }
+    for (uint32_t r = part.row0; r < part.row1; r += A8_GROUP) {
+        uint32_t rows = part.row1 - r < A8_GROUP ? part.row1 - r : (uint32_t)A8_GROUP;
+        uint32_t p = part.panel0;
+        for (; p + A8_PANELS <= part.panel1; p += A8_PANELS) {
+            a8_panels(dtype, A8_PANELS, a, space, p, r, rows);
+        }
+        if (p < part.panel1) {
+            a8_panels(dtype, 1, a, space, p, r, rows);
+        }
+    }
+}
+
+void q_gemm_a8_q8_0_avx512(const q_work *work, const q_gemm_args *a)
+{
+    a8_gemm(Q_Q8_0, work, a);
+}
+
+void q_gemm_a8_q4_0_avx512(const q_work *work, const q_gemm_args *a)
+{
+    a8_gemm(Q_Q4_0, work, a);
+}
+
+void q_gemm_a8_q4_1_avx512(const q_work *work, const q_gemm_args *a)
+{
+    a8_gemm(Q_Q4_1, work, a);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tile.c: the two ends of every product's tile: where its chains start, and what happens to them before they are
+ * stored. One register = 16 columns of y; tails by masks.
+ */
+#include "kernels_avx512.h"
+
+#include "qorus/base/elementary_f32.h"
+
+void q_tile_start_avx512(uint32_t rows, const float *bias, uint32_t m0, uint32_t lanes, float *acc, size_t acc_row)
+{
+    __m512 v = bias != NULL ? avx512_load_n(bias + m0, lanes) : _mm512_setzero_ps();
+    for (uint32_t t = 0; t < rows; t++) {
+        _mm512_store_ps(acc + t * acc_row, v);
+    }
+}
+
+static float tile_activation_lane(uint32_t activation, float y)
+{
+    switch (activation) {
+    case Q_ACT_SILU:
+        return q_silu_f32(y);
+    case Q_ACT_GELU_TANH:
+        return q_gelu_tanh_f32(y);
+    case Q_ACT_GELU_ERF:
+        return q_gelu_erf_f32(y);
+    case Q_ACT_SIGMOID:
+        return q_sigmoid_f32(y);
+    default:
+        return q_tanh_f32(y);
+    }
+}
+
+static __m512 tile_activation_avx512(uint32_t activation, __m512 y)
+{
+    if (activation == Q_ACT_NONE) {
+        return y;
+    }
+    if (activation == Q_ACT_RELU) {
+        return _mm512_max_ps(_mm512_setzero_ps(), y);
+    }
+    Q_ALIGNED(64) float lane[16];
+    _mm512_store_ps(lane, y);
+    for (uint32_t i = 0; i < 16; i++) {
+        lane[i] = tile_activation_lane(activation, lane[i]);
+    }
+    return _mm512_load_ps(lane);
+}
+
+/* The n <= 16 finished values of row r from column m. */
+static inline __m512 tile_epilogue_avx512(const q_epilogue *e, uint32_t r, uint32_t m, uint32_t n, __m512 y)
+{
+    if (e->scale != NULL) {
+        y = _mm512_mul_ps(y, avx512_load_n(e->scale + m, n));
+    }
+    if (e->shift != NULL) {
+        y = _mm512_add_ps(y, avx512_load_n(e->shift + m, n));
+    }
+    y = tile_activation_avx512(e->activation, y);
+    if (e->gate != NULL) {
+        y = _mm512_mul_ps(y, avx512_load_n(avx512_row(e->gate, e->gate_stride, r) + m, n));
+    }
+    if (e->residual != NULL) {
+        y = _mm512_add_ps(avx512_load_n(avx512_row(e->residual, e->residual_stride, r) + m, n), y);
+    }
+    return y;
+}
+
+void q_tile_finish_avx512(const q_epilogue *e, uint32_t r, uint32_t rows, uint32_t m0, uint32_t lanes,
+                          const float *acc, size_t acc_row, float *y, size_t y_stride)
+{
+    for (uint32_t t = 0; t < rows; t++) {
+        __m512 v = tile_epilogue_avx512(e, r + t, m0, lanes, _mm512_load_ps(acc + t * acc_row));
+        avx512_store_n(avx512_row_out(y, y_stride, r + t) + m0, lanes, v);
+    }
+}
