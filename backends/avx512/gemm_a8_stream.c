@@ -5,7 +5,10 @@
  */
 #include "gemm_a8.h"
 
-enum { A8_AHEAD = 8192 /* bytes fetched ahead */ };
+enum {
+    A8_AHEAD = 8192,   /* bytes fetched ahead */
+    A8_STREAM_TILE = 4 /* chains at once: rows by panels */
+};
 
 /* Fetches the cache line A8_AHEAD bytes ahead: scales and quants of all panels form one stream, of which the
    processor's own prefetchers lose track. It cannot fault: past the last panel it fetches for nothing. */
@@ -22,87 +25,127 @@ static void a8_prefetch_start(const void *weights)
     }
 }
 
-/* The integer dots of one block of a Q4 panel by `rows` rows, onto s. */
-Q_AVX512_INLINE void a8_stream_q4(const uint32_t rows, const uint8_t *q, const a8_x *x, uint32_t b, __m512i *s)
+/* Chains of one block: rows of x by panels. */
+typedef __m512i a8_dots[A8_STREAM_TILE];
+
+/* The integer dots of one block of Q4 panels by `rows` rows, onto s. */
+Q_AVX512_INLINE void a8_stream_q4(const uint32_t rows, const uint32_t panels, const a8_panel *w, const a8_x *x,
+                                  uint32_t b, a8_dots s)
 {
     const __m512i nibble = _mm512_set1_epi8(15);
     Q_AVX512_UNROLL
     for (uint32_t g = 0; g < 4; g++) {
-        __m512i w = _mm512_load_si512(q + g * 64u);
-        __m512i lo = _mm512_and_si512(w, nibble);
-        __m512i hi = _mm512_and_si512(_mm512_srli_epi16(w, 4), nibble);
-        a8_prefetch(q + g * 64u);
         Q_AVX512_UNROLL
-        for (uint32_t t = 0; t < rows; t++) {
-            s[t] = _mm512_dpbusd_epi32(s[t], lo, a8_broadcast(x[t].q + b * 32u + g * 4u));
-            s[t] = _mm512_dpbusd_epi32(s[t], hi, a8_broadcast(x[t].q + b * 32u + g * 4u + 16u));
+        for (uint32_t i = 0; i < panels; i++) {
+            const uint8_t *q = w[i].q + (size_t)b * 256u + g * 64u;
+            __m512i v = _mm512_load_si512(q);
+            __m512i lo = _mm512_and_si512(v, nibble);
+            __m512i hi = _mm512_and_si512(_mm512_srli_epi16(v, 4), nibble);
+            a8_prefetch(q);
+            Q_AVX512_UNROLL
+            for (uint32_t t = 0; t < rows; t++) {
+                __m512i *dot = &s[t * panels + i];
+                *dot = _mm512_dpbusd_epi32(*dot, lo, a8_broadcast(x[t].q + b * 32u + g * 4u));
+                *dot = _mm512_dpbusd_epi32(*dot, hi, a8_broadcast(x[t].q + b * 32u + g * 4u + 16u));
+            }
         }
     }
 }
 
-Q_AVX512_INLINE void a8_stream_q8(const uint32_t rows, const uint8_t *q, const a8_x *x, uint32_t b, __m512i *s)
+Q_AVX512_INLINE void a8_stream_q8(const uint32_t rows, const uint32_t panels, const a8_panel *w, const a8_x *x,
+                                  uint32_t b, a8_dots s)
 {
     const __m512i sign = _mm512_set1_epi8((char)-128);
     Q_AVX512_UNROLL
     for (uint32_t g = 0; g < 8; g++) {
-        __m512i w = _mm512_xor_si512(_mm512_load_si512(q + g * 64u), sign);
-        a8_prefetch(q + g * 64u);
         Q_AVX512_UNROLL
-        for (uint32_t t = 0; t < rows; t++) {
-            s[t] = _mm512_dpbusd_epi32(s[t], w, a8_broadcast(x[t].q + b * 32u + g * 4u));
+        for (uint32_t i = 0; i < panels; i++) {
+            const uint8_t *q = w[i].q + (size_t)b * 512u + g * 64u;
+            __m512i v = _mm512_xor_si512(_mm512_load_si512(q), sign);
+            a8_prefetch(q);
+            Q_AVX512_UNROLL
+            for (uint32_t t = 0; t < rows; t++) {
+                s[t * panels + i] =
+                    _mm512_dpbusd_epi32(s[t * panels + i], v, a8_broadcast(x[t].q + b * 32u + g * 4u));
+            }
         }
     }
 }
 
-/* One block by `rows` rows. */
-Q_AVX512_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t rows, a8_panel w, const a8_x *x, uint32_t b,
-                                     __m512 *acc)
+/* One block by `rows` rows and `panels` panels. */
+Q_AVX512_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t rows, const uint32_t panels,
+                                     const a8_panel *w, const a8_x *x, uint32_t b, __m512 *acc)
 {
-    __m512i s[A8_FEW_ROWS];
-    __m512 d = avx512_load_f16(w.d + b * 16u);
-    __m512 m = dtype == Q_Q4_1 ? avx512_load_f16(w.m + b * 16u) : d;
+    a8_dots s;
     Q_AVX512_UNROLL
-    for (uint32_t t = 0; t < rows; t++) {
-        s[t] = dtype == Q_Q4_1 ? _mm512_setzero_si512() : _mm512_set1_epi32(-a8_zero(dtype) * x[t].sum[b]);
+    for (uint32_t j = 0; j < rows * panels; j++) {
+        s[j] = dtype == Q_Q4_1 ? _mm512_setzero_si512() : _mm512_set1_epi32(-a8_zero(dtype) * x[j / panels].sum[b]);
     }
     if (dtype == Q_Q8_0) {
-        a8_stream_q8(rows, w.q + (size_t)b * 512u, x, b, s);
+        a8_stream_q8(rows, panels, w, x, b, s);
     } else {
-        a8_stream_q4(rows, w.q + (size_t)b * 256u, x, b, s);
+        a8_stream_q4(rows, panels, w, x, b, s);
     }
     Q_AVX512_UNROLL
-    for (uint32_t t = 0; t < rows; t++) {
-        __m512 sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(x[t].sum[b]));
-        acc[t] = a8_add_block(dtype, acc[t], s[t], d, m, _mm512_set1_ps(x[t].d[b]), sum);
+    for (uint32_t i = 0; i < panels; i++) {
+        __m512 d = avx512_load_f16(w[i].d + b * 16u);
+        __m512 m = dtype == Q_Q4_1 ? avx512_load_f16(w[i].m + b * 16u) : d;
+        a8_prefetch(w[i].d + b * 16u);
+        if (dtype == Q_Q4_1) {
+            a8_prefetch(w[i].m + b * 16u);
+        }
+        Q_AVX512_UNROLL
+        for (uint32_t t = 0; t < rows; t++) {
+            __m512 sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(x[t].sum[b]));
+            uint32_t j = t * panels + i;
+            acc[j] = a8_add_block(dtype, acc[j], s[j], d, m, _mm512_set1_ps(x[t].d[b]), sum);
+        }
     }
 }
 
-/* Rows r .. r + rows - 1 by the panels of a part. */
-Q_AVX512_INLINE void a8_stream_rows(const uint32_t dtype, const uint32_t rows, const q_gemm_args *a, avx512_part part,
-                                    uint32_t r)
+/* Rows r .. r + rows - 1 by panels p .. p + panels - 1. */
+Q_AVX512_INLINE void a8_stream_tile(const uint32_t dtype, const uint32_t rows, const uint32_t panels,
+                                    const q_gemm_args *a, const a8_x *x, uint32_t p, uint32_t r)
 {
-    Q_ALIGNED(64) float out[A8_FEW_ROWS][Q_PANEL_ROWS];
-    a8_x x[A8_FEW_ROWS];
-    __m512 acc[A8_FEW_ROWS];
-    for (uint32_t t = 0; t < rows; t++) {
-        x[t] = a8_x_at(a, r + t, 0);
+    Q_ALIGNED(64) float out[A8_STREAM_TILE][Q_PANEL_ROWS];
+    __m512 acc[A8_STREAM_TILE];
+    a8_panel w[A8_STREAM_TILE];
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < panels; i++) {
+        w[i] = a8_panel_at(a, dtype, p + i);
+        q_tile_start_avx512(1, a->epilogue.bias, (p + i) * Q_PANEL_ROWS, a8_lanes(a, p + i), out[i], Q_PANEL_ROWS);
     }
-    for (uint32_t p = part.panel0; p < part.panel1; p++) {
-        a8_panel w = a8_panel_at(a, dtype, p);
-        q_tile_start_avx512(1, a->epilogue.bias, p * Q_PANEL_ROWS, a8_lanes(a, p), out[0], Q_PANEL_ROWS);
-        Q_AVX512_UNROLL
-        for (uint32_t t = 0; t < rows; t++) {
-            acc[t] = _mm512_load_ps(out[0]);
-        }
-        for (uint32_t b = 0; b < a->k / Q_BLOCK; b++) {
-            a8_stream_block(dtype, rows, w, x, b, acc);
-        }
-        Q_AVX512_UNROLL
-        for (uint32_t t = 0; t < rows; t++) {
-            _mm512_store_ps(out[t], acc[t]);
-        }
-        q_tile_finish_avx512(&a->epilogue, r, rows, p * Q_PANEL_ROWS, a8_lanes(a, p), out[0], Q_PANEL_ROWS, a->y,
-                             a->y_stride);
+    Q_AVX512_UNROLL
+    for (uint32_t j = 0; j < rows * panels; j++) {
+        acc[j] = _mm512_load_ps(out[j % panels]);
+    }
+    for (uint32_t b = 0; b < a->k / Q_BLOCK; b++) {
+        a8_stream_block(dtype, rows, panels, w, x, b, acc);
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t j = 0; j < rows * panels; j++) {
+        _mm512_store_ps(out[j], acc[j]);
+    }
+    for (uint32_t i = 0; i < panels; i++) {
+        q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, a8_lanes(a, p + i), out[i],
+                             panels * Q_PANEL_ROWS, a->y, a->y_stride);
+    }
+}
+
+/* The rows of a part, which are `rows`, by its panels. */
+Q_AVX512_INLINE void a8_stream_rows(const uint32_t dtype, const uint32_t rows, const uint32_t panels,
+                                    const q_gemm_args *a, avx512_part part)
+{
+    a8_x x[A8_FEW_ROWS];
+    uint32_t p = part.panel0;
+    for (uint32_t t = 0; t < rows; t++) {
+        x[t] = a8_x_at(a, part.row0 + t, 0);
+    }
+    for (; p + panels <= part.panel1; p += panels) {
+        a8_stream_tile(dtype, rows, panels, a, x, p, part.row0);
+    }
+    for (; p < part.panel1; p++) {
+        a8_stream_tile(dtype, rows, 1, a, x, p, part.row0);
     }
 }
 
@@ -115,16 +158,16 @@ Q_AVX512_INLINE void a8_stream_part(const uint32_t dtype, const q_gemm_args *a, 
     case 0:
         break;
     case 1:
-        a8_stream_rows(dtype, 1, a, part, part.row0);
+        a8_stream_rows(dtype, 1, 1, a, part);
         break;
     case 2:
-        a8_stream_rows(dtype, 2, a, part, part.row0);
+        a8_stream_rows(dtype, 2, 2, a, part);
         break;
     case 3:
-        a8_stream_rows(dtype, 3, a, part, part.row0);
+        a8_stream_rows(dtype, 3, 1, a, part);
         break;
     default:
-        a8_stream_rows(dtype, 4, a, part, part.row0);
+        a8_stream_rows(dtype, 4, 1, a, part);
         break;
     }
 }
