@@ -10,6 +10,7 @@
  *
  * Masked keys are skipped, never read: beyond the last key the cache may hold anything.
  */
+#include "qorus/base/kv.h"
 #include "scalar.h"
 
 enum {
@@ -23,11 +24,10 @@ enum {
 typedef struct attn_query {
     const q_attention_args *a;
     const q_real *q; /* [head_dim] */
-    const void *k;   /* caches of the sequence */
-    const void *v;
-    size_t head;     /* element offset of the kv head in both caches */
-    bool half;       /* cache of f16, else of q_real */
-    uint32_t lo;     /* visible keys: lo <= j < hi */
+    const uint8_t *k; /* of the kv head of the sequence */
+    const uint8_t *v;
+    uint32_t dtype;   /* of the cache: Q_REAL, Q_F16, Q_Q8_0 */
+    uint32_t lo;      /* visible keys: lo <= j < hi */
     uint32_t hi;
 } attn_query;
 
@@ -39,22 +39,60 @@ typedef struct attn_chunk {
     q_real sum;
 } attn_chunk;
 
-static q_real attn_cached(const void *cache, size_t i, bool half)
+/* n reals or halves of a cache, from element `at`. */
+static void attn_load(const attn_query *t, const uint8_t *cache, size_t at, uint32_t n, q_real *x)
 {
-    return half ? (q_real)q_f32_from_f16(((const uint16_t *)cache)[i]) : ((const q_real *)cache)[i];
+    for (uint32_t i = 0; i < n; i++) {
+        x[i] = t->dtype == Q_F16 ? (q_real)q_f32_from_f16(((const uint16_t *)(const void *)cache)[at + i])
+                                 : ((const q_real *)(const void *)cache)[at + i];
+    }
+}
+
+static q_real attn_q8_0(const uint8_t *group, size_t scale, size_t quant)
+{
+    q_real d = (q_real)q_f32_from_f16(((const uint16_t *)(const void *)group)[scale]);
+    return d * (q_real)(int8_t)group[quant];
+}
+
+/* Dimension d of keys j .. j + n - 1, all of one group. */
+static void attn_keys(const attn_query *t, uint32_t j, uint32_t d, uint32_t n, q_real k[ATTN_KEYS])
+{
+    uint32_t dim = t->a->head_dim;
+    if (t->dtype != Q_Q8_0) {
+        attn_load(t, t->k, (size_t)(j / ATTN_KEYS * dim + d) * ATTN_KEYS + j % ATTN_KEYS, n, k);
+        return;
+    }
+    const uint8_t *group = t->k + q_kv_q8_0_group(dim, j);
+    for (uint32_t i = 0; i < n; i++) {
+        k[i] = attn_q8_0(group, q_kv_q8_0_scale(j + i, d), dim + (size_t)d * ATTN_KEYS + (j + i) % ATTN_KEYS);
+    }
+}
+
+/* Dimensions d .. d + n - 1 of value j. */
+static void attn_value(const attn_query *t, uint32_t j, uint32_t d, uint32_t n, q_real v[Q_LANES])
+{
+    uint32_t dim = t->a->head_dim;
+    if (t->dtype != Q_Q8_0) {
+        attn_load(t, t->v, (size_t)j * dim + d, n, v);
+        return;
+    }
+    const uint8_t *group = t->v + q_kv_q8_0_group(dim, j);
+    for (uint32_t i = 0; i < n; i++) {
+        v[i] = attn_q8_0(group, q_kv_q8_0_scale(j, d + i), dim + (size_t)(j % ATTN_KEYS) * dim + d + i);
+    }
 }
 
 /* Scores of keys j0 .. j1 - 1, all of one panel, into s[0 .. j1 - j0). */
 static void attn_panel_scores(const attn_query *t, uint32_t j0, uint32_t j1, q_real *s)
 {
     const q_attention_args *a = t->a;
-    size_t panel = t->head + (size_t)(j0 / ATTN_KEYS) * a->head_dim * ATTN_KEYS + j0 % ATTN_KEYS;
     uint32_t n = j1 - j0;
+    q_real k[ATTN_KEYS];
     q_real acc[ATTN_KEYS] = {0};
     for (uint32_t d = 0; d < a->head_dim; d++) {
-        size_t at = panel + (size_t)d * ATTN_KEYS;
+        attn_keys(t, j0, d, n, k);
         for (uint32_t i = 0; i < n; i++) {
-            acc[i] = q_fma(t->q[d], attn_cached(t->k, at + i, t->half), acc[i]);
+            acc[i] = q_fma(t->q[d], k[i], acc[i]);
         }
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -113,14 +151,15 @@ static void attn_values(const attn_query *t, const attn_chunk *c, uint32_t lo, u
     }
     for (uint32_t j = lo; j < hi; j++) {
         q_real p = c->p[j % ATTN_CHUNK];
-        size_t at = t->head + (size_t)j * t->a->head_dim + d0;
+        q_real v[Q_LANES];
         if (j % ATTN_BLOCK == 0 && j != lo) {
             for (uint32_t i = 0; i < n; i++) {
                 o[i] = o[i] * c->rescale[j % ATTN_CHUNK / ATTN_BLOCK];
             }
         }
+        attn_value(t, j, d0, n, v);
         for (uint32_t i = 0; i < n; i++) {
-            o[i] = q_fma(p, attn_cached(t->v, at + i, t->half), o[i]);
+            o[i] = q_fma(p, v[i], o[i]);
         }
     }
 }
@@ -170,22 +209,22 @@ static void attn_head(const attn_query *t, q_real *out)
 }
 
 /* Units are (row, head), dealt out in turn, so that decode and prefill both balance. */
-static inline void attention_units(const q_work *work, const q_attention_args *a, bool half)
+static inline void attention_units(const q_work *work, const q_attention_args *a, uint32_t dtype)
 {
     uint32_t rows = q_count_value(work->run, a->rows);
     uint32_t units = rows * a->heads;
     attn_query t;
     t.a = a;
-    t.half = half;
+    t.dtype = dtype;
     for (uint32_t u = work->worker; u < units; u += work->n_workers) {
         uint32_t r = u / a->heads;
         uint32_t h = u % a->heads;
         uint32_t kv_head = h / (a->heads / a->kv_heads);
         q_span span = q_span_of_row(work->run, rows, r);
+        size_t head = (size_t)q_kv_head_bytes(dtype, a->capacity, a->head_dim) * kv_head;
         t.q = scalar_row(a->q, a->q_stride, r) + (size_t)h * a->head_dim;
-        t.k = (const uint8_t *)a->k_cache + span.sequence * a->sequence_stride;
-        t.v = (const uint8_t *)a->v_cache + span.sequence * a->sequence_stride;
-        t.head = (size_t)kv_head * a->capacity * a->head_dim;
+        t.k = (const uint8_t *)a->k_cache + span.sequence * a->sequence_stride + head;
+        t.v = (const uint8_t *)a->v_cache + span.sequence * a->sequence_stride + head;
         t.hi = span.position + (r - span.row) + 1u;
         t.lo = a->window != 0 && t.hi > a->window ? t.hi - a->window : 0;
         attn_head(&t, scalar_row_out(a->out, a->out_stride, r) + (size_t)h * a->head_dim);
@@ -194,10 +233,15 @@ static inline void attention_units(const q_work *work, const q_attention_args *a
 
 void q_attention_f32_scalar(const q_work *work, const q_attention_args *a)
 {
-    attention_units(work, a, false);
+    attention_units(work, a, Q_REAL);
 }
 
 void q_attention_f16_scalar(const q_work *work, const q_attention_args *a)
 {
-    attention_units(work, a, true);
+    attention_units(work, a, Q_F16);
+}
+
+void q_attention_q8_0_scalar(const q_work *work, const q_attention_args *a)
+{
+    attention_units(work, a, Q_Q8_0);
 }

@@ -42,8 +42,10 @@ static void scalar_fill_rows(q_kernels *k)
     k->rope = q_rope_scalar;
     k->kv_store_f32 = q_kv_store_f32_scalar;
     k->kv_store_f16 = q_kv_store_f16_scalar;
+    k->kv_store_q8_0 = q_kv_store_q8_0_scalar;
     k->attention_f32 = q_attention_f32_scalar;
     k->attention_f16 = q_attention_f16_scalar;
+    k->attention_q8_0 = q_attention_q8_0_scalar;
     k->mse = q_mse_scalar;
     k->bias_grad = q_bias_grad_scalar;
     k->sgd = q_sgd_scalar;

@@ -56,8 +56,10 @@ void q_rope_table_scalar(const q_work *work, const q_rope_table_args *a);
 void q_rope_scalar(const q_work *work, const q_rope_args *a);
 void q_kv_store_f32_scalar(const q_work *work, const q_kv_store_args *a);
 void q_kv_store_f16_scalar(const q_work *work, const q_kv_store_args *a);
+void q_kv_store_q8_0_scalar(const q_work *work, const q_kv_store_args *a);
 void q_attention_f32_scalar(const q_work *work, const q_attention_args *a);
 void q_attention_f16_scalar(const q_work *work, const q_attention_args *a);
+void q_attention_q8_0_scalar(const q_work *work, const q_attention_args *a);
 
 void q_mse_scalar(const q_work *work, const q_mse_args *a);
 void q_bias_grad_scalar(const q_work *work, const q_bias_grad_args *a);

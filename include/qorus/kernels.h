@@ -362,7 +362,13 @@ typedef struct q_rope_args {
 
 /*
  * One layer's KV cache: per sequence and kv head, K as [capacity/16][head_dim][16] and V as
- * [capacity][head_dim]; capacity is a multiple of 64. Element type f32 or f16 (rounded half to even).
+ * [capacity][head_dim]; capacity is a multiple of 64. Element type f32 or f16 (rounded half to even), or Q8_0 in
+ * groups of 16 positions (qorus/base/kv.h), head_dim a multiple of 32.
+ *
+ * kv_store_q8_0, per block of 32 dimensions of a token, in f32, as GGUF and q_quantize() have it: amax = max|x|,
+ *   d = amax/127; q = x*(1/d) rounded half away from zero, with d before its rounding; stored are d as f16 (half to
+ *   even) and q. 1/d counts as 0 where it is not finite. A NaN counts as 0 in amax's max and gives q = 0; where d
+ *   exceeds f16 it is infinity, and q as computed. Bytes of other positions stay as they are.
  */
 typedef struct q_kv_store_args {
     q_count rows; /* tokens of this step: written at the positions of their spans */
@@ -373,8 +379,8 @@ typedef struct q_kv_store_args {
     size_t k_stride;
     const q_real *v;
     size_t v_stride;
-    void *k_cache; /* of sequence 0: [kv_heads][capacity/16][head_dim][16] */
-    void *v_cache; /* of sequence 0: [kv_heads][capacity][head_dim] */
+    void *k_cache; /* of sequence 0: [kv_heads] heads of K */
+    void *v_cache; /* of sequence 0: [kv_heads] heads of V */
     size_t sequence_stride; /* bytes from one sequence's caches to the next one's */
 } q_kv_store_args;
 
@@ -387,7 +393,8 @@ typedef struct q_kv_store_args {
  * a = exp(m - m') (0 for the first block); p_j = exp(s_j - m'), masked keys exactly 0; l = l*a + sum(p) (lanes
  * and tree); o = o*a, then o = fma(p_j, v_j, o), j ascending. Each chunk starts afresh; chunks merge in order:
  * m' = max(m1, m2), o = o1*exp(m1-m') + o2*exp(m2-m'), l likewise, products rounded before the sum. At the end
- * out = o / l. Blocks and chunks with no visible key are skipped. Online softmax: Milakov and Gimelshein 2018,
+ * out = o / l. Blocks and chunks with no visible key are skipped. attention_q8_0 does the same over the values d*q,
+ * exact in f32. Online softmax: Milakov and Gimelshein 2018,
  * arXiv:1805.02867.
  */
 typedef struct q_attention_args {

@@ -12,6 +12,7 @@
 
 #include "qorus/backend.h"
 #include "qorus/base/bits.h"
+#include "qorus/base/kv.h"
 #include "qorus/base/panel.h"
 #include "qorus/port.h"
 
@@ -80,6 +81,17 @@ typedef struct check_pair {
 check_pair check_out(check *c, uint32_t rows, uint32_t n);
 /* As check_out with reals in the rows: for outputs that are also inputs. */
 check_pair check_in_out(check *c, uint32_t rows, uint32_t n, check_fill fill);
+
+/* -- spans ------------------------------------------------------------------------------------- */
+
+enum { CHECK_SEQUENCES = 9 };
+
+/*
+ * Gives the run block random spans of about `rows` rows, none reaching position `room`: one span of
+ * sequence 0 without a list, many of one row, or a few of several, of any sequences below
+ * CHECK_SEQUENCES. With a list run.position is a number no kernel may use. Returns the rows.
+ */
+uint32_t check_spans(check *c, uint32_t rows, uint32_t room);
 
 /* -- running and comparing --------------------------------------------------------------------- */
 

@@ -348,18 +348,18 @@ void check_causal_mask(check *c)
         char text[96];
         q_causal_mask_args a;
         check_begin(c);
-        uint32_t rows = any_rows(c);
+        uint32_t room = CHECK_PICK(c, 20, 60, 400, 4000000000u);
+        uint32_t rows = check_spans(c, any_rows(c), room);
         memset(&a, 0, sizeof(a));
         a.rows.n = rows;
         a.cols = any_dim(c);
-        c->run.position = CHECK_PICK(c, 0, 1, 5, 16, 40, 4000000000u);
         check_pair y = check_in_out(c, rows, a.cols, FILL_SPECIAL);
         a.x_stride = y.stride;
         q_causal_mask_args b = a;
         a.x = y.expected;
         b.x = y.got;
-        (void)snprintf(text, sizeof(text), "rows %u cols %u position %u", rows, a.cols,
-                       c->run.position);
+        (void)snprintf(text, sizeof(text), "rows %u cols %u spans %u position %u", rows,
+                       a.cols, c->run.n_spans, c->run.position);
         CHECK_RUN(c, causal_mask, &a, &b);
         check_pair_same(c, y, text);
     }

@@ -203,6 +203,46 @@ check_pair check_in_out(check *c, uint32_t rows, uint32_t n, check_fill fill)
     return pair;
 }
 
+/* -- spans ------------------------------------------------------------------------------------- */
+
+/* Where a span of n rows begins: near the edges of panels, blocks and chunks, or anywhere. */
+static uint32_t any_position(check *c, uint32_t n, uint32_t room)
+{
+    uint32_t p = CHECK_PICK(c, 0, 1, 14, 16, 63, 64, 250, 256);
+    uint32_t last = room > n ? room - n : 0;
+    return check_below(c, 2) != 0 && p <= last ? p : check_below(c, last + 1u);
+}
+
+uint32_t check_spans(check *c, uint32_t rows, uint32_t room)
+{
+    uint32_t kind = check_below(c, 3);
+    uint32_t order[CHECK_SEQUENCES];
+    uint32_t most = rows < CHECK_SEQUENCES ? rows : (uint32_t)CHECK_SEQUENCES;
+    if (kind == 0) {
+        c->run.position = any_position(c, rows, room);
+        return rows;
+    }
+    for (uint32_t i = 0; i < CHECK_SEQUENCES; i++) {
+        uint32_t at = check_below(c, i + 1u);
+        order[i] = order[at];
+        order[at] = i;
+    }
+    c->run.n_spans = kind == 1 ? 1u + check_below(c, CHECK_SEQUENCES) : 1u + check_below(c, most);
+    q_span *spans = (q_span *)check_alloc(c, c->run.n_spans * sizeof(q_span), sizeof(uint32_t));
+    uint32_t row = 0;
+    for (uint32_t i = 0; i < c->run.n_spans; i++) {
+        uint32_t n = kind == 1 ? 1u : 1u + check_below(c, 2u * rows / c->run.n_spans);
+        spans[i].sequence = order[i];
+        spans[i].position = any_position(c, n, room);
+        spans[i].row = row;
+        spans[i].rows = n;
+        row += n;
+    }
+    c->run.position = 0x7ffffff0u;
+    c->run.spans = spans;
+    return row;
+}
+
 /* -- running and comparing --------------------------------------------------------------------- */
 
 q_work check_work(check *c, uint32_t w, uint32_t n, const q_backend *b)

@@ -14,7 +14,12 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SCALAR = ROOT / "backends/scalar"
 FLAGS = ["-std=c11", "-ffreestanding", "-ffp-contract=off", "-fno-math-errno", "-O1", "-w",
-         "-I", str(ROOT / "include")]
+         "-I", str(ROOT / "include"), "-I", str(ROOT)]
+# The runner chooses among all backends; here there is only the scalar one.
+NO_OVERLAYS = """#include "qorus/backend.h"
+bool q_backend_avx2(q_backend *out, uint64_t features) { return out == 0 && features == 0; }
+bool q_backend_avx512(q_backend *out, uint64_t features) { return out == 0 && features == 0; }
+"""
 
 # (file, text, replacement, kernel whose vectors must fail)
 MUTANTS = [
@@ -41,7 +46,17 @@ MUTANTS = [
     ("kv_store.c", "span.position + (r - span.row)", "span.position + r", "kv_store_f16"),
     ("kv_store.c", "a->k_cache + span.sequence * a->sequence_stride", "a->k_cache", "kv_store_f32"),
     ("kv_store.c", "a->v_cache + span.sequence * a->sequence_stride", "a->v_cache", "kv_store_f16"),
-    ("kv_store.c", "(size_t)(p / 16u) * a->head_dim * 16u + p % 16u", "(size_t)p * a->head_dim", "kv_store_f32"),
+    ("kv_store.c", "(size_t)(t->position / 16u) * t->head_dim * 16u + t->position % 16u",
+     "(size_t)t->position * t->head_dim", "kv_store_f32"),
+    ("kv_store.c", "+ h * head", "", "kv_store_q8_0"),
+    ("kv_store.c", "amax / 127.0f", "amax / 128.0f", "kv_store_q8_0"),
+    ("kv_store.c", "(float)q >= 0.5f", "(float)q > 0.5f", "kv_store_q8_0"),
+    ("kv_store.c", "v < 0.0f ? -q : q", "q", "kv_store_q8_0"),
+    ("kv_store.c", "if (!(v == v)) {\n        return 0;", "if (!(v == v)) {\n        return 1;", "kv_store_q8_0"),
+    ("kv_store.c", "inverse = kv_abs(inverse) <= 0x1.fffffep127f ? inverse : 0.0f;", "", "kv_store_q8_0"),
+    ("kv_store.c", "*scale = q_f16_from_f32(d);", "*scale = q_f16_from_f32(d); inverse = 1 / q_f32_from_f16(*scale);",
+     "kv_store_q8_0"),
+    ("kv_store.c", "kq + (size_t)d * Q_KV_GROUP, Q_KV_GROUP", "kq + (size_t)d, 1", "kv_store_q8_0"),
     ("kv_store.c", "q_f16_from_f32((float)t->v[d])", "(uint16_t)(q_f16_from_f32((float)t->v[d]) + 1u)", "kv_store_f16"),
     ("kv_store.c", "q_f16_from_f32((float)t->k[d])", "(uint16_t)(q_f16_from_f32((float)t->k[d] * 1.0005f))",
      "kv_store_f16"),
@@ -59,8 +74,12 @@ MUTANTS = [
     ("attention.c", "o[i] = o[i] * c->rescale[j % ATTN_CHUNK / ATTN_BLOCK];", "", "attention_f32"),
     ("attention.c", "out[d + i] * old + o[i] * new_factor", "out[d + i] + o[i]", "attention_f32"),
     ("attention.c", "sum = sum * old + c.sum * new_factor", "sum = sum + c.sum", "attention_f16"),
-    ("attention.c", "(size_t)(j0 / ATTN_KEYS) * a->head_dim * ATTN_KEYS + j0 % ATTN_KEYS",
-     "(size_t)(j0 / ATTN_KEYS) * a->head_dim * ATTN_KEYS", "attention_f32"),
+    ("attention.c", "(size_t)(j / ATTN_KEYS * dim + d) * ATTN_KEYS + j % ATTN_KEYS",
+     "(size_t)(j / ATTN_KEYS * dim + d) * ATTN_KEYS", "attention_f32"),
+    ("attention.c", "(q_real)(int8_t)group[quant]", "(q_real)group[quant]", "attention_q8_0"),
+    ("attention.c", "q_kv_q8_0_scale(j + i, d)", "q_kv_q8_0_scale(j, d)", "attention_q8_0"),
+    ("attention.c", "q_kv_q8_0_scale(j, d + i)", "q_kv_q8_0_scale(j, 0)", "attention_q8_0"),
+    ("attention.c", "dim + (size_t)(j % ATTN_KEYS) * dim + d + i", "dim + (size_t)(j % ATTN_KEYS) + d + i", "attention_q8_0"),
     ("dequantize.h", "(int32_t)q - 8)", "(int32_t)q - 7)", "gather_q4_0"),
     ("dequantize.h", "* (q_real)(int32_t)q + (q_real)q_f32_from_f16(m)", "* (q_real)(int32_t)q", "gather_q4_1"),
     ("dequantize.h", "(int32_t)(q ^ 0x80u) - 128", "(int32_t)q", "gather_q8_0"),
@@ -183,10 +202,13 @@ def main():
     base_folder, mutant_folder = options.folder / "base", options.folder / "mutant"
     base_folder.mkdir(parents=True, exist_ok=True)
     mutant_folder.mkdir(parents=True, exist_ok=True)
+    overlays = base_folder / "no_overlays.c"
+    overlays.write_text(NO_OVERLAYS)
+    sources = [ROOT / f"test/vectors/{name}.c" for name in ("runner", "compare", "drive", "text", "main_posix")]
     runner = []
-    for name in ("runner", "compare", "drive", "text", "main_posix"):
-        out = base_folder / f"{name}.o"
-        compile_one(options.cc, ROOT / f"test/vectors/{name}.c", out)
+    for source in [*sources, ROOT / "port/x86/cpu_detect.c", overlays]:
+        out = base_folder / f"{source.stem}.o"
+        compile_one(options.cc, source, out)
         runner.append(out)
     base = build(options.cc, base_folder, SCALAR)
     before = failures(base_folder, runner, base, options.cc)

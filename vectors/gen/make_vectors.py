@@ -14,13 +14,16 @@ ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT / "tools"), str(HERE)]
 
 import kernel_attention  # noqa: E402
+import kernel_cache  # noqa: E402
 import kernel_elementwise  # noqa: E402
 import kernel_gemm  # noqa: E402
+import kernel_rope  # noqa: E402
 import kernel_rows  # noqa: E402
 import kernel_training  # noqa: E402
 import qvec  # noqa: E402
 
-FAMILIES = (kernel_gemm, kernel_rows, kernel_elementwise, kernel_attention, kernel_training)
+FAMILIES = (kernel_gemm, kernel_rows, kernel_elementwise, kernel_rope, kernel_cache, kernel_attention,
+            kernel_training)
 NOT_DATA = {"MANIFEST", "README.md"}
 
 
