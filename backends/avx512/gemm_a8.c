@@ -2,14 +2,14 @@
 /*
  * gemm_a8.c: fast products y[r][m] = sum over k of x[r][k] * w[m][k], x as 8-bit rows of quantize_a8.
  *
- * Per block of 32 columns, ascending: i = sum of q_x*q_w, exact (gemm_a8.h); acc = acc + f32(i) * (d_w*d_x),
+ * Per block of 32 columns, ascending, and per plane of x: i = sum of q_x*q_w, exact (gemm_a8.h); acc = acc + f32(i) * (d_w*d_x),
  * operations apart; Q4_1 then acc = acc + (m_w*d_x) * f32(sum of q_x).
  */
 #include "gemm_a8.h"
 
 enum {
     A8_SLAB_BLOCKS = 24, /* 768 columns */
-    A8_GROUP = 128,      /* rows of x that share an unpacked slab */
+    A8_GROUP = 96,       /* rows of x that share an unpacked slab */
     A8_TILE = 4,         /* rows of x in a register tile */
     A8_PANELS = 2        /* panels in a register tile */
 };
@@ -20,7 +20,7 @@ typedef struct a8_space {
     float d[A8_SLAB_BLOCKS][A8_PANELS][Q_PANEL_ROWS];
     float m[A8_SLAB_BLOCKS][A8_PANELS][Q_PANEL_ROWS];
     float acc[A8_GROUP][A8_PANELS][Q_PANEL_ROWS];
-    int32_t start[A8_GROUP][A8_SLAB_BLOCKS]; /* of the chains of integers */
+    int32_t start[2][A8_GROUP][A8_SLAB_BLOCKS]; /* of the chains of integers, per plane */
 } a8_space;
 
 Q_STATIC_ASSERT(sizeof(a8_space) <= Q_AVX512_WORKSPACE, "slab and chains fit the workspace");
@@ -67,30 +67,31 @@ Q_AVX512_INLINE void a8_unpack(const uint32_t dtype, a8_panel w, uint32_t first,
 Q_AVX512_INLINE void a8_starts(const uint32_t dtype, const q_gemm_args *a, uint32_t r, uint32_t rows, uint32_t first,
                                uint32_t n, a8_space *space)
 {
-    for (uint32_t t = 0; t < rows && dtype != Q_Q4_1; t++) {
-        const int32_t *sum = a8_x_at(a, r + t, first).sum;
+    for (uint32_t t = 0; t < rows * a8_planes(a) && dtype != Q_Q4_1; t++) {
+        uint32_t plane = t / rows;
+        const int32_t *sum = a8_x_at(a, r + t % rows, plane, first).sum;
         for (uint32_t b = 0; b < n; b += 16u) {
             __mmask16 mask = avx512_mask(n - b);
             __m512i v = _mm512_maskz_loadu_epi32(mask, sum + b);
             v = _mm512_slli_epi32(_mm512_sub_epi32(_mm512_setzero_si512(), v), dtype == Q_Q8_0 ? 7 : 3);
-            _mm512_mask_storeu_epi32(space->start[t] + b, mask, v);
+            _mm512_mask_storeu_epi32(space->start[plane][t % rows] + b, mask, v);
         }
     }
 }
 
 /* -- the register tile -------------------------------------------------------------------------- */
 
-/* Integer dots of block b of the slab by `rows` rows of x. */
+/* Integer dots of block b of the slab by one plane of `rows` rows of x. */
 Q_AVX512_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, const uint32_t panels,
-                                 const a8_space *space, const a8_x *x, uint32_t t0, uint32_t b,
-                                 __m512i s[A8_TILE][A8_PANELS])
+                                 const a8_space *space, int32_t (*start)[A8_SLAB_BLOCKS], const a8_x *x,
+                                 uint32_t b, __m512i s[A8_TILE][A8_PANELS])
 {
     Q_AVX512_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        __m512i start = dtype == Q_Q4_1 ? _mm512_setzero_si512() : _mm512_set1_epi32(space->start[t0 + t][b]);
+        __m512i v = dtype == Q_Q4_1 ? _mm512_setzero_si512() : _mm512_set1_epi32(start[t][b]);
         Q_AVX512_UNROLL
         for (uint32_t i = 0; i < panels; i++) {
-            s[t][i] = start;
+            s[t][i] = v;
         }
     }
     Q_AVX512_UNROLL
@@ -111,51 +112,61 @@ Q_AVX512_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, cons
     }
 }
 
-/* Rows t0 .. t0 + rows - 1 of the group, x theirs, by n blocks of the slab. */
-Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const uint32_t panels, a8_space *space,
-                             const a8_x *x, uint32_t t0, uint32_t n)
+/* acc += block b of the slab by one plane of `rows` rows of x. */
+Q_AVX512_INLINE void a8_tile_block(const uint32_t dtype, const uint32_t rows, const uint32_t panels,
+                                   const a8_space *space, int32_t (*start)[A8_SLAB_BLOCKS], const a8_x *x,
+                                   uint32_t b, __m512 acc[A8_TILE][A8_PANELS])
+{
+    __m512i s[A8_TILE][A8_PANELS];
+    a8_tile_dot(dtype, rows, panels, space, start, x, b, s);
+    Q_AVX512_UNROLL
+    for (uint32_t t = 0; t < rows; t++) {
+        __m512 dx = _mm512_set1_ps(x[t].d[b]);
+        __m512 sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(x[t].sum[b]));
+        Q_AVX512_UNROLL
+        for (uint32_t i = 0; i < panels; i++) {
+            __m512 d = _mm512_load_ps(space->d[b][i]);
+            __m512 m = dtype == Q_Q4_1 ? _mm512_load_ps(space->m[b][i]) : d;
+            acc[t][i] = a8_add_block(dtype, acc[t][i], s[t][i], d, m, dx, sum);
+        }
+    }
+}
+
+/* Rows t .. t + rows - 1 of the group that begins at row r, by n blocks of the slab from block `first`. */
+Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const uint32_t planes, const uint32_t panels,
+                             const q_gemm_args *a, a8_space *space, uint32_t r, uint32_t t, uint32_t first, uint32_t n)
 {
     __m512 acc[A8_TILE][A8_PANELS];
+    a8_x x[2][A8_TILE];
+    for (uint32_t j = 0; j < rows * planes; j++) {
+        x[j / rows][j % rows] = a8_x_at(a, r + t + j % rows, j / rows, first);
+    }
     Q_AVX512_UNROLL
-    for (uint32_t t = 0; t < rows * panels; t++) {
-        acc[t / panels][t % panels] = _mm512_load_ps(space->acc[t0 + t / panels][t % panels]);
+    for (uint32_t j = 0; j < rows * panels; j++) {
+        acc[j / panels][j % panels] = _mm512_load_ps(space->acc[t + j / panels][j % panels]);
     }
     for (uint32_t b = 0; b < n; b++) {
-        __m512i s[A8_TILE][A8_PANELS];
-        a8_tile_dot(dtype, rows, panels, space, x, t0, b, s);
-        Q_AVX512_UNROLL
-        for (uint32_t t = 0; t < rows; t++) {
-            __m512 dx = _mm512_set1_ps(x[t].d[b]);
-            __m512 sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(x[t].sum[b]));
-            Q_AVX512_UNROLL
-            for (uint32_t i = 0; i < panels; i++) {
-                __m512 d = _mm512_load_ps(space->d[b][i]);
-                __m512 m = dtype == Q_Q4_1 ? _mm512_load_ps(space->m[b][i]) : d;
-                acc[t][i] = a8_add_block(dtype, acc[t][i], s[t][i], d, m, dx, sum);
-            }
+        a8_tile_block(dtype, rows, panels, space, space->start[0] + t, x[0], b, acc);
+        if (planes == 2) {
+            a8_tile_block(dtype, rows, panels, space, space->start[1] + t, x[1], b, acc);
         }
     }
     Q_AVX512_UNROLL
-    for (uint32_t t = 0; t < rows * panels; t++) {
-        _mm512_store_ps(space->acc[t0 + t / panels][t % panels], acc[t / panels][t % panels]);
+    for (uint32_t j = 0; j < rows * panels; j++) {
+        _mm512_store_ps(space->acc[t + j / panels][j % panels], acc[j / panels][j % panels]);
     }
 }
 
 /* All rows of a group by n blocks from block `first`. */
-Q_AVX512_INLINE void a8_slab(const uint32_t dtype, const uint32_t panels, const q_gemm_args *a, a8_space *space,
-                             uint32_t r, uint32_t rows, uint32_t first, uint32_t n)
+Q_AVX512_INLINE void a8_slab(const uint32_t dtype, const uint32_t planes, const uint32_t panels, const q_gemm_args *a,
+                             a8_space *space, uint32_t r, uint32_t rows, uint32_t first, uint32_t n)
 {
-    a8_x x[A8_TILE];
     uint32_t t = 0;
     for (; t + A8_TILE <= rows; t += A8_TILE) {
-        for (uint32_t i = 0; i < A8_TILE; i++) {
-            x[i] = a8_x_at(a, r + t + i, first);
-        }
-        a8_tile(dtype, A8_TILE, panels, space, x, t, n);
+        a8_tile(dtype, A8_TILE, planes, panels, a, space, r, t, first, n);
     }
     for (; t < rows; t++) {
-        x[0] = a8_x_at(a, r + t, first);
-        a8_tile(dtype, 1, panels, space, x, t, n);
+        a8_tile(dtype, 1, planes, panels, a, space, r, t, first, n);
     }
 }
 
@@ -174,7 +185,11 @@ Q_AVX512_INLINE void a8_panels(const uint32_t dtype, const uint32_t panels, cons
             a8_unpack(dtype, a8_panel_at(a, dtype, p + i), b, n, i, space);
         }
         a8_starts(dtype, a, r, rows, b, n, space);
-        a8_slab(dtype, panels, a, space, r, rows, b, n);
+        if (a8_planes(a) == 1) {
+            a8_slab(dtype, 1, panels, a, space, r, rows, b, n);
+        } else {
+            a8_slab(dtype, 2, panels, a, space, r, rows, b, n);
+        }
     }
     for (uint32_t i = 0; i < panels; i++) {
         q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, a8_lanes(a, p + i), space->acc[0][i],

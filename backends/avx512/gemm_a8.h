@@ -15,7 +15,7 @@
 
 enum { A8_FEW_ROWS = 5 }; /* below: the streaming form */
 
-/* One row of x as quantize_a8 lays it out, from some block on. */
+/* One plane of a row of x as quantize_a8 lays it out, from some block on. */
 typedef struct a8_x {
     const int8_t *q;    /* [k] */
     const float *d;     /* [k/32] */
@@ -29,9 +29,14 @@ typedef struct a8_panel {
     const uint16_t *m; /* [k/32][16], Q4_1 only */
 } a8_panel;
 
-static inline a8_x a8_x_at(const q_gemm_args *a, uint32_t r, uint32_t block)
+static inline uint32_t a8_planes(const q_gemm_args *a)
 {
-    const uint8_t *base = (const uint8_t *)a->x + a->x_stride * r;
+    return a->planes == 2 ? 2 : 1;
+}
+
+static inline a8_x a8_x_at(const q_gemm_args *a, uint32_t r, uint32_t plane, uint32_t block)
+{
+    const uint8_t *base = (const uint8_t *)a->x + a->x_stride * r + (size_t)(a->k / 4u) * 5u * plane;
     a8_x x;
     x.q = (const int8_t *)base + (size_t)block * Q_BLOCK;
     x.d = (const float *)(const void *)(base + a->k) + block;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * gemm_a8_stream.c: fast products of few rows (decode): each panel is read once from memory, unpacked in registers and
- * meets all rows at once.
+ * meets all rows, and both planes of each, at once.
  */
 #include "gemm_a8.h"
 
 enum {
     A8_AHEAD = 8192,   /* bytes fetched ahead */
-    A8_STREAM_TILE = 4 /* chains at once: rows by panels */
+    A8_STREAM_TILE = 8 /* chains of integers at once: rows by planes by panels */
 };
 
 /* Fetches the cache line A8_AHEAD bytes ahead: scales and quants of all panels form one stream, of which the
@@ -25,11 +25,11 @@ static void a8_prefetch_start(const void *weights)
     }
 }
 
-/* Chains of one block: rows of x by panels. */
+/* Chains of one block: rows of x, planes of each, panels. */
 typedef __m512i a8_dots[A8_STREAM_TILE];
 
-/* The integer dots of one block of Q4 panels by `rows` rows, onto s. */
-Q_AVX512_INLINE void a8_stream_q4(const uint32_t rows, const uint32_t panels, const a8_panel *w, const a8_x *x,
+/* The integer dots of one block of Q4 panels by n planes of x, onto s. */
+Q_AVX512_INLINE void a8_stream_q4(const uint32_t n, const uint32_t panels, const a8_panel *w, const a8_x *x,
                                   uint32_t b, a8_dots s)
 {
     const __m512i nibble = _mm512_set1_epi8(15);
@@ -43,7 +43,7 @@ Q_AVX512_INLINE void a8_stream_q4(const uint32_t rows, const uint32_t panels, co
             __m512i hi = _mm512_and_si512(_mm512_srli_epi16(v, 4), nibble);
             a8_prefetch(q);
             Q_AVX512_UNROLL
-            for (uint32_t t = 0; t < rows; t++) {
+            for (uint32_t t = 0; t < n; t++) {
                 __m512i *dot = &s[t * panels + i];
                 *dot = _mm512_dpbusd_epi32(*dot, lo, a8_broadcast(x[t].q + b * 32u + g * 4u));
                 *dot = _mm512_dpbusd_epi32(*dot, hi, a8_broadcast(x[t].q + b * 32u + g * 4u + 16u));
@@ -52,7 +52,7 @@ Q_AVX512_INLINE void a8_stream_q4(const uint32_t rows, const uint32_t panels, co
     }
 }
 
-Q_AVX512_INLINE void a8_stream_q8(const uint32_t rows, const uint32_t panels, const a8_panel *w, const a8_x *x,
+Q_AVX512_INLINE void a8_stream_q8(const uint32_t n, const uint32_t panels, const a8_panel *w, const a8_x *x,
                                   uint32_t b, a8_dots s)
 {
     const __m512i sign = _mm512_set1_epi8((char)-128);
@@ -64,7 +64,7 @@ Q_AVX512_INLINE void a8_stream_q8(const uint32_t rows, const uint32_t panels, co
             __m512i v = _mm512_xor_si512(_mm512_load_si512(q), sign);
             a8_prefetch(q);
             Q_AVX512_UNROLL
-            for (uint32_t t = 0; t < rows; t++) {
+            for (uint32_t t = 0; t < n; t++) {
                 s[t * panels + i] =
                     _mm512_dpbusd_epi32(s[t * panels + i], v, a8_broadcast(x[t].q + b * 32u + g * 4u));
             }
@@ -72,19 +72,19 @@ Q_AVX512_INLINE void a8_stream_q8(const uint32_t rows, const uint32_t panels, co
     }
 }
 
-/* One block by `rows` rows and `panels` panels. */
-Q_AVX512_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t rows, const uint32_t panels,
-                                     const a8_panel *w, const a8_x *x, uint32_t b, __m512 *acc)
+/* One block by `rows` rows of `planes` planes and by `panels` panels. */
+Q_AVX512_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
+                                     const uint32_t panels, const a8_panel *w, const a8_x *x, uint32_t b, __m512 *acc)
 {
     a8_dots s;
     Q_AVX512_UNROLL
-    for (uint32_t j = 0; j < rows * panels; j++) {
+    for (uint32_t j = 0; j < rows * planes * panels; j++) {
         s[j] = dtype == Q_Q4_1 ? _mm512_setzero_si512() : _mm512_set1_epi32(-a8_zero(dtype) * x[j / panels].sum[b]);
     }
     if (dtype == Q_Q8_0) {
-        a8_stream_q8(rows, panels, w, x, b, s);
+        a8_stream_q8(rows * planes, panels, w, x, b, s);
     } else {
-        a8_stream_q4(rows, panels, w, x, b, s);
+        a8_stream_q4(rows * planes, panels, w, x, b, s);
     }
     Q_AVX512_UNROLL
     for (uint32_t i = 0; i < panels; i++) {
@@ -95,17 +95,17 @@ Q_AVX512_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t rows, 
             a8_prefetch(w[i].m + b * 16u);
         }
         Q_AVX512_UNROLL
-        for (uint32_t t = 0; t < rows; t++) {
+        for (uint32_t t = 0; t < rows * planes; t++) {
             __m512 sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(x[t].sum[b]));
-            uint32_t j = t * panels + i;
-            acc[j] = a8_add_block(dtype, acc[j], s[j], d, m, _mm512_set1_ps(x[t].d[b]), sum);
+            __m512 *c = &acc[t / planes * panels + i];
+            *c = a8_add_block(dtype, *c, s[t * panels + i], d, m, _mm512_set1_ps(x[t].d[b]), sum);
         }
     }
 }
 
 /* Rows r .. r + rows - 1 by panels p .. p + panels - 1. */
-Q_AVX512_INLINE void a8_stream_tile(const uint32_t dtype, const uint32_t rows, const uint32_t panels,
-                                    const q_gemm_args *a, const a8_x *x, uint32_t p, uint32_t r)
+Q_AVX512_INLINE void a8_stream_tile(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
+                                    const uint32_t panels, const q_gemm_args *a, const a8_x *x, uint32_t p, uint32_t r)
 {
     Q_ALIGNED(64) float out[A8_STREAM_TILE][Q_PANEL_ROWS];
     __m512 acc[A8_STREAM_TILE];
@@ -120,7 +120,7 @@ Q_AVX512_INLINE void a8_stream_tile(const uint32_t dtype, const uint32_t rows, c
         acc[j] = _mm512_load_ps(out[j % panels]);
     }
     for (uint32_t b = 0; b < a->k / Q_BLOCK; b++) {
-        a8_stream_block(dtype, rows, panels, w, x, b, acc);
+        a8_stream_block(dtype, rows, planes, panels, w, x, b, acc);
     }
     Q_AVX512_UNROLL
     for (uint32_t j = 0; j < rows * panels; j++) {
@@ -133,23 +133,20 @@ Q_AVX512_INLINE void a8_stream_tile(const uint32_t dtype, const uint32_t rows, c
 }
 
 /* The rows of a part, which are `rows`, by its panels. */
-Q_AVX512_INLINE void a8_stream_rows(const uint32_t dtype, const uint32_t rows, const uint32_t panels,
+Q_AVX512_INLINE void a8_stream_rows(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
                                     const q_gemm_args *a, avx512_part part)
 {
-    a8_x x[A8_FEW_ROWS];
-    uint32_t p = part.panel0;
-    for (uint32_t t = 0; t < rows; t++) {
-        x[t] = a8_x_at(a, part.row0 + t, 0);
+    a8_x x[A8_STREAM_TILE];
+    for (uint32_t t = 0; t < rows * planes; t++) {
+        x[t] = a8_x_at(a, part.row0 + t / planes, t % planes, 0);
     }
-    for (; p + panels <= part.panel1; p += panels) {
-        a8_stream_tile(dtype, rows, panels, a, x, p, part.row0);
-    }
-    for (; p < part.panel1; p++) {
-        a8_stream_tile(dtype, rows, 1, a, x, p, part.row0);
+    for (uint32_t p = part.panel0; p < part.panel1; p++) {
+        a8_stream_tile(dtype, rows, planes, 1, a, x, p, part.row0);
     }
 }
 
-Q_AVX512_INLINE void a8_stream_part(const uint32_t dtype, const q_gemm_args *a, avx512_part part)
+Q_AVX512_INLINE void a8_stream_part(const uint32_t dtype, const uint32_t planes, const q_gemm_args *a,
+                                    avx512_part part)
 {
     if (part.panel0 < part.panel1) {
         a8_prefetch_start(a8_panel_at(a, dtype, part.panel0).d);
@@ -158,17 +155,26 @@ Q_AVX512_INLINE void a8_stream_part(const uint32_t dtype, const q_gemm_args *a, 
     case 0:
         break;
     case 1:
-        a8_stream_rows(dtype, 1, 1, a, part);
+        a8_stream_rows(dtype, 1, planes, a, part);
         break;
     case 2:
-        a8_stream_rows(dtype, 2, 2, a, part);
+        a8_stream_rows(dtype, 2, planes, a, part);
         break;
     case 3:
-        a8_stream_rows(dtype, 3, 1, a, part);
+        a8_stream_rows(dtype, 3, planes, a, part);
         break;
     default:
-        a8_stream_rows(dtype, 4, 1, a, part);
+        a8_stream_rows(dtype, 4, planes, a, part);
         break;
+    }
+}
+
+Q_AVX512_INLINE void a8_stream_planes(const uint32_t dtype, const q_gemm_args *a, avx512_part part)
+{
+    if (a8_planes(a) == 1) {
+        a8_stream_part(dtype, 1, a, part);
+    } else {
+        a8_stream_part(dtype, 2, a, part);
     }
 }
 
@@ -176,13 +182,13 @@ void q_gemm_a8_stream_avx512(const q_gemm_args *a, uint32_t dtype, avx512_part p
 {
     switch (dtype) {
     case Q_Q8_0:
-        a8_stream_part(Q_Q8_0, a, part);
+        a8_stream_planes(Q_Q8_0, a, part);
         break;
     case Q_Q4_0:
-        a8_stream_part(Q_Q4_0, a, part);
+        a8_stream_planes(Q_Q4_0, a, part);
         break;
     default:
-        a8_stream_part(Q_Q4_1, a, part);
+        a8_stream_planes(Q_Q4_1, a, part);
         break;
     }
 }
