@@ -21,6 +21,13 @@ static uint64_t now(const q_session *s)
     return port != NULL && port->ticks != NULL ? port->ticks(port->user) : 0;
 }
 
+/* A clock that went back has measured nothing. */
+static uint64_t ticks_since(const q_session *s, uint64_t begin)
+{
+    uint64_t end = now(s);
+    return end > begin ? end - begin : 0;
+}
+
 /* Worker 0 before a meeting: does the caller want to stop? */
 static void ask_caller(q_session *s, uint32_t step)
 {
@@ -62,7 +69,7 @@ static void look_at(q_session *s, uint32_t step, uint64_t begin)
 {
     q_error_code e = Q_OK;
     if (s->config.observe != NULL) {
-        q_observation seen = {&s->layers[step], &s->run, now(s) - begin, step, s->backward ? 1u : 0u};
+        q_observation seen = {&s->layers[step], &s->run, ticks_since(s, begin), step, s->backward ? 1u : 0u};
         e = s->config.observe(s->config.user, &seen);
     }
     if (e == Q_OK && (s->config.flags & Q_SESSION_CHECK_FINITE) != 0 && !s->backward && !outputs_finite(s, step)) {
@@ -174,9 +181,7 @@ q_error_code q_session_run_steps(q_session *s, uint32_t first, uint32_t end, boo
     s->backward = backward;
     s->error = Q_OK;
     q_barrier_reset(&s->barrier);
-    if (s->n_workers > 1) {
-        (void)port->parallel(port->user, s->n_workers, region_worker, s);
-    } else {
+    if (s->n_workers == 1 || port->parallel(port->user, s->n_workers, region_worker, s) == 0) {
         region_worker(s, 0, 1);
     }
     if (s->error != Q_OK) {

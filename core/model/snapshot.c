@@ -180,7 +180,7 @@ static q_error_code snapshot_put(snapshot_writer *w, const void *bytes, size_t n
     if (n == 0) {
         return Q_OK;
     }
-    e = w->port->file_write_at(w->port->user, w->file, w->at, bytes, n);
+    SNAPSHOT_CALL(e, w->port->file_write_at(w->port->user, w->file, w->at, bytes, n));
     q_sha256_update(&w->sha, bytes, n);
     w->at += n;
     return e;
@@ -220,7 +220,10 @@ static q_error_code snapshot_write(const q_session *s, const q_port *port, q_por
         q_sha256_final(&w.sha, digest);
         e = snapshot_put(&w, digest, sizeof(digest));
     }
-    return e == Q_OK ? port->file_sync(port->user, file) : e;
+    if (e == Q_OK) {
+        SNAPSHOT_CALL(e, port->file_sync(port->user, file));
+    }
+    return e;
 }
 
 /* The temporary name, in work. */
@@ -234,6 +237,13 @@ static const char *snapshot_temp(const char *path, q_block work)
     }
     memcpy(temp + n, Q_SNAPSHOT_TEMP, sizeof(Q_SNAPSHOT_TEMP));
     return temp;
+}
+
+static void snapshot_discard(const q_port *port, const char *temp)
+{
+    q_error_code gone;
+    SNAPSHOT_CALL(gone, port->file_remove(port->user, temp));
+    (void)gone;
 }
 
 q_error_code q_snapshot_save(const q_session *session, const q_port *port, const char *path,
@@ -259,26 +269,25 @@ q_error_code q_snapshot_save(const q_session *session, const q_port *port, const
         return e;
     }
     temp = snapshot_temp(path, work);
-    if (port->file_open(port->user, temp, Q_OPEN_CREATE_NEW, &file) != Q_OK) {
-        q_error_code gone = port->file_remove(port->user, temp);
-        (void)gone; /* a leftover, or nothing: opening tells */
-        e = port->file_open(port->user, temp, Q_OPEN_CREATE_NEW, &file);
+    SNAPSHOT_CALL(e, port->file_open(port->user, temp, Q_OPEN_CREATE_NEW, &file));
+    if (e != Q_OK) {
+        snapshot_discard(port, temp); /* a leftover, or nothing: opening tells */
+        SNAPSHOT_CALL(e, port->file_open(port->user, temp, Q_OPEN_CREATE_NEW, &file));
     }
     if (e != Q_OK) {
         return q_fail(diag, e, path, "open", 0, 0);
     }
     e = snapshot_write(session, port, file, &h, info);
-    closed = port->file_close(port->user, file);
+    SNAPSHOT_CALL(closed, port->file_close(port->user, file));
     e = e == Q_OK ? closed : e;
     if (e == Q_OK) {
         /* NOT_SUPPORTED: the file has its name, but the port cannot promise that a power cut keeps
          * it. */
-        e = port->file_replace(port->user, temp, path);
+        SNAPSHOT_CALL(e, port->file_replace(port->user, temp, path));
         e = e == Q_ERR_NOT_SUPPORTED ? Q_OK : e;
     }
     if (e != Q_OK) {
-        q_error_code gone = port->file_remove(port->user, temp);
-        (void)gone;
+        snapshot_discard(port, temp);
         return q_fail(diag, e, path, "write", 0, 0);
     }
     return Q_OK;

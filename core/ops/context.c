@@ -137,9 +137,8 @@ q_error_code q_op_run(const q_op_call *c, q_op_kernel kernel, const void *args, 
     const q_backend *b = c->ctx->context.backend;
     const q_run run = {.position = position};
     op_job job = {c->ctx, args, &run, kernel};
-    if (work > OP_PARALLEL_WORK && c->ctx->n_workers > 1) {
-        (void)port->parallel(port->user, c->ctx->n_workers, op_worker, &job);
-    } else {
+    bool shared = work > OP_PARALLEL_WORK && c->ctx->n_workers > 1;
+    if (!shared || port->parallel(port->user, c->ctx->n_workers, op_worker, &job) == 0) {
         op_worker(&job, 0, 1);
     }
     if (b->finish != NULL) {

@@ -94,7 +94,8 @@ typedef struct q_port {
     uint64_t (*cpu_features)(void *user);
     /* (optional; default: fn(arg, 0, 1) on the calling thread) Runs fn on up to n_workers workers truly at
        once, the caller being worker 0, and returns when all have finished. n_workers handed to fn, and
-       returned, is the number granted: 1 <= granted <= n_workers. Creates no thread and allocates nothing. */
+       returned, is the number granted: 1 <= granted <= n_workers. 0: refused, fn was not called; the library then
+       runs it alone. Creates no thread and allocates nothing. */
     uint32_t (*parallel)(void *user, uint32_t n_workers, q_parallel_fn fn, void *arg);
     /* (optional as a pair; default: spin) Sleeps while *address == expected; may wake for no reason.
        wake releases every sleeper on that address. Any thread. */

@@ -26,8 +26,9 @@ static q_error_code posix_map(void *user, q_port_file file, const void **base, s
 {
     q_posix *p = (q_posix *)user;
     uint64_t bytes = 0;
-    if (p->port.file_size(user, file, &bytes) != Q_OK) {
-        return p->last.code;
+    q_error_code rc = p->port.file_size(p->port.user, file, &bytes);
+    if (rc != Q_OK) {
+        return rc;
     }
     if (bytes == 0) {
         return posix_fail_file(p, Q_ERR_INVALID_SIZE, file, "empty file", 0, 0);

@@ -15,7 +15,7 @@
 
 #define POSIX_COPY_BYTES ((size_t)1 << 20)
 
-enum { POSIX_NAME_TRIES = 100 };
+enum { POSIX_NAME_TRIES = 100, POSIX_CLOSE_TRIES = 100 };
 
 /* ---- A file without a name ------------------------------------------------------------------- */
 
@@ -54,9 +54,9 @@ static q_error_code posix_copy_bytes(q_posix *p, q_port_file from, q_port_file t
 {
     for (uint64_t at = 0; at < bytes;) {
         size_t n = bytes - at < POSIX_COPY_BYTES ? (size_t)(bytes - at) : POSIX_COPY_BYTES;
-        q_error_code rc = p->port.file_read_at(p, from, at, buffer, n);
+        q_error_code rc = p->port.file_read_at(p->port.user, from, at, buffer, n);
         if (rc == Q_OK) {
-            rc = p->port.file_write_at(p, to, at, buffer, n);
+            rc = p->port.file_write_at(p->port.user, to, at, buffer, n);
         }
         if (rc != Q_OK) {
             return rc;
@@ -101,7 +101,7 @@ static q_error_code posix_map_copy(q_posix *p, q_port_file from, const char *cac
                                    q_posix_model *m)
 {
     uint64_t bytes = 0;
-    q_error_code rc = p->port.file_size(p, from, &bytes);
+    q_error_code rc = p->port.file_size(p->port.user, from, &bytes);
     if (rc != Q_OK || bytes == 0) {
         return rc != Q_OK ? rc : posix_fail_file(p, Q_ERR_INVALID_SIZE, from, "empty file", 0, 0);
     }
@@ -115,10 +115,43 @@ static q_error_code posix_map_copy(q_posix *p, q_port_file from, const char *cac
     if (fd < 0) {
         return p->last.code;
     }
-    rc = p->port.map(p, (q_port_file)fd, &m->base, &m->size);
+    rc = p->port.map(p->port.user, (q_port_file)fd, &m->base, &m->size);
     (void)close(fd);
     m->copied = rc == Q_OK;
     return rc;
+}
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+/* The file at the length it has now: one that grows is cut here, one that shrinks fails to be read. */
+static q_error_code posix_read_whole(q_posix *p, q_port_file file, q_posix_model *m)
+{
+    uint64_t bytes = 0;
+    q_error_code rc = p->port.file_size(p->port.user, file, &bytes);
+    if (rc != Q_OK || bytes == 0) {
+        return rc != Q_OK ? rc : posix_fail_file(p, Q_ERR_INVALID_SIZE, file, "empty file", 0, 0);
+    }
+    void *at = MAP_FAILED;
+    if (bytes <= SIZE_MAX) {
+        at = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
+    if (at == MAP_FAILED) {
+        (void)posix_fail_file(p, Q_ERR_NO_SPACE, file, "memory of this machine", 0, 0);
+        p->last.need = bytes;
+        return Q_ERR_NO_SPACE;
+    }
+    rc = p->port.file_read_at(p->port.user, file, 0, at, (size_t)bytes);
+    if (rc == Q_OK && mprotect(at, (size_t)bytes, PROT_READ) != 0) {
+        rc = posix_fail_file(p, Q_ERR_IO, file, NULL, errno, 0);
+    }
+    if (rc != Q_OK) {
+        (void)munmap(at, (size_t)bytes);
+        return rc;
+    }
+    m->base = at;
+    m->size = (size_t)bytes;
+    m->read = true;
+    return Q_OK;
 }
 
 /* ---- Public ---------------------------------------------------------------------------------- */
@@ -126,33 +159,42 @@ static q_error_code posix_map_copy(q_posix *p, q_port_file from, const char *cac
 static q_error_code posix_map_model(q_posix *p, q_port_file file, const char *cache_dir,
                                     q_posix_model *m)
 {
+    q_error_code rc;
     if (p->calls.is_fuse((int)file) != 0) {
         return posix_map_copy(p, file, cache_dir, m);
     }
-    return p->port.map(p, file, &m->base, &m->size);
+    rc = p->port.map(p->port.user, file, &m->base, &m->size);
+    return rc == Q_ERR_IO ? posix_read_whole(p, file, m) : rc;
 }
 
-q_error_code q_posix_open_model(q_posix *p, const char *path, const char *cache_dir,
-                                q_posix_model *out, q_diag *diag)
+/* Nothing was written, so a close that fails has lost nothing. */
+static void posix_close_reader(q_posix *p, q_port_file file)
+{
+    for (int i = 0; i < POSIX_CLOSE_TRIES; i++) {
+        if (p->port.file_close(p->port.user, file) != Q_ERR_INTERRUPTED) {
+            return;
+        }
+    }
+}
+
+/* Fills *out from path, by mapping or by reading. A wrapper around a member may fail without p->last. */
+static q_error_code posix_get_model(q_posix *p, const char *path, const char *cache_dir, bool read,
+                                    q_posix_model *out, q_diag *diag)
 {
     q_posix_model m;
     q_port_file file = 0;
+    q_error_code rc;
     memset(&m, 0, sizeof m);
-    if (p == NULL) {
-        return Q_ERR_INVALID_ARG;
+    p->last.code = Q_OK;
+    rc = p->port.file_open(p->port.user, path, Q_OPEN_READ, &file);
+    if (rc == Q_OK) {
+        rc = read ? posix_read_whole(p, file, &m) : posix_map_model(p, file, cache_dir, &m);
+        posix_close_reader(p, file);
     }
-    if (path == NULL || out == NULL) {
-        (void)posix_fail(p, Q_ERR_INVALID_ARG, "q_posix_open_model", path == NULL ? "path" : "out",
-                         0);
-        return posix_report(p, diag);
-    }
-    if (p->port.file_open(p, path, Q_OPEN_READ, &file) != Q_OK) {
-        return posix_report(p, diag);
-    }
-    q_error_code rc = posix_map_model(p, file, cache_dir, &m);
-    (void)close((int)file);
     if (rc == Q_ERR_INVALID_SIZE) {
         (void)posix_fail(p, rc, path, "empty file", 0);
+    } else if (rc != Q_OK && p->last.code != rc) {
+        (void)posix_fail(p, rc, path, "cannot be read", 0);
     }
     if (rc != Q_OK) {
         return posix_report(p, diag);
@@ -161,8 +203,42 @@ q_error_code q_posix_open_model(q_posix *p, const char *path, const char *cache_
     return Q_OK;
 }
 
+static bool posix_model_args(q_posix *p, const char *who, const char *path, const q_posix_model *out)
+{
+    if (path != NULL && out != NULL) {
+        return true;
+    }
+    (void)posix_fail(p, Q_ERR_INVALID_ARG, who, path == NULL ? "path" : "out", 0);
+    return false;
+}
+
+q_error_code q_posix_open_model(q_posix *p, const char *path, const char *cache_dir,
+                                q_posix_model *out, q_diag *diag)
+{
+    if (p == NULL) {
+        return Q_ERR_INVALID_ARG;
+    }
+    return posix_model_args(p, "q_posix_open_model", path, out)
+               ? posix_get_model(p, path, cache_dir, false, out, diag)
+               : posix_report(p, diag);
+}
+
+q_error_code q_posix_read_model(q_posix *p, const char *path, q_posix_model *out, q_diag *diag)
+{
+    if (p == NULL) {
+        return Q_ERR_INVALID_ARG;
+    }
+    return posix_model_args(p, "q_posix_read_model", path, out)
+               ? posix_get_model(p, path, NULL, true, out, diag)
+               : posix_report(p, diag);
+}
+
 void q_posix_close_model(q_posix *p, q_posix_model *model)
 {
-    p->port.unmap(p, model->base, model->size);
+    if (model->read) {
+        (void)munmap((void *)(uintptr_t)model->base, model->size);
+    } else {
+        p->port.unmap(p->port.user, model->base, model->size);
+    }
     memset(model, 0, sizeof *model);
 }

@@ -17,9 +17,9 @@
  * Every failure of a file or memory member leaves its details in q_posix_last(): the path (its last
  * 51 bytes) or "file <descriptor>", the reason in words, the offset.
  *
- * A mapped file that another program shortens raises SIGBUS when the lost part is read; nothing a
- * port does can prevent that. Whoever does not trust the directory copies the model into memory of
- * his own.
+ * A mapped file that another program shortens raises SIGBUS when the lost part is read, and one
+ * that is rewritten in place changes the weights; nothing a port does to a mapping can prevent
+ * that. Whoever does not trust the directory opens the model with q_posix_read_model.
  */
 #ifndef QORUS_PORT_POSIX_H
 #define QORUS_PORT_POSIX_H
@@ -146,19 +146,28 @@ typedef struct q_posix_model {
     const void *base; /* read-only, multiple of 4096 */
     size_t size;
     bool copied; /* true: a local copy is mapped, since the file lies on a FUSE file system */
-    uint8_t reserved[7];
+    bool read;   /* true: read into memory of this process; the file can change or go */
+    uint8_t reserved[6];
 } q_posix_model;
 
 /*
  * Maps a model file. A file on a FUSE file system is first copied into a nameless file in the first
  * of cache_dir (may be NULL), $TMPDIR, /var/tmp, /tmp which is not FUSE itself and has room;
  * nothing remains on disk after q_posix_close_model or the end of the process, however it ends.
- * Cost: O(1), or one copy.
+ * A file that the system does not map is read as by q_posix_read_model. Cost: O(1), or one copy.
  *
  * Errors: Q_ERR_INVALID_ARG, Q_ERR_NOT_FOUND, Q_ERR_INVALID_SIZE (empty file), Q_ERR_IO.
  */
 Q_NODISCARD q_error_code q_posix_open_model(q_posix *p, const char *path, const char *cache_dir,
                                             q_posix_model *out, q_diag *diag);
+/*
+ * Reads a model file into memory of this process, read-only from then on: whatever becomes of the
+ * file changes nothing. Cost: one pass over the file and as much memory.
+ *
+ * Errors: those above; Q_ERR_NO_SPACE (no memory for it; diag.need bytes).
+ */
+Q_NODISCARD q_error_code q_posix_read_model(q_posix *p, const char *path, q_posix_model *out,
+                                            q_diag *diag);
 void q_posix_close_model(q_posix *p, q_posix_model *model);
 
 /* ---- Regions --------------------------------------------------------------------------------- */

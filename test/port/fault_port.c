@@ -3,7 +3,8 @@
 #include "fault_port.h"
 
 #include <stdatomic.h>
-#include <string.h>
+
+#include "../../include/qorus/base/mem.h"
 
 /* Verdict on one call: `broken` false means that it passes through. */
 typedef struct fault_verdict {
@@ -103,6 +104,7 @@ static q_error_code fault_open(void *user, const char *path, q_open_mode mode, q
     if (rc == Q_OK) {
         *out = file;
         e.file = file;
+        f->opened++;
     }
     return fault_end(f, &e, rc);
 }
@@ -252,6 +254,7 @@ static q_error_code fault_close(void *user, q_port_file file)
         return fault_end(f, &e, Q_ERR_INTERRUPTED);
     }
     q_error_code rc = f->inner->file_close(f->inner->user, file);
+    f->opened--;
     e.happened = rc == Q_OK;
     if (v.broken && v.kind != Q_FAULT_SILENT && rc == Q_OK) {
         rc = Q_ERR_IO;
@@ -282,12 +285,15 @@ static q_error_code fault_map(void *user, q_port_file file, const void **base, s
         return fault_end(f, &e, fault_nothing(v.kind));
     }
     q_error_code rc = f->inner->map(f->inner->user, file, base, size);
+    f->mapped += rc == Q_OK ? 1u : 0u;
     return fault_end(f, &e, fault_after(v, &e, rc));
 }
 
 static void fault_unmap(void *user, const void *base, size_t size)
 {
-    const q_fault_port *f = (const q_fault_port *)user;
+    q_fault_port *f = (q_fault_port *)user;
+    (void)fault_judge(f, Q_FAULT_UNMAP);
+    f->mapped--;
     f->inner->unmap(f->inner->user, base, size);
 }
 
@@ -302,12 +308,15 @@ static q_error_code fault_pin(void *user, const void *base, size_t size)
                          v.kind == Q_FAULT_FAIL ? Q_ERR_NOT_SUPPORTED : fault_nothing(v.kind));
     }
     q_error_code rc = f->inner->pin(f->inner->user, base, size);
+    f->pinned += rc == Q_OK ? 1u : 0u;
     return fault_end(f, &e, fault_after(v, &e, rc));
 }
 
 static void fault_unpin(void *user, const void *base, size_t size)
 {
-    const q_fault_port *f = (const q_fault_port *)user;
+    q_fault_port *f = (q_fault_port *)user;
+    (void)fault_judge(f, Q_FAULT_UNPIN);
+    f->pinned--;
     f->inner->unpin(f->inner->user, base, size);
 }
 
@@ -316,7 +325,12 @@ static void fault_unpin(void *user, const void *base, size_t size)
 static uint64_t fault_ticks(void *user)
 {
     q_fault_port *f = (q_fault_port *)user;
-    return fault_judge(f, Q_FAULT_TICKS).broken ? 0 : f->inner->ticks(f->inner->user);
+    fault_verdict v = fault_judge(f, Q_FAULT_TICKS);
+    if (v.broken) {
+        return v.kind == Q_FAULT_SILENT ? f->last_ticks : 0;
+    }
+    f->last_ticks = f->inner->ticks(f->inner->user);
+    return f->last_ticks;
 }
 
 static uint64_t fault_cpu_features(void *user)
@@ -328,10 +342,15 @@ static uint64_t fault_cpu_features(void *user)
 static uint32_t fault_parallel(void *user, uint32_t n_workers, q_parallel_fn fn, void *arg)
 {
     q_fault_port *f = (q_fault_port *)user;
-    if (fault_judge(f, Q_FAULT_PARALLEL).broken) {
+    fault_verdict v = fault_judge(f, Q_FAULT_PARALLEL);
+    if (v.broken && v.kind == Q_FAULT_DENY) {
+        return 0;
+    }
+    if (v.broken && (v.kind != Q_FAULT_SHORT || n_workers <= 2)) {
         fn(arg, 0, 1);
         return 1;
     }
+    n_workers -= v.broken ? 1u : 0u;
     return f->inner->parallel(f->inner->user, n_workers, fn, arg);
 }
 
@@ -343,16 +362,29 @@ static void fault_wait(void *user, const uint32_t *address, uint32_t expected)
     }
 }
 
+/* Long enough for a sleeper to be asleep by then. */
+static void fault_dawdle(const uint32_t *address)
+{
+    for (uint32_t i = 0; i < 200000; i++) {
+        (void)atomic_load((const _Atomic uint32_t *)address);
+    }
+}
+
 static void fault_wake(void *user, const uint32_t *address)
 {
-    const q_fault_port *f = (const q_fault_port *)user;
+    q_fault_port *f = (q_fault_port *)user;
+    if (fault_judge(f, Q_FAULT_WAKE).broken) {
+        fault_dawdle(address);
+    }
     f->inner->wake(f->inner->user, address);
 }
 
 static void fault_log(void *user, q_log_level level, const char *text, size_t n)
 {
-    const q_fault_port *f = (const q_fault_port *)user;
-    f->inner->log(f->inner->user, level, text, n);
+    q_fault_port *f = (q_fault_port *)user;
+    if (!fault_judge(f, Q_FAULT_LOG).broken) {
+        f->inner->log(f->inner->user, level, text, n);
+    }
 }
 
 static void fault_panic(void *user, const q_diag *diag)

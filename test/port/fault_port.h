@@ -32,17 +32,22 @@ typedef enum q_fault_op {
     Q_FAULT_CPU = 12,
     Q_FAULT_PARALLEL = 13,
     Q_FAULT_WAIT = 14,
-    Q_FAULT_OPS = 15
+    Q_FAULT_WAKE = 15,
+    Q_FAULT_LOG = 16,
+    Q_FAULT_UNMAP = 17, /* counted, never broken */
+    Q_FAULT_UNPIN = 18, /* counted, never broken */
+    Q_FAULT_OPS = 19
 } q_fault_op;
 
 #define Q_FAULT_AT(op) (1u << (op))
 #define Q_FAULT_FILES  0x1FFu /* every file member */
-#define Q_FAULT_ALL    0x7FFFu
+#define Q_FAULT_ALL    0x7FFFFu
 
 /*
- * What a broken call does. Members without an error code have one way to fail, whatever the kind:
- * ticks gives 0 (a clock that jumps back), cpu_features gives 0, parallel grants one worker, wait
- * returns at once.
+ * What a broken call does. Members without an error code fail in their own ways: ticks gives 0 (a
+ * clock that jumps back; SILENT: what it gave last, a clock that stands), cpu_features gives 0,
+ * parallel grants one worker (SHORT: one less than asked; DENY: none, and runs nothing), wait
+ * returns at once, wake comes late (a dropped one would break the contract), log drops the line.
  */
 typedef enum q_fault_kind {
     Q_FAULT_FAIL = 0,  /* nothing happens; Q_ERR_IO (pin: Q_ERR_NOT_SUPPORTED) */
@@ -90,6 +95,10 @@ typedef struct q_fault_port {
     const q_port *inner;
     uint64_t calls[Q_FAULT_OPS];
     uint64_t total;
+    uint64_t last_ticks;
+    uint64_t opened; /* files open: opens that gave one, less closes that freed one */
+    uint64_t mapped; /* mappings alive */
+    uint64_t pinned;
     size_t keep; /* bytes a SHORT or CUT read or write still moves; SIZE_MAX, as after init: half */
     bool cut; /* the power is gone */
     uint32_t n_rules;

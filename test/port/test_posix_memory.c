@@ -73,7 +73,7 @@ static void map_refuses_an_empty_file_m01(void)
     const void *base = &path;
     size_t size = 7;
     q_port_file f = 0;
-    q_posix_model m = { &path, 9, false, { 0 } };
+    q_posix_model m = { &path, 9, false, false, { 0 } };
     q_diag d;
     CHECK_EQ(PORT->file_open(PORT->user, path, Q_OPEN_READ, &f), Q_OK);
     CHECK_EQ(PORT->map(PORT->user, f, &base, &size), Q_ERR_INVALID_SIZE);
@@ -216,7 +216,7 @@ static void model_is_mapped_in_place(void)
 
 static void model_missing_or_bad_arguments(void)
 {
-    q_posix_model m = { NULL, 9, false, { 0 } };
+    q_posix_model m = { NULL, 9, false, false, { 0 } };
     q_diag d;
     CHECK_EQ(q_posix_open_model(&test_posix, test_path("absent"), NULL, &m, &d), Q_ERR_NOT_FOUND);
     CHECK(d.code == Q_ERR_NOT_FOUND && strstr(d.what, "absent") != NULL);
@@ -285,7 +285,7 @@ static void model_copy_failures(void)
     const q_posix_calls real = test_posix.calls;
     const char *path = make_fuse_file("onfuse", 3000);
     const char *empty = test_make_file("hollow", 0);
-    q_posix_model m = { NULL, 9, false, { 0 } };
+    q_posix_model m = { NULL, 9, false, false, { 0 } };
     q_diag d;
     int fds = test_count_fds();
     test_posix.calls.pwrite = no_room;

@@ -45,6 +45,8 @@ static const option table[] = {
      FOR_RUN | FOR_CHAT | FOR_PERPLEXITY, KIND_FLAG},
     {"--pin", "", "keep KV cache, scratch and weights in physical memory", offsetof(options, pin),
      FOR_RUN | FOR_CHAT | FOR_BENCH, KIND_FLAG},
+    {"--no-mmap", "", "read the model into memory: what becomes of its file changes nothing",
+     offsetof(options, no_mmap), FOR_RUN | FOR_CHAT | FOR_BENCH | FOR_PERPLEXITY, KIND_FLAG},
     {"--profile", "", "time of every node, at the end", offsetof(options, profile), FOR_RUN | FOR_BENCH, KIND_FLAG},
     {"--logits", "FILE", "write the logits of every position as f32 rows", offsetof(options, logits), FOR_RUN,
      KIND_TEXT},

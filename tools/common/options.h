@@ -38,6 +38,7 @@ typedef struct options {
     bool shift;          /* --shift: go on when the context is full */
     bool no_fuse;
     bool check_finite;
+    bool no_mmap;        /* --no-mmap: the model is read into memory */
     bool pin;            /* --pin: regions stay in physical memory */
     bool help;
     q_sampler_config sampler;

@@ -38,6 +38,7 @@ static q_error_code take(void *user, size_t size, const char *what, void **base,
 bool host_start(host *h, options *o)
 {
     memset(h, 0, sizeof(*h));
+    h->no_mmap = o->no_mmap;
     if (o->threads > Q_MAX_WORKERS) {
         say("-t: at most %d threads", (int)Q_MAX_WORKERS);
         return false;
@@ -71,7 +72,9 @@ static bool looks_like_gguf(const void *base, size_t size)
 
 bool host_map(host *h, const char *path)
 {
-    if (q_posix_open_model(&h->posix, path, NULL, &h->file, &h->diag) != Q_OK) {
+    q_error_code code = h->no_mmap ? q_posix_read_model(&h->posix, path, &h->file, &h->diag)
+                                   : q_posix_open_model(&h->posix, path, NULL, &h->file, &h->diag);
+    if (code != Q_OK) {
         (void)say_failure(path, &h->diag);
         return false;
     }

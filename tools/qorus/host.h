@@ -16,6 +16,7 @@ typedef struct host {
     const q_port *port;
     q_posix_model file;
     bool mapped;
+    bool no_mmap; /* models are read, not mapped */
     engine_memory memory;
     engine engine;
     q_diag diag;
@@ -31,7 +32,7 @@ int say_failure(const char *subject, const q_diag *diag);
 bool host_start(host *h, options *o);
 void host_stop(host *h);
 
-/* Maps a file of any kind but GGUF, into h->file; false after saying why not. */
+/* Maps, or under --no-mmap reads, a file of any kind but GGUF, into h->file; false after saying why not. */
 bool host_map(host *h, const char *path);
 
 /* Maps a .qorus file and opens it. Says what is wrong and returns false on failure: a GGUF file is told apart. */
