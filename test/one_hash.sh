@@ -46,9 +46,15 @@ bare() { # accel options
     done
 }
 
+# The option that names this machine's best backend.
+best() {
+    echo "--backend $("$QORUS" conform vectors/files/llama.qorus --exact | awk '$1 == "logits" { print $4 }' | tail -n 1)"
+}
+
 if [ "${1-}" = print ]; then
     sum=$(sha256sum "$2" | cut -d ' ' -f 1)
-    "$QORUS" conform "$2" | awk -v s="$sum" -v n="$(basename "$2")" '$1 == "logits" && !seen[$2]++ { print s, $2, $3, n }'
+    # shellcheck disable=SC2046
+    { "$QORUS" conform "$2" && "$QORUS" conform "$2" -p 1200 $(best); } | awk -v s="$sum" -v n="$(basename "$2")" '$1 == "logits" && !seen[$2]++ { print s, $2, $3, n }'
     exit
 fi
 model=vectors/files/llama.qorus
@@ -60,18 +66,20 @@ if [ ! -f "$model" ]; then
 fi
 sum=$(sha256sum "$model" | cut -d ' ' -f 1)
 if [ "${1-}" = large ]; then
-    # shellcheck disable=SC2086
-    best="--backend $("$QORUS" conform vectors/files/llama.qorus --exact | awk '$1 == "logits" { print $4 }' | tail -n 1)"
+    best=$(best)
     for options in "$best -t 1" "$best -t 2" "$best -t 3" "$best -t 2 --chunk 1" "$best -t 2 --chunk 7" \
-        "$best -t 2 --chunk 256" "$best -t 2 --no-fuse" "-t 2"; do
+        "$best -t 2 --chunk 256" "$best -t 7" "$best -t 2 --no-fuse" "-t 2"; do
         posix "$options"
     done
+    expect "posix -p 1200 $best" "$("$QORUS" conform "$model" -p 1200 $best 2>&1)" 'fast-1200 exact-1200'
 else
     for threads in 1 2 3; do
         for chunk in 1 7 64 256; do
             posix "-t $threads --chunk $chunk"
         done
     done
+    posix '-t 7'
+    expect 'posix -p 1200' "$("$QORUS" conform "$model" -p 1200 2>&1)" 'fast-1200 exact-1200'
     posix --no-fuse
 fi
 

@@ -69,6 +69,68 @@ static void test_same_bits(const char *file, uint32_t precision)
     q_posix_close(&posix);
 }
 
+/* ---- Every worker works ----------------------------------------------------------------------------------- */
+
+static void (*counted_kernel)(const q_work *work, const q_rmsnorm_args *a);
+static uint32_t counted_rows[Q_MAX_WORKERS]; /* each worker writes its own */
+
+static void counting_rmsnorm(const q_work *work, const q_rmsnorm_args *a)
+{
+    uint32_t begin;
+    uint32_t end;
+    q_share(work, q_count_value(work->run, a->rows), &begin, &end);
+    counted_rows[work->worker] += end - begin;
+    counted_kernel(work, a);
+}
+
+/* Rows normalised by each worker in one pass over 64 tokens. */
+static uint32_t count_rows(const flow_setup *s)
+{
+    flow f;
+    int32_t tokens[64];
+    uint32_t all = 0;
+    q_error_code e;
+    flow_open(&f, s, &flow_heap);
+    flow_tokens(&f, tokens, 64, 11);
+    counted_kernel = f.backend.kernels.rmsnorm;
+    f.backend.kernels.rmsnorm = counting_rmsnorm;
+    memset(counted_rows, 0, sizeof(counted_rows));
+    (void)flow_hash(&f, tokens, 64, &e);
+    check(e == Q_OK, "the step runs");
+    for (uint32_t i = 0; i < Q_MAX_WORKERS; i++) {
+        all += counted_rows[i];
+    }
+    return all;
+}
+
+static void test_workers_work(const char *file)
+{
+    static const uint32_t workers[] = {2, 3, 7};
+    static q_posix posix;
+    flow_setup s = flow_defaults(file);
+    uint32_t alone;
+    q_diag d;
+    s.chunk = 64;
+    s.selected = 64;
+    alone = count_rows(&s);
+    if (q_posix_init(&posix, 7, &d) != Q_OK) {
+        check(false, "threads");
+        return;
+    }
+    s.port = q_posix_port(&posix);
+    for (size_t i = 0; i < sizeof(workers) / sizeof(workers[0]); i++) {
+        uint32_t least = UINT32_MAX;
+        s.workers = workers[i];
+        check(count_rows(&s) == alone, "%u workers do the work of one together", workers[i]);
+        for (uint32_t w = 0; w < workers[i]; w++) {
+            least = counted_rows[w] < least ? counted_rows[w] : least;
+        }
+        check(least >= alone / workers[i] * 3 / 4, "%u workers: each does its share, at least %u of %u rows", workers[i],
+              least, alone);
+    }
+    q_posix_close(&posix);
+}
+
 /* Two sessions over one plan, in turn, equal two separate ones. */
 static void test_interleave(const char *file)
 {
@@ -342,6 +404,7 @@ void test_session(const char *file)
 {
     test_same_bits(file, Q_PRECISION_FAST);
     test_same_bits(file, Q_PRECISION_EXACT);
+    test_workers_work(file);
     test_interleave(file);
     test_rows(file);
     test_rewind(file);

@@ -189,14 +189,16 @@ static int chat(bare_state *s)
 static int conform(bare_state *s)
 {
     char hex[65];
-    s->o.ctx = FINGERPRINT_CONTEXT;
+    char name[24];
+    s->o.ctx = s->o.n_prompt + FINGERPRINT_DECODED;
     if (!open_session(s)) {
         return EXIT_FAILED;
     }
-    if (fingerprint_run(&s->e, &s->memory, hex, &s->diag) != Q_OK) {
+    if (fingerprint_run(&s->e, &s->memory, s->o.n_prompt, hex, &s->diag) != Q_OK) {
         return complain(s, "conform");
     }
-    q_bare_print("logits %s %s %s\n", s->o.exact ? "exact" : "fast", hex, s->e.backend.name);
+    fingerprint_name(s->o.exact, s->o.n_prompt, name);
+    q_bare_print("logits %s %s %s\n", name, hex, s->e.backend.name);
     return 0;
 }
 

@@ -38,42 +38,48 @@ static q_error_code hash_rows(void *user, uint32_t first, uint32_t n, const q_te
     return Q_OK;
 }
 
-static q_error_code prompt_ids(engine *e, const engine_memory *memory, int32_t *ids, q_diag *diag)
+static q_error_code prompt_ids(engine *e, const engine_memory *memory, int32_t **ids, uint32_t n_prompt,
+                               q_diag *diag)
 {
     size_t n = sizeof(text) - 1;
     size_t work_size = q_tokenizer_encode_work_size(&e->tokenizer, n);
     size_t n_ids = 0;
     void *work = NULL;
     void *all = NULL;
+    void *prompt = NULL;
     q_error_code code = memory->take(memory->user, work_size, "tokenizer work", &work, diag);
     if (code == Q_OK) {
         code = memory->take(memory->user, (n + 2) * sizeof(int32_t), "token ids", &all, diag);
     }
     if (code == Q_OK) {
+        code = memory->take(memory->user, n_prompt * sizeof(int32_t), "prompt", &prompt, diag);
+    }
+    if (code == Q_OK) {
         code = q_tokenizer_encode(&e->tokenizer, text, n, 0, work, work_size, (int32_t *)all, n + 2, &n_ids, diag);
     }
-    for (size_t i = 0; code == Q_OK && i < FINGERPRINT_PROMPT; i++) {
-        ids[i] = ((const int32_t *)all)[i % n_ids];
+    *ids = (int32_t *)prompt;
+    for (size_t i = 0; code == Q_OK && i < n_prompt; i++) {
+        (*ids)[i] = ((const int32_t *)all)[i % n_ids];
     }
     return code;
 }
 
-q_error_code fingerprint_run(engine *e, const engine_memory *memory, char hex[65], q_diag *diag)
+q_error_code fingerprint_run(engine *e, const engine_memory *memory, uint32_t n_prompt, char hex[65], q_diag *diag)
 {
-    int32_t ids[FINGERPRINT_PROMPT];
+    int32_t *ids = NULL;
     int32_t token;
     const void *inputs[1];
     fingerprint_state state;
     uint8_t digest[32];
     q_step step;
     q_text t;
-    q_error_code code = prompt_ids(e, memory, ids, diag);
+    q_error_code code = prompt_ids(e, memory, &ids, n_prompt, diag);
     memset(&state, 0, sizeof(state));
     q_sha256_init(&state.sha);
     memset(&step, 0, sizeof(step));
     inputs[0] = ids;
     step.inputs = inputs;
-    step.n_tokens = FINGERPRINT_PROMPT;
+    step.n_tokens = n_prompt;
     step.select = Q_SELECT_ALL;
     step.rows = hash_rows;
     step.rows_user = &state;
@@ -89,4 +95,15 @@ q_error_code fingerprint_run(engine *e, const engine_memory *memory, char hex[65
         q_text_hex(&t, digest[i], 2);
     }
     return code;
+}
+
+void fingerprint_name(bool exact, uint32_t n_prompt, char name[24])
+{
+    q_text t;
+    q_text_init(&t, name, 24);
+    q_text_str(&t, exact ? "exact" : "fast");
+    if (n_prompt != FINGERPRINT_PROMPT) {
+        q_text_str(&t, "-");
+        q_text_u64(&t, n_prompt, 0);
+    }
 }

@@ -29,7 +29,7 @@ typedef struct option {
 
 static const option table[] = {
     {"-p", "TEXT", "the prompt", offsetof(options, prompt), FOR_RUN | FOR_TOKENIZE, KIND_TEXT},
-    {"-p", "N", "prompt tokens (256)", offsetof(options, n_prompt), FOR_BENCH, KIND_COUNT},
+    {"-p", "N", "prompt tokens (256)", offsetof(options, n_prompt), FOR_BENCH | FOR_CONFORM, KIND_COUNT},
     {"-f", "FILE", "the prompt from a file", offsetof(options, file), FOR_RUN | FOR_TOKENIZE, KIND_TEXT},
     {"-n", "N", "tokens to make", offsetof(options, n), FOR_RUN | FOR_CHAT | FOR_BENCH, KIND_COUNT},
     {"-r", "N", "repetitions (5)", offsetof(options, repeat), FOR_BENCH, KIND_COUNT},

@@ -65,20 +65,22 @@ static int run_model(const options *o, const char *backend, bool exact, char fir
     static host h;
     options mine = *o;
     char hex[65];
+    char name[24];
     int status = EXIT_FAILED;
     mine.backend = backend;
     mine.exact = exact;
-    mine.ctx = FINGERPRINT_CONTEXT;
+    mine.ctx = o->n_prompt + FINGERPRINT_DECODED;
     if (!host_start(&h, &mine)) {
         return EXIT_FAILED;
     }
     if (host_session(&h, o->args[0], &mine, 1, NULL)) {
         if (!h.engine.has_tokenizer) {
             say("%s has no tokenizer", o->args[0]);
-        } else if (fingerprint_run(&h.engine, &h.memory, hex, &h.diag) != Q_OK) {
+        } else if (fingerprint_run(&h.engine, &h.memory, o->n_prompt, hex, &h.diag) != Q_OK) {
             (void)say_failure(o->args[0], &h.diag);
         } else {
-            (void)printf("logits %s %s %s\n", exact ? "exact" : "fast", hex, backend);
+            fingerprint_name(exact, o->n_prompt, name);
+            (void)printf("logits %s %s %s\n", name, hex, backend);
             (void)fflush(stdout);
             status = first[0] == '\0' || strcmp(first, hex) == 0 ? EXIT_DONE : EXIT_FAILED;
             memcpy(first, hex, sizeof(hex));
