@@ -7,9 +7,16 @@
 
 static void avx512_fill_products(q_kernels *k)
 {
+    k->gemm_f32 = q_gemm_f32_avx512;
+    k->gemm_f16 = q_gemm_f16_avx512;
+    k->gemm_bf16 = q_gemm_bf16_avx512;
+    k->gemm_q8_0 = q_gemm_q8_0_avx512;
+    k->gemm_q4_0 = q_gemm_q4_0_avx512;
+    k->gemm_q4_1 = q_gemm_q4_1_avx512;
     k->gemm_a8_q8_0 = q_gemm_a8_q8_0_avx512;
     k->gemm_a8_q4_0 = q_gemm_a8_q4_0_avx512;
     k->gemm_a8_q4_1 = q_gemm_a8_q4_1_avx512;
+    k->matmul = q_matmul_avx512;
 }
 
 static void avx512_fill_rows(q_kernels *k)

@@ -176,7 +176,7 @@ Q_AVX512_INLINE void a8_panels(const uint32_t dtype, const uint32_t panels, cons
 {
     uint32_t blocks = a->k / Q_BLOCK;
     for (uint32_t i = 0; i < panels; i++) {
-        q_tile_start_avx512(rows, a->epilogue.bias, (p + i) * Q_PANEL_ROWS, a8_lanes(a, p + i), space->acc[0][i],
+        q_tile_start_avx512(rows, a->epilogue.bias, (p + i) * Q_PANEL_ROWS, avx512_panel_lanes(a->m, p + i), space->acc[0][i],
                             A8_PANELS * Q_PANEL_ROWS);
     }
     for (uint32_t b = 0; b < blocks; b += A8_SLAB_BLOCKS) {
@@ -192,7 +192,7 @@ Q_AVX512_INLINE void a8_panels(const uint32_t dtype, const uint32_t panels, cons
         }
     }
     for (uint32_t i = 0; i < panels; i++) {
-        q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, a8_lanes(a, p + i), space->acc[0][i],
+        q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, avx512_panel_lanes(a->m, p + i), space->acc[0][i],
                              A8_PANELS * Q_PANEL_ROWS, a->y, a->y_stride);
     }
 }

@@ -54,12 +54,6 @@ static inline a8_panel a8_panel_at(const q_gemm_args *a, uint32_t dtype, uint32_
     return w;
 }
 
-static inline uint32_t a8_lanes(const q_gemm_args *a, uint32_t p)
-{
-    uint32_t left = a->m - p * Q_PANEL_ROWS;
-    return left < Q_PANEL_ROWS ? left : (uint32_t)Q_PANEL_ROWS;
-}
-
 /* What the unsigned side of the weights is above the weights themselves. */
 Q_AVX512_INLINE int32_t a8_zero(const uint32_t dtype)
 {

@@ -113,7 +113,7 @@ Q_AVX512_INLINE void a8_stream_tile(const uint32_t dtype, const uint32_t rows, c
     Q_AVX512_UNROLL
     for (uint32_t i = 0; i < panels; i++) {
         w[i] = a8_panel_at(a, dtype, p + i);
-        q_tile_start_avx512(1, a->epilogue.bias, (p + i) * Q_PANEL_ROWS, a8_lanes(a, p + i), out[i], Q_PANEL_ROWS);
+        q_tile_start_avx512(1, a->epilogue.bias, (p + i) * Q_PANEL_ROWS, avx512_panel_lanes(a->m, p + i), out[i], Q_PANEL_ROWS);
     }
     Q_AVX512_UNROLL
     for (uint32_t j = 0; j < rows * panels; j++) {
@@ -127,7 +127,7 @@ Q_AVX512_INLINE void a8_stream_tile(const uint32_t dtype, const uint32_t rows, c
         _mm512_store_ps(out[j], acc[j]);
     }
     for (uint32_t i = 0; i < panels; i++) {
-        q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, a8_lanes(a, p + i), out[i],
+        q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, avx512_panel_lanes(a->m, p + i), out[i],
                              panels * Q_PANEL_ROWS, a->y, a->y_stride);
     }
 }

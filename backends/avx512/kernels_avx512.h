@@ -28,14 +28,21 @@
 #define Q_AVX512_INLINE static inline __attribute__((always_inline))
 
 enum {
-    Q_AVX512_WORKSPACE = 65536 /* bytes of workspace of each worker */
+    Q_AVX512_WORKSPACE = 163840 /* bytes of workspace of each worker */
 };
 
 /* -- kernels ----------------------------------------------------------------------------------- */
 
+void q_gemm_f32_avx512(const q_work *work, const q_gemm_args *a);
+void q_gemm_f16_avx512(const q_work *work, const q_gemm_args *a);
+void q_gemm_bf16_avx512(const q_work *work, const q_gemm_args *a);
+void q_gemm_q8_0_avx512(const q_work *work, const q_gemm_args *a);
+void q_gemm_q4_0_avx512(const q_work *work, const q_gemm_args *a);
+void q_gemm_q4_1_avx512(const q_work *work, const q_gemm_args *a);
 void q_gemm_a8_q8_0_avx512(const q_work *work, const q_gemm_args *a);
 void q_gemm_a8_q4_0_avx512(const q_work *work, const q_gemm_args *a);
 void q_gemm_a8_q4_1_avx512(const q_work *work, const q_gemm_args *a);
+void q_matmul_avx512(const q_work *work, const q_matmul_args *a);
 
 /* -- ends of a tile ---------------------------------------------------------------------------- */
 
@@ -46,6 +53,13 @@ void q_tile_start_avx512(uint32_t rows, const float *bias, uint32_t m0, uint32_t
 /* Applies the epilogue to acc and stores lanes m0 .. m0 + lanes - 1 of rows r .. of y. */
 void q_tile_finish_avx512(const q_epilogue *e, uint32_t r, uint32_t rows, uint32_t m0, uint32_t lanes,
                           const float *acc, size_t acc_row, float *y, size_t y_stride);
+
+/* Rows of panel p that a matrix of m rows has. */
+static inline uint32_t avx512_panel_lanes(uint32_t m, uint32_t p)
+{
+    uint32_t left = m - p * Q_PANEL_ROWS;
+    return left < Q_PANEL_ROWS ? left : (uint32_t)Q_PANEL_ROWS;
+}
 
 /* The part of a product [rows x panels] that is this worker's: whole panels where there are enough of them, else
    whole rows. */

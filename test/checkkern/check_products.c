@@ -295,6 +295,9 @@ static void matmul_case(check *c, uint32_t m, uint32_t n, uint32_t k)
 void check_matmul(check *c)
 {
     matmul_case(c, 100, 40, 300);
+    for (uint32_t i = 0; i < 6; i++) {
+        matmul_case(c, 100, 130, 600); /* several groups, slabs and columns of a block */
+    }
     for (uint32_t i = 0; i < 150; i++) {
         uint32_t m = CHECK_PICK(c, 1, 2, 5, 6, 7, 12, 13, 32);
         uint32_t n = CHECK_PICK(c, 1, 4, 7, 8, 9, 15, 16, 17, 32, 40);

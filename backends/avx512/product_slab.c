@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * product_slab.c: slabs of B for products of floats, [k][32]: plain rows copied, transposed ones turned 16 by 16, panels
+ * of weights made real. Q8_0: d*q, Q4_0: d*(q-8), both exact; Q4_1: d*q, exact, + m, rounded once.
+ */
+#include "product.h"
+
+/* -- panels of weights --------------------------------------------------------------------------- */
+
+Q_AVX512_INLINE void slab_floats(const uint32_t dtype, const uint16_t *w, uint32_t n, float *out)
+{
+    for (uint32_t p = 0; p < n; p++) {
+        const uint16_t *row = w + (size_t)p * Q_PANEL_ROWS;
+        _mm512_store_ps(out + p * PRODUCT_COLUMNS, dtype == Q_F16 ? avx512_load_f16(row) : avx512_load_bf16(row));
+    }
+}
+
+/* Four columns of signed bytes. */
+Q_AVX512_INLINE void slab_group_q8(__m512i v, __m512 d, float *out)
+{
+    Q_AVX512_UNROLL
+    for (uint32_t c = 0; c < 4; c++) {
+        _mm512_store_ps(out + c * PRODUCT_COLUMNS, _mm512_mul_ps(d, product_signed_column(v, c)));
+    }
+}
+
+/* Four columns of nibbles: d*(q - zero) + m; adding m = -0 changes no bits of Q4_0. */
+Q_AVX512_INLINE void slab_group_q4(__m512i v, __m512 d, __m512 zero, __m512 m, float *out)
+{
+    Q_AVX512_UNROLL
+    for (uint32_t c = 0; c < 4; c++) {
+        __m512 q = _mm512_sub_ps(product_nibble_column(v, c), zero);
+        _mm512_store_ps(out + c * PRODUCT_COLUMNS, _mm512_add_ps(_mm512_mul_ps(d, q), m));
+    }
+}
+
+/* Columns p0 .. p0 + n - 1 of a quantised panel of k; p0 and n are multiples of 32. */
+Q_AVX512_INLINE void slab_quantised(const uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t p0, uint32_t n,
+                                    float *out)
+{
+    const uint8_t *quants = panel + (size_t)q_panel_scale_bytes(dtype, k);
+    const uint16_t *scales = (const uint16_t *)(const void *)panel;
+    const __m512 zero = _mm512_set1_ps(dtype == Q_Q4_0 ? 8.0f : 0.0f);
+    for (uint32_t b = p0 / Q_BLOCK; b < (p0 + n) / Q_BLOCK; b++, out += Q_BLOCK * PRODUCT_COLUMNS) {
+        __m512 d = avx512_load_f16(scales + (size_t)b * Q_PANEL_ROWS);
+        __m512 m = dtype == Q_Q4_1 ? avx512_load_f16(scales + ((size_t)k / Q_BLOCK + b) * Q_PANEL_ROWS)
+                                   : _mm512_set1_ps(-0.0f);
+        if (dtype == Q_Q8_0) {
+            for (uint32_t g = 0; g < 8; g++) {
+                slab_group_q8(_mm512_load_si512(quants + (size_t)b * 512u + g * 64u), d,
+                              out + g * 4u * PRODUCT_COLUMNS);
+            }
+            continue;
+        }
+        for (uint32_t g = 0; g < 4; g++) {
+            __m512i v = _mm512_load_si512(quants + (size_t)b * 256u + g * 64u);
+            slab_group_q4(v, d, zero, m, out + g * 4u * PRODUCT_COLUMNS);
+            slab_group_q4(_mm512_srli_epi32(v, 4), d, zero, m, out + (g + 4u) * 4u * PRODUCT_COLUMNS);
+        }
+    }
+}
+
+static void slab_panel(uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t p0, uint32_t n, float *out)
+{
+    const uint16_t *halves = (const uint16_t *)(const void *)panel + (size_t)p0 * Q_PANEL_ROWS;
+    switch (dtype) {
+    case Q_F16:
+        slab_floats(Q_F16, halves, n, out);
+        break;
+    case Q_BF16:
+        slab_floats(Q_BF16, halves, n, out);
+        break;
+    case Q_Q8_0:
+        slab_quantised(Q_Q8_0, panel, k, p0, n, out);
+        break;
+    case Q_Q4_0:
+        slab_quantised(Q_Q4_0, panel, k, p0, n, out);
+        break;
+    default:
+        slab_quantised(Q_Q4_1, panel, k, p0, n, out);
+        break;
+    }
+}
+
+/* -- plain matrices ------------------------------------------------------------------------------ */
+
+static void slab_copy(const product *x, uint32_t j, uint32_t p0, uint32_t n, float *out)
+{
+    __mmask16 lo = avx512_mask(x->n - j);
+    __mmask16 hi = avx512_mask(x->n - j < 16u ? 0 : x->n - j - 16u);
+    for (uint32_t p = 0; p < n; p++) {
+        const float *b = avx512_row((const float *)x->b.data, x->b.stride, p0 + p) + j;
+        _mm512_store_ps(out + p * PRODUCT_COLUMNS, _mm512_maskz_loadu_ps(lo, b));
+        _mm512_store_ps(out + p * PRODUCT_COLUMNS + 16u, _mm512_maskz_loadu_ps(hi, b + (hi != 0 ? 16 : 0)));
+    }
+}
+
+/* v[i] lane l = former v[l] lane i. */
+static inline void slab_turn(__m512 v[16])
+{
+    __m512 t[16];
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < 8; i++) {
+        t[2 * i] = _mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        v[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        v[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        v[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        v[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0xdd);
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < 8; i++) {
+        v[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+        v[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+    }
+}
+
+/* 16 columns of B from j, which are rows where it lies; those beyond the last become 0. */
+static void slab_transpose(const product *x, uint32_t j, uint32_t p0, uint32_t n, float *out)
+{
+    for (uint32_t p = 0; p < n; p += 16u) {
+        __mmask16 mask = avx512_mask(n - p);
+        __m512 v[16];
+        for (uint32_t l = 0; l < 16; l++) {
+            uint32_t row = j + l < x->n ? j + l : x->n - 1u;
+            const float *b = avx512_row((const float *)x->b.data, x->b.stride, row) + p0 + p;
+            v[l] = _mm512_maskz_loadu_ps(j + l < x->n ? mask : (__mmask16)0, b);
+        }
+        slab_turn(v);
+        for (uint32_t l = 0; l < 16 && p + l < n; l++) {
+            _mm512_store_ps(out + (p + l) * PRODUCT_COLUMNS, v[l]);
+        }
+    }
+}
+
+/* -- choice -------------------------------------------------------------------------------------- */
+
+void q_product_slab_avx512(const product *x, uint32_t j, uint32_t p0, uint32_t n, bool in_place, float *out,
+                           const float *at[2], size_t *step)
+{
+    at[0] = out;
+    at[1] = out + 16;
+    *step = PRODUCT_COLUMNS * sizeof(float);
+    if (x->b.dtype != Q_DTYPE_COUNT) {
+        const uint8_t *panel = (const uint8_t *)x->b.data + j / 16u * x->b.panel;
+        const uint8_t *next = j + 16u < x->n ? panel + x->b.panel : panel;
+        if (x->b.dtype == Q_F32) {
+            at[0] = (const float *)(const void *)panel + (size_t)p0 * Q_PANEL_ROWS;
+            at[1] = (const float *)(const void *)next + (size_t)p0 * Q_PANEL_ROWS;
+            *step = Q_PANEL_ROWS * sizeof(float);
+        } else {
+            slab_panel(x->b.dtype, panel, x->k, p0, n, out);
+            slab_panel(x->b.dtype, next, x->k, p0, n, out + 16);
+        }
+    } else if (x->b.transposed) {
+        slab_transpose(x, j, p0, n, out);
+        slab_transpose(x, j + 16u, p0, n, out + 16);
+    } else if (in_place && x->n - j >= PRODUCT_COLUMNS) {
+        at[0] = avx512_row((const float *)x->b.data, x->b.stride, p0) + j;
+        at[1] = at[0] + 16;
+        *step = x->b.stride;
+    } else {
+        slab_copy(x, j, p0, n, out);
+    }
+}
