@@ -189,6 +189,17 @@ endif
 test-quick: ## the edit loop, under two minutes (SUITE= runs those of that name)
 	+@built=yes; $(MAKE) -k all test-programs || built=no; BUILT=$$built BUILD=$(FREE_DIR) sh test/run.sh quick $(SUITE)
 
+# One corpus grows in build/fuzz/TARGET, from the committed one; merge what is worth keeping by hand.
+FUZZ_SETTINGS := CC=clang SAN=fuzzer-no-link,address,undefined
+TARGET ?= file tokenizer snapshot
+SECONDS ?= 60
+fuzz: ## fuzz the parsers with libFuzzer (TARGET="file tokenizer snapshot", SECONDS=60 each)
+	+@FUZZ=$$($(MAKE) -s print-FREE_DIR $(FUZZ_SETTINGS))/test/bin/fuzz_lib; \
+	 $(MAKE) $(FUZZ_SETTINGS) "$$FUZZ" && sh test/fuzz/fuzz.sh "$$FUZZ" $(SECONDS) $(TARGET)
+
+coverage: ## lines and branches of core that the tests reach, file by file (clang, llvm-cov)
+	@sh test/need.sh python3 clang llvm-cov llvm-profdata -- python3 test/fuzz/coverage.py all
+
 vectors: ## generate the golden vectors again with NumPy: they must come out bit for bit
 	@sh tools/deps.sh --python
 	@sh tools/vectors.sh
@@ -213,7 +224,7 @@ clean: ## remove what was built; keeps models/ and build/venv
 	@find build -mindepth 1 -maxdepth 1 ! -name venv ! -name download -exec rm -rf {} + 2>/dev/null || true
 
 help: ## this list
-	@echo 'make [PORT=posix|bare-x86] [CC=gcc|clang] [VARIANT=release|debug|size|double] [SAN=address,undefined]'
+	@echo 'make [PORT=posix|bare-x86] [CC=gcc|clang] [VARIANT=release|debug|size|double|coverage] [SAN=address,undefined]'
 	@echo '     [CROSS=thumb|arm|aarch64|riscv64|i686: library only] [V=1] TARGET'
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | sort -u | expand -t 16
@@ -224,5 +235,5 @@ print-%:
 
 FORCE:
 
-.PHONY: all lib command run chat bench deps model model-needed test test-quick vectors size inspect-isa install \
+.PHONY: all lib command run chat bench deps model model-needed test test-quick fuzz coverage vectors size inspect-isa install \
         clean help FORCE

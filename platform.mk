@@ -68,8 +68,11 @@ OPT_release := -O2 -DNDEBUG
 OPT_size := -Os -DNDEBUG
 OPT_debug := -O1 -g -DQ_DEBUG
 OPT_double := -O2 -DNDEBUG -DQ_REAL_DOUBLE
+# clang counts regions and branches of the source; little is inlined, so that each is counted where it stands.
+COVERAGE_FLAGS := -fprofile-instr-generate -fcoverage-mapping
+OPT_coverage := -O1 -DNDEBUG $(COVERAGE_FLAGS)
 ifeq ($(OPT_$(VARIANT)),)
-$(error VARIANT=$(VARIANT) is none of: release size debug double)
+$(error VARIANT=$(VARIANT) is none of: release size debug double coverage)
 endif
 
 ifneq ($(SAN),)
@@ -87,7 +90,7 @@ FREE_FLAGS = $(BASE_FLAGS) -ffreestanding -fPIE -fno-stack-protector -Iinclude
 
 # Programs and ports on a host with a libc.
 HOST_FLAGS = $(BASE_FLAGS) -fPIE -pthread -Iinclude
-HOST_LDFLAGS = $(SAN_FLAGS) -pie -pthread
+HOST_LDFLAGS = $(SAN_FLAGS) $(if $(filter coverage,$(VARIANT)),$(COVERAGE_FLAGS)) -pie -pthread
 
 # Tests may reach into private folders; CMocka's macros do not survive -Wconversion everywhere.
 TEST_FLAGS = $(HOST_FLAGS) -I.

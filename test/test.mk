@@ -40,6 +40,12 @@ $(eval $(call test_program,test_faults,$(wildcard test/fault/*.c) test/port/faul
 $(eval $(call test_program,test_gradient,test/gradient/test_gradient.c))
 $(eval $(call test_program,test_model,$(filter-out test/model/fuzz_%,$(wildcard test/model/*.c)),-lm))
 $(eval $(call test_program,fuzz_graphs,$(wildcard test/model/fuzz_*.c)))
+FUZZ_SRC := $(addprefix test/fuzz/,mutate.c file_mutate.c target_file.c target_tokenizer.c target_snapshot.c) test/snapshot/tiny_model.c
+ifneq ($(findstring fuzzer,$(SAN)),)
+$(eval $(call test_program,fuzz_lib,test/fuzz/libfuzzer.c $(FUZZ_SRC),-fsanitize=fuzzer))
+else
+$(eval $(call test_program,fuzz,test/fuzz/fuzz.c $(FUZZ_SRC)))
+endif
 $(eval $(call test_program,test_allocation,test/allocation/test_allocation.c $(wildcard tools/common/*.c),-Wl$(comma)--wrap=malloc$(comma)--wrap=calloc$(comma)--wrap=realloc))
 ifneq ($(wildcard /usr/include/cmocka.h),)
 $(eval $(call test_program,test_host,$(wildcard test/host/*.c),-lcmocka))
@@ -61,7 +67,7 @@ $(PROOF_IMAGE): $(BARE_OBJ) $(TEST_DIR)/proof/main_bare.o $(PROOF_OBJ) $(VECTORS
 	$(call say,LD $@)
 	$(Q)$(CC) $(BARE_LDFLAGS) -o $@ $(filter %.o,$^)
 ifneq ($(filter avx2,$(ISA_BACKENDS)),)
-ifeq ($(SAN),)
+ifeq ($(SAN)$(filter coverage,$(VARIANT)),)
 TEST_PROGRAMS += $(PROOF_IMAGE)
 endif
 endif

@@ -346,10 +346,9 @@ static q_error_code arch_check_part(const q_format_check *check, const q_file_ar
         return q_format_fail(check->diag, Q_ERR_CORRUPT, name, "dtype",
                              at + offsetof(q_file_tensor_record, dtype), Q_F32, r->dtype);
     }
-    if (r->layout != (n_dims == 1 ? Q_PLAIN : Q_PANEL16)) {
+    if (n_dims == 2 && r->layout != Q_PANEL16) { /* no record puts a vector into panels */
         return q_format_fail(check->diag, Q_ERR_CORRUPT, name, "layout",
-                             at + offsetof(q_file_tensor_record, layout),
-                             n_dims == 1 ? Q_PLAIN : Q_PANEL16, r->layout);
+                             at + offsetof(q_file_tensor_record, layout), Q_PANEL16, r->layout);
     }
     return Q_OK;
 }
@@ -359,12 +358,13 @@ static bool arch_needs(const q_file_arch *a, const arch_part *part)
     return part->with == 0 || (a->flags & part->with) != 0;
 }
 
-/* The layer a name claims, below n_layers, or ARCH_GLOBAL; *rest is the place after "layers.N.". */
+/* The layer a name of at least 7 bytes claims, below n_layers, or ARCH_GLOBAL; *rest is the place
+   after "layers.N.". */
 static uint32_t arch_claimed_layer(const char *name, uint32_t n_layers, size_t *rest)
 {
     char prefix[ARCH_NAME];
     uint32_t layer = 0;
-    for (size_t i = 7; i < 11 && name[i - 1] != '\0' && name[i] >= '0' && name[i] <= '9'; i++) {
+    for (size_t i = 7; i < 11 && name[i] >= '0' && name[i] <= '9'; i++) {
         layer = layer * 10u + (uint32_t)(name[i] - '0');
     }
     *rest = layer < n_layers ? arch_name(prefix, layer, "") : 0;

@@ -194,7 +194,7 @@ static q_error_code check_byte_kind(const tok_check *s)
     }
     if (h->n_vocab != t->n_vocab || h->max_token != t->max_token ||
         h->max_special != t->max_special || h->bos != t->bos || h->eos != t->eos ||
-        h->pad != t->pad || h->unk != t->unk || h->n_eog != t->n_eog || h->eog[0] != t->eog[0]) {
+        h->pad != t->pad || h->unk != t->unk || h->n_eog != t->n_eog) { /* eos is among eog */
         return q_tokenizer_fail(s->diag, Q_ERR_CORRUPT, "kind", TOK_HEADER_AT(kind), t->n_vocab,
                                 h->n_vocab);
     }

@@ -473,6 +473,38 @@ static void test_changed_between(void)
     CHECK_EQ(q_session_position(s), 0);
 }
 
+/* What the observer of a step is told when it loads a snapshot into the session that runs. */
+typedef struct within {
+    q_session *session;
+    q_error_code code;
+} within;
+
+static q_error_code load_within(void *user, const q_observation *seen)
+{
+    within *w = (within *)user;
+    q_diag d;
+    (void)seen;
+    w->code = load(w->session, &d);
+    return Q_OK;
+}
+
+static void test_within_a_step(void)
+{
+    within w = {at_five(), Q_OK};
+    q_session_config c;
+    q_real logits[VOCAB];
+    q_diag d;
+    memset(&c, 0, sizeof(c));
+    c.struct_size = sizeof(c);
+    c.observe = load_within;
+    c.user = &w;
+    make_good();
+    CHECK_EQ(q_session_configure(w.session, &c, &d), Q_OK);
+    tiny_feed(w.session, 1, logits);
+    CHECK_EQ(w.code, Q_ERR_INVALID_STATE);
+    CHECK_EQ(q_session_position(w.session), 6);
+}
+
 int main(void)
 {
     q_diag d;
@@ -491,6 +523,7 @@ int main(void)
     RUN(test_save_faults);
     RUN(test_load_faults);
     RUN(test_changed_between);
+    RUN(test_within_a_step);
     (void)unlink(path);
     q_posix_close(&posix);
     tiny_end();
