@@ -3,8 +3,9 @@
  * attention.c: out[r][h] = sum over visible keys j of p_j * v_j, p = softmax(scale * q.k), by
  * online softmax.
  *
- * A unit of work is up to 12 slots, a slot being one (row, head), all of one kv head, so that a key
- * or value once loaded serves every slot. Chunk of 256 keys by chunk:
+ * A tile of work is up to 12 slots, a slot being one (row, head), all of one kv head, so that a key
+ * or value once loaded serves every slot; up to 8 tiles form a batch. Chunk of 256 keys by chunk,
+ * tile by tile, so that the chunk is fetched once for the batch:
  *   scores   lanes = 16 keys of a panel of K, tiles of 6, 3 or 1 slots, one fma chain over head_dim
  *   per score weights  per slot and block of 64: maximum, p = exp(s - max) in place, sum, factor
  *   for what came before values   lanes = dimensions, o in registers through the whole chunk: tiles
@@ -98,30 +99,30 @@ static void flash_slot_factors(flash_slot *t)
 }
 
 /* The chunk [base, base + 256): which keys each slot sees there, then its weights. */
-static void flash_weights(flash_space *space, uint32_t n, uint32_t base)
+static void flash_weights(flash_slot *slot, float (*p)[FLASH_CHUNK], uint32_t n, uint32_t base)
 {
     for (uint32_t s = 0; s < n; s++) {
-        flash_slot *t = &space->slot[s];
+        flash_slot *t = &slot[s];
         t->from = t->lo > base ? t->lo : base;
         t->to = t->hi < base + FLASH_CHUNK ? t->hi : base + FLASH_CHUNK;
         if (t->from < t->to) {
-            flash_slot_weights(t, space->p[s]);
+            flash_slot_weights(t, p[s]);
             flash_slot_factors(t);
         }
     }
 }
 
-/* -- units ------------------------------------------------------------------------------------- */
+/* -- batches ----------------------------------------------------------------------------------- */
 
-/* Heads h0 .. h0 + nh - 1, all of one kv head, by rows r0 .. r0 + nr - 1 of the span; nh * nr <=
-   FLASH_SLOTS. */
-typedef struct flash_unit {
+/* Heads h0 .. h0 + nh - 1, all of one kv head, by rows r0 .. r0 + nr - 1 of the span. Tiles have up to
+   FLASH_SLOTS / nh rows each, a batch up to FLASH_TILES of them. */
+typedef struct flash_batch {
     q_span span;
     uint32_t h0;
     uint32_t nh;
     uint32_t r0;
     uint32_t nr;
-} flash_unit;
+} flash_batch;
 
 /* First key that the query at position `at` sees. */
 static inline uint32_t flash_first_key(const q_attention_args *a, uint32_t at)
@@ -129,17 +130,17 @@ static inline uint32_t flash_first_key(const q_attention_args *a, uint32_t at)
     return a->window != 0 && at >= a->window ? at + 1u - a->window : 0;
 }
 
-static uint32_t flash_fill_slots(const q_attention_args *a, const flash_unit *unit,
+static uint32_t flash_fill_slots(const q_attention_args *a, const flash_batch *batch,
                                  flash_slot *slot)
 {
     uint32_t n = 0;
-    for (uint32_t i = unit->r0; i < unit->r0 + unit->nr; i++) {
-        uint32_t r = unit->span.row + i;
-        for (uint32_t h = unit->h0; h < unit->h0 + unit->nh; h++) {
+    for (uint32_t i = batch->r0; i < batch->r0 + batch->nr; i++) {
+        uint32_t r = batch->span.row + i;
+        for (uint32_t h = batch->h0; h < batch->h0 + batch->nh; h++) {
             flash_slot *t = &slot[n++];
             t->q = avx2_row(a->q, a->q_stride, r) + (size_t)h * a->head_dim;
             t->out = avx2_row_out(a->out, a->out_stride, r) + (size_t)h * a->head_dim;
-            t->hi = unit->span.position + i + 1u;
+            t->hi = batch->span.position + i + 1u;
             t->lo = flash_first_key(a, t->hi - 1u);
         }
     }
@@ -157,41 +158,43 @@ static void flash_divide(const flash_slot *slot, uint32_t n, uint32_t dim)
     }
 }
 
-/* The three passes over one chunk. */
-static void flash_chunk(bool half, const flash_keys *keys, flash_space *space, uint32_t n,
-                        uint32_t base)
+/* The three passes of one tile, n slots with rows ascending, over the chunk at base. */
+static void flash_chunk(flash_kind kind, flash_keys *keys, flash_slot *slot,
+                        float (*p)[FLASH_CHUNK], uint32_t n, uint32_t base)
 {
-    if (half) {
-        q_flash_scores_f16_avx2(keys, space, n);
-        flash_weights(space, n, base);
-        q_flash_values_f16_avx2(keys, space, n);
-    } else {
-        q_flash_scores_f32_avx2(keys, space, n);
-        flash_weights(space, n, base);
-        q_flash_values_f32_avx2(keys, space, n);
+    uint32_t lo = slot[0].lo;
+    uint32_t hi = slot[n - 1u].hi;
+    keys->from = lo > base ? lo : base;
+    keys->to = hi < base + FLASH_CHUNK ? hi : base + FLASH_CHUNK;
+    if (keys->from < keys->to) {
+        q_flash_scores_avx2(kind, keys, slot, p, n);
+        flash_weights(slot, p, n, base);
+        q_flash_values_avx2(kind, keys, slot, (const float(*)[FLASH_CHUNK])p, n);
     }
 }
 
-static void flash_run_unit(bool half, const q_work *work, const q_attention_args *a,
-                           const flash_unit *unit)
+static void flash_run(flash_kind kind, const q_work *work, const q_attention_args *a,
+                      const flash_batch *batch)
 {
     flash_space *space = (flash_space *)work->workspace;
-    uint32_t n = flash_fill_slots(a, unit, space->slot);
-    size_t head = (size_t)(unit->h0 / (a->heads / a->kv_heads)) * a->capacity * a->head_dim;
-    size_t at = unit->span.sequence * a->sequence_stride +
-                head * (half ? sizeof(uint16_t) : sizeof(float));
-    uint32_t lo = space->slot[0].lo;
-    uint32_t hi = space->slot[n - 1].hi;
+    uint32_t n = flash_fill_slots(a, batch, space->slot);
+    uint32_t tile = FLASH_SLOTS / batch->nh * batch->nh;
+    uint32_t hi = space->slot[n - 1u].hi;
+    size_t at = (size_t)q_kv_head_bytes(kind, a->capacity, a->head_dim) *
+                    (batch->h0 / (a->heads / a->kv_heads)) +
+                batch->span.sequence * a->sequence_stride;
     flash_keys keys;
     keys.k = (const uint8_t *)a->k_cache + at;
     keys.v = (const uint8_t *)a->v_cache + at;
+    keys.group = (size_t)q_kv_group_bytes(kind, a->head_dim);
     keys.dim = a->head_dim;
     keys.scale = a->scale;
     keys.softcap = a->softcap;
-    for (uint32_t base = lo / FLASH_CHUNK * FLASH_CHUNK; base < hi; base += FLASH_CHUNK) {
-        keys.from = lo > base ? lo : base;
-        keys.to = hi < base + FLASH_CHUNK ? hi : base + FLASH_CHUNK;
-        flash_chunk(half, &keys, space, n, base);
+    for (uint32_t base = space->slot[0].lo / FLASH_CHUNK * FLASH_CHUNK; base < hi;
+         base += FLASH_CHUNK) {
+        for (uint32_t s = 0; s < n; s += tile) {
+            flash_chunk(kind, &keys, space->slot + s, space->p, n - s < tile ? n - s : tile, base);
+        }
     }
     flash_divide(space->slot, n, a->head_dim);
 }
@@ -236,43 +239,63 @@ static uint64_t flash_head_cost(const flash_plan *plan)
     return cost;
 }
 
-/* The heads of one tile that are this worker's, as a unit. */
-static void flash_take(bool half, const flash_plan *plan, flash_unit unit, uint64_t cost)
+/* Runs the batch and leaves it empty. */
+static void flash_flush(flash_kind kind, const flash_plan *plan, flash_batch *batch)
+{
+    if (batch->nr != 0) {
+        flash_run(kind, plan->work, plan->a, batch);
+        batch->nr = 0;
+    }
+}
+
+/* The heads of one tile, nr rows at r0, that are this worker's: they join the batch, or begin the next one. */
+static void flash_take(flash_kind kind, const flash_plan *plan, flash_batch *batch,
+                       flash_batch tile, uint64_t cost)
 {
     uint64_t at = plan->at;
-    uint32_t stop = unit.h0 + unit.nh;
-    while (unit.h0 < stop && at < plan->begin) {
-        unit.h0++;
+    uint32_t stop = tile.h0 + tile.nh;
+    while (tile.h0 < stop && at < plan->begin) {
+        tile.h0++;
         at += cost;
     }
-    unit.nh = 0;
-    while (unit.h0 + unit.nh < stop && at < plan->end) {
-        unit.nh++;
+    tile.nh = 0;
+    while (tile.h0 + tile.nh < stop && at < plan->end) {
+        tile.nh++;
         at += cost;
     }
-    if (unit.nh != 0) {
-        flash_run_unit(half, plan->work, plan->a, &unit);
+    if (tile.nh == 0) {
+        return;
+    }
+    if (batch->nr == 0 || batch->h0 != tile.h0 || batch->nh != tile.nh ||
+        batch->nr + tile.nr > plan->nr * (uint32_t)FLASH_TILES) {
+        flash_flush(kind, plan, batch);
+        *batch = tile;
+    } else {
+        batch->nr += tile.nr;
     }
 }
 
 /* All tiles, by heads h0 .. h0 + nh - 1. */
-static void flash_take_part(bool half, flash_plan *plan, uint32_t h0, uint32_t nh)
+static void flash_take_part(flash_kind kind, flash_plan *plan, uint32_t h0, uint32_t nh)
 {
-    flash_unit unit;
-    unit.h0 = h0;
-    unit.nh = nh;
+    flash_batch batch;
+    flash_batch tile;
+    batch.nr = 0;
+    tile.h0 = h0;
+    tile.nh = nh;
     for (uint32_t i = 0; i < q_span_count(plan->work->run) && plan->at < plan->end; i++) {
-        unit.span = q_span_at(plan->work->run, plan->rows, i);
-        for (unit.r0 = 0; unit.r0 < unit.span.rows; unit.r0 += unit.nr) {
-            uint64_t cost = flash_tile_cost(plan, unit.span, unit.r0);
-            unit.nr = flash_clamp(plan->nr, 1, unit.span.rows - unit.r0);
-            flash_take(half, plan, unit, cost);
+        tile.span = q_span_at(plan->work->run, plan->rows, i);
+        for (tile.r0 = 0; tile.r0 < tile.span.rows; tile.r0 += tile.nr) {
+            uint64_t cost = flash_tile_cost(plan, tile.span, tile.r0);
+            tile.nr = flash_clamp(plan->nr, 1, tile.span.rows - tile.r0);
+            flash_take(kind, plan, &batch, tile, cost);
             plan->at += cost * nh;
         }
+        flash_flush(kind, plan, &batch);
     }
 }
 
-static void flash_attention(bool half, const q_work *work, const q_attention_args *a)
+static void flash_attention(flash_kind kind, const q_work *work, const q_attention_args *a)
 {
     uint32_t group = a->heads / a->kv_heads;
     uint32_t nh = group < FLASH_SLOTS ? group : (uint32_t)FLASH_SLOTS;
@@ -287,17 +310,22 @@ static void flash_attention(bool half, const q_work *work, const q_attention_arg
     plan.end = whole * (work->worker + 1u) / work->n_workers;
     for (uint32_t h = 0; h < a->heads; h += group) {
         for (uint32_t i = 0; i < group; i += nh) {
-            flash_take_part(half, &plan, h + i, group - i < nh ? group - i : nh);
+            flash_take_part(kind, &plan, h + i, group - i < nh ? group - i : nh);
         }
     }
 }
 
 void q_attention_f32_avx2(const q_work *work, const q_attention_args *a)
 {
-    flash_attention(false, work, a);
+    flash_attention(FLASH_F32, work, a);
 }
 
 void q_attention_f16_avx2(const q_work *work, const q_attention_args *a)
 {
-    flash_attention(true, work, a);
+    flash_attention(FLASH_F16, work, a);
+}
+
+void q_attention_q8_0_avx2(const q_work *work, const q_attention_args *a)
+{
+    flash_attention(FLASH_Q8_0, work, a);
 }

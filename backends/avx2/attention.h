@@ -6,9 +6,14 @@
 #define Q_ATTENTION_AVX2_H
 
 #include "kernels_avx2.h"
+#include "qorus/base/kv.h"
+
+/* Element type of the cache; a constant wherever code is made for it. */
+typedef enum flash_kind { FLASH_F32 = Q_F32, FLASH_F16 = Q_F16, FLASH_Q8_0 = Q_Q8_0 } flash_kind;
 
 enum {
-    FLASH_SLOTS = 12,
+    FLASH_SLOTS = 12, /* of a tile: these share every key and value loaded */
+    FLASH_TILES = 8,  /* that pass one after the other over a chunk while it lies in the cache of the CPU */
     FLASH_TILE = 6,
     FLASH_CHUNK = 256,
     FLASH_BLOCK = 64,
@@ -34,34 +39,36 @@ typedef struct flash_slot {
 
 typedef struct flash_space {
     float p[FLASH_SLOTS][FLASH_CHUNK];
-    flash_slot slot[FLASH_SLOTS];
+    flash_slot slot[FLASH_TILES * FLASH_SLOTS];
 } flash_space;
 
 Q_STATIC_ASSERT(sizeof(flash_space) <= Q_AVX2_WORKSPACE, "weights and slots fit the workspace");
 
-/* The kv head of a unit, and the chunk at hand. */
+/* The kv head of a batch, and the chunk at hand. */
 typedef struct flash_keys {
-    const void *k;
-    const void *v;
+    const uint8_t *k;
+    const uint8_t *v;
+    size_t group; /* bytes of 16 positions of K, and of V */
     uint32_t dim;
-    uint32_t from; /* keys of the chunk that any slot sees */
+    uint32_t from; /* keys of the chunk that any slot of the tile sees */
     uint32_t to;
     float scale;
     float softcap;
 } flash_keys;
 
-/* Scores s = scale * q.k (capped) of all keys of the chunk, by the first n slots, into p. */
-void q_flash_scores_f32_avx2(const flash_keys *keys, flash_space *space, uint32_t n);
-void q_flash_scores_f16_avx2(const flash_keys *keys, flash_space *space, uint32_t n);
+/* Scores s = scale * q.k (capped) of all keys of the chunk, by n slots, into p. */
+void q_flash_scores_avx2(flash_kind kind, const flash_keys *keys, const flash_slot *slot,
+                         float (*p)[FLASH_CHUNK], uint32_t n);
 
-/* out = out*old + fresh * (sum of p_j * v_j over the chunk) of the first n slots. */
-void q_flash_values_f32_avx2(const flash_keys *keys, const flash_space *space, uint32_t n);
-void q_flash_values_f16_avx2(const flash_keys *keys, const flash_space *space, uint32_t n);
+/* out = out*old + fresh * (sum of p_j * v_j over the chunk) of n slots. */
+void q_flash_values_avx2(flash_kind kind, const flash_keys *keys, const flash_slot *slot,
+                         const float (*p)[FLASH_CHUNK], uint32_t n);
 
-Q_AVX2_INLINE __m256 flash_load(const bool half, const void *base, size_t i)
+/* Eight i8 at p, times a scale. */
+Q_AVX2_INLINE __m256 flash_dequant(const uint8_t *p, __m256 scale)
 {
-    return half ? avx2_load_f16((const uint16_t *)base + i)
-                : _mm256_loadu_ps((const float *)base + i);
+    __m256i q = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(q), scale);
 }
 
 static inline uint32_t flash_clamp(uint32_t v, uint32_t low, uint32_t high)

@@ -7,69 +7,98 @@
  */
 #include "attention.h"
 
-/* n <= 8 values from element i of the V cache. */
-Q_AVX2_INLINE __m256 flash_load_tail(const bool half, const void *v, size_t i, uint32_t n)
-{
-    if (half) {
-        Q_ALIGNED(16) uint16_t h[8] = {0};
-        memcpy(h, (const uint16_t *)v + i, n * sizeof(uint16_t));
-        return avx2_load_f16(h);
-    }
-    return avx2_load_n((const float *)v + i, n);
-}
+/* Values of consecutive keys, dimensions d .. of each; in Q8_0 all of one group. */
+typedef struct flash_rows {
+    const uint8_t *at; /* of the next key */
+    size_t step;
+    Q_ALIGNED(32) float scale[2][16]; /* Q8_0: of (block, position), 4 vectors to a block */
+} flash_rows;
 
-/* The vectors of one key's dimensions d .. ; n < 8 only where vectors is 1. */
-Q_AVX2_INLINE void flash_load_value(const bool half, const uint32_t vectors, const flash_keys *keys,
-                                    uint32_t j, uint32_t d, uint32_t n, __m256 v[8])
+/* Opens the values from key j on. In Q8_0, head_dim is a multiple of 32 and d of 8*vectors, so that 4 vectors never
+   lie in two blocks. */
+Q_AVX2_INLINE void flash_open_rows(const flash_kind kind, const uint32_t vectors,
+                                   const flash_keys *keys, uint32_t j, uint32_t d, flash_rows *rows)
 {
-    size_t at = (size_t)j * keys->dim + d;
-    if (vectors == 1 && n < 8u) {
-        v[0] = flash_load_tail(half, keys->v, at, n);
+    if (kind != FLASH_Q8_0) {
+        size_t element = kind == FLASH_F16 ? sizeof(uint16_t) : sizeof(float);
+        rows->step = keys->dim * element;
+        rows->at = keys->v + j * rows->step + d * element;
         return;
     }
+    const uint8_t *g = keys->v + j / 16u * keys->group;
+    rows->step = keys->dim;
+    rows->at = g + (1u + j % 16u) * rows->step + d;
     Q_AVX2_UNROLL
-    for (uint32_t i = 0; i < vectors; i++) {
-        v[i] = flash_load(half, keys->v, at + i * 8u);
+    for (uint32_t i = 0; i < vectors; i += 4u) {
+        const uint16_t *scale = (const uint16_t *)(const void *)g + q_kv_q8_0_scale(0, d + i * 8u);
+        _mm256_store_ps(rows->scale[i / 4u], avx2_load_f16(scale));
+        _mm256_store_ps(rows->scale[i / 4u] + 8, avx2_load_f16(scale + 8));
     }
 }
 
-/* Keys j0 .. j1 - 1 by slots which do not all see them. */
-Q_AVX2_INLINE void flash_ragged(const bool half, const uint32_t slots, const uint32_t vectors,
-                                const flash_keys *keys, const flash_slot *slot,
-                                const float (*p)[FLASH_CHUNK], uint32_t j0, uint32_t j1, uint32_t d,
-                                uint32_t n, __m256 c[FLASH_TILE][8])
+/* n < 8 values at p, of reals or halves. */
+Q_AVX2_INLINE __m256 flash_load_tail(const flash_kind kind, const uint8_t *p, uint32_t n)
 {
-    for (uint32_t j = j0; j < j1; j++) {
-        __m256 v[8];
-        flash_load_value(half, vectors, keys, j, d, n, v);
-        Q_AVX2_UNROLL
-        for (uint32_t s = 0; s < slots; s++) {
-            if (slot[s].from <= j && j < slot[s].to) {
-                __m256 w = _mm256_broadcast_ss(&p[s][j % FLASH_CHUNK]);
-                Q_AVX2_UNROLL
-                for (uint32_t i = 0; i < vectors; i++) {
-                    c[s][i] = _mm256_fmadd_ps(w, v[i], c[s][i]);
-                }
+    if (kind == FLASH_F16) {
+        Q_ALIGNED(16) uint16_t h[8] = {0};
+        memcpy(h, p, n * sizeof(uint16_t));
+        return avx2_load_f16(h);
+    }
+    return avx2_load_n((const float *)(const void *)p, n);
+}
+
+/* Vector i of the next key, number j; n < 8 only in a tile of one vector. */
+Q_AVX2_INLINE __m256 flash_row_vector(const flash_kind kind, const flash_rows *rows, uint32_t j,
+                                      const uint32_t i, uint32_t n)
+{
+    if (kind == FLASH_Q8_0) {
+        return flash_dequant(rows->at + i * 8u, _mm256_broadcast_ss(&rows->scale[i / 4u][j % 16u]));
+    }
+    if (i == 0 && n < 8u) {
+        return flash_load_tail(kind, rows->at, n);
+    }
+    return kind == FLASH_F16 ? avx2_load_f16((const uint16_t *)(const void *)rows->at + i * 8u)
+                             : _mm256_loadu_ps((const float *)(const void *)rows->at + i * 8u);
+}
+
+/* Keys j0 .. j1 - 1 by slots which all see them, or with `ragged` may not; in Q8_0 group by group. */
+Q_AVX2_INLINE void flash_add_values(const flash_kind kind, const uint32_t slots,
+                                    const uint32_t vectors, const bool ragged,
+                                    const flash_keys *keys, const flash_slot *slot,
+                                    const float (*p)[FLASH_CHUNK], uint32_t j0, uint32_t j1,
+                                    uint32_t d, uint32_t n, __m256 c[FLASH_TILE][8])
+{
+    flash_rows rows;
+    while (j0 < j1) {
+        uint32_t end = kind == FLASH_Q8_0 ? flash_clamp((j0 / 16u + 1u) * 16u, j0, j1) : j1;
+        flash_open_rows(kind, vectors, keys, j0, d, &rows);
+        for (; j0 < end; j0++) {
+            __m256 v[8];
+            __m256 w[FLASH_TILE];
+            const bool few = slots <= 3u && !ragged;
+            Q_AVX2_UNROLL
+            for (uint32_t s = 0; s < slots && few; s++) {
+                w[s] = _mm256_broadcast_ss(&p[s][j0 % FLASH_CHUNK]);
             }
-        }
-    }
-}
-
-/* Keys j0 .. j1 - 1, seen by every slot that takes part in this chunk. */
-Q_AVX2_INLINE void flash_common(const bool half, const uint32_t slots, const uint32_t vectors,
-                                const flash_keys *keys, const float (*p)[FLASH_CHUNK], uint32_t j0,
-                                uint32_t j1, uint32_t d, uint32_t n, __m256 c[FLASH_TILE][8])
-{
-    for (uint32_t j = j0; j < j1; j++) {
-        __m256 v[8];
-        flash_load_value(half, vectors, keys, j, d, n, v);
-        Q_AVX2_UNROLL
-        for (uint32_t s = 0; s < slots; s++) {
-            __m256 w = _mm256_broadcast_ss(&p[s][j % FLASH_CHUNK]);
             Q_AVX2_UNROLL
             for (uint32_t i = 0; i < vectors; i++) {
-                c[s][i] = _mm256_fmadd_ps(w, v[i], c[s][i]);
+                v[i] = flash_row_vector(kind, &rows, j0, i, n);
+                Q_AVX2_UNROLL
+                for (uint32_t s = 0; s < slots && few; s++) {
+                    c[s][i] = _mm256_fmadd_ps(w[s], v[i], c[s][i]);
+                }
             }
+            Q_AVX2_UNROLL
+            for (uint32_t s = 0; s < slots && !few; s++) {
+                if (!ragged || (slot[s].from <= j0 && j0 < slot[s].to)) {
+                    w[s] = _mm256_broadcast_ss(&p[s][j0 % FLASH_CHUNK]);
+                    Q_AVX2_UNROLL
+                    for (uint32_t i = 0; i < vectors; i++) {
+                        c[s][i] = _mm256_fmadd_ps(w[s], v[i], c[s][i]);
+                    }
+                }
+            }
+            rows.at += rows.step;
         }
     }
 }
@@ -105,12 +134,11 @@ static void flash_common_range(const flash_slot *slot, uint32_t slots, uint32_t 
  * Dimensions d .. d + 8*vectors - 1 (or + n - 1 where vectors is 1) of `slots` slots through the
  * chunk. A slot without a key in it collects values that are dropped.
  */
-Q_AVX2_INLINE void flash_value_tile(const bool half, const uint32_t slots, const uint32_t vectors,
-                                    const flash_keys *keys, const flash_space *space, uint32_t s0,
+Q_AVX2_INLINE void flash_value_tile(const flash_kind kind, const uint32_t slots,
+                                    const uint32_t vectors, const flash_keys *keys,
+                                    const flash_slot *slot, const float (*p)[FLASH_CHUNK],
                                     uint32_t d, uint32_t n)
 {
-    const flash_slot *slot = &space->slot[s0];
-    const float(*p)[FLASH_CHUNK] = &space->p[s0];
     uint32_t from;
     uint32_t to;
     __m256 c[FLASH_TILE][8];
@@ -135,9 +163,9 @@ Q_AVX2_INLINE void flash_value_tile(const bool half, const uint32_t slots, const
                 c[s][i] = _mm256_mul_ps(c[s][i], factor);
             }
         }
-        flash_ragged(half, slots, vectors, keys, slot, p, j, c0, d, n, c);
-        flash_common(half, slots, vectors, keys, p, c0, c1, d, n, c);
-        flash_ragged(half, slots, vectors, keys, slot, p, c1, end, d, n, c);
+        flash_add_values(kind, slots, vectors, true, keys, slot, p, j, c0, d, n, c);
+        flash_add_values(kind, slots, vectors, false, keys, slot, p, c0, c1, d, n, c);
+        flash_add_values(kind, slots, vectors, true, keys, slot, p, c1, end, d, n, c);
         j = end;
     }
     Q_AVX2_UNROLL
@@ -150,40 +178,43 @@ Q_AVX2_INLINE void flash_value_tile(const bool half, const uint32_t slots, const
 }
 
 /* All dimensions of `slots` slots, `vectors` vectors at a time. */
-Q_AVX2_INLINE void flash_value_slots(const bool half, const uint32_t slots, const uint32_t vectors,
-                                     const flash_keys *keys, const flash_space *space, uint32_t s0)
+Q_AVX2_INLINE void flash_value_slots(const flash_kind kind, const uint32_t slots,
+                                     const uint32_t vectors, const flash_keys *keys,
+                                     const flash_slot *slot, const float (*p)[FLASH_CHUNK])
 {
     uint32_t d = 0;
     for (; d + 8u * vectors <= keys->dim; d += 8u * vectors) {
-        flash_value_tile(half, slots, vectors, keys, space, s0, d, 8);
+        flash_value_tile(kind, slots, vectors, keys, slot, p, d, 8);
     }
     for (; d < keys->dim; d += 8u) {
         uint32_t n = keys->dim - d < 8u ? keys->dim - d : 8u;
-        flash_value_tile(half, slots, 1, keys, space, s0, d, n);
+        flash_value_tile(kind, slots, 1, keys, slot, p, d, n);
     }
 }
 
-Q_AVX2_INLINE void flash_values(const bool half, const flash_keys *keys, const flash_space *space,
-                                uint32_t n)
+Q_AVX2_INLINE void flash_values(const flash_kind kind, const flash_keys *keys,
+                                const flash_slot *slot, const float (*p)[FLASH_CHUNK], uint32_t n)
 {
     uint32_t s = 0;
     for (; s + 6u <= n; s += 6) {
-        flash_value_slots(half, 6, 2, keys, space, s);
+        flash_value_slots(kind, 6, 2, keys, slot + s, p + s);
     }
     for (; s + 3u <= n; s += 3) {
-        flash_value_slots(half, 3, 4, keys, space, s);
+        flash_value_slots(kind, 3, 4, keys, slot + s, p + s);
     }
     for (; s < n; s++) {
-        flash_value_slots(half, 1, 8, keys, space, s);
+        flash_value_slots(kind, 1, 8, keys, slot + s, p + s);
     }
 }
 
-void q_flash_values_f32_avx2(const flash_keys *keys, const flash_space *space, uint32_t n)
+void q_flash_values_avx2(flash_kind kind, const flash_keys *keys, const flash_slot *slot,
+                         const float (*p)[FLASH_CHUNK], uint32_t n)
 {
-    flash_values(false, keys, space, n);
-}
-
-void q_flash_values_f16_avx2(const flash_keys *keys, const flash_space *space, uint32_t n)
-{
-    flash_values(true, keys, space, n);
+    if (kind == FLASH_Q8_0) {
+        flash_values(FLASH_Q8_0, keys, slot, p, n);
+    } else if (kind == FLASH_F16) {
+        flash_values(FLASH_F16, keys, slot, p, n);
+    } else {
+        flash_values(FLASH_F32, keys, slot, p, n);
+    }
 }

@@ -42,8 +42,10 @@ static void avx2_fill_rows(q_kernels *k)
     k->rope = q_rope_avx2;
     k->kv_store_f32 = q_kv_store_f32_avx2;
     k->kv_store_f16 = q_kv_store_f16_avx2;
+    k->kv_store_q8_0 = q_kv_store_q8_0_avx2;
     k->attention_f32 = q_attention_f32_avx2;
     k->attention_f16 = q_attention_f16_avx2;
+    k->attention_q8_0 = q_attention_q8_0_avx2;
     k->bias_grad = q_bias_grad_avx2;
 }
 

@@ -76,8 +76,10 @@ void q_reduce_max_avx2(const q_work *work, const q_reduce_args *a);
 void q_rope_avx2(const q_work *work, const q_rope_args *a);
 void q_kv_store_f32_avx2(const q_work *work, const q_kv_store_args *a);
 void q_kv_store_f16_avx2(const q_work *work, const q_kv_store_args *a);
+void q_kv_store_q8_0_avx2(const q_work *work, const q_kv_store_args *a);
 void q_attention_f32_avx2(const q_work *work, const q_attention_args *a);
 void q_attention_f16_avx2(const q_work *work, const q_attention_args *a);
+void q_attention_q8_0_avx2(const q_work *work, const q_attention_args *a);
 
 void q_bias_grad_avx2(const q_work *work, const q_bias_grad_args *a);
 
