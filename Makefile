@@ -128,6 +128,7 @@ $(IMAGE): $(BARE_OBJ) $(BARE_APP_OBJ) $(CORE_OBJ) $(BACKEND_OBJ) $(MEM_OBJ) $(BA
 	$(Q)$(CC) $(BARE_LDFLAGS) -o $@ $(filter %.o,$^)
 
 include test/test.mk
+include tools/bench/bench.mk
 
 -include $(shell find $(FREE_DIR) $(BARE_OUT) -name '*.d' 2>/dev/null)
 
@@ -141,9 +142,6 @@ run: all model-needed ## continue PROMPT= with the default model (MODEL= N= TEMP
 chat: all model-needed ## talk to the default model
 	@build/qorus chat "$$MODEL"
 
-bench: all model-needed ## prefill and decode speed of the default model
-	@build/qorus bench "$$MODEL"
-
 else
 
 # ACCEL=kvm|tcg CPU= SMP= MEM= MACHINE= QEMU= reach the script through the environment.
@@ -152,9 +150,6 @@ run: all model-needed
 
 chat: all model-needed
 	@sh port/bare-x86/run-qemu.sh --interactive --module "$$MODEL" $(IMAGE) chat
-
-bench:
-	@echo 'bench: not on PORT=$(PORT)' >&2; exit 2
 
 endif
 
@@ -235,5 +230,5 @@ print-%:
 
 FORCE:
 
-.PHONY: all lib command run chat bench deps model model-needed test test-quick fuzz coverage vectors size inspect-isa install \
+.PHONY: all lib command run chat deps model model-needed test test-quick fuzz coverage vectors size inspect-isa install \
         clean help FORCE

@@ -106,11 +106,11 @@ static void report(const bare_state *s, uint64_t begin, uint64_t fed, uint64_t e
     q_text_str(&t, ", ");
     q_text_u64(&t, q_session_workers(s->e.session), 0);
     q_text_str(&t, " processors: prompt in ");
-    q_text_fixed(&t, (double)(fed - begin) * unit, 2, 0);
+    q_text_fixed(&t, (double)(fed - begin) * unit, 4, 0);
     q_text_str(&t, " s, ");
     q_text_u64(&t, q_generator_count(s->generator), 0);
     q_text_str(&t, " tokens in ");
-    q_text_fixed(&t, (double)(end - fed) * unit, 2, 0);
+    q_text_fixed(&t, (double)(end - fed) * unit, 4, 0);
     q_text_str(&t, " s]\n");
     q_bare_say("%s", line);
 }

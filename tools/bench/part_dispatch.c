@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * part_dispatch.c: `parts dispatch`: what the library spends around its kernels. The kernels of the backend are
+ * replaced by functions that return at once; what is left of a forward or an operation is dispatch and checks.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include "parts.h"
+
+#include "../common/backends.h"
+#include "../common/engine.h"
+#include "qorus/ops.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { SERIES = 41, CALLS = 20000 };
+
+#define Q_KERNEL(slot, args)                                   \
+    static void nothing_##slot(const q_work *w, const args *a) \
+    {                                                          \
+        (void)w;                                               \
+        (void)a;                                               \
+    }
+#include "qorus/kernels.inc"
+#undef Q_KERNEL
+
+static void empty_kernels(q_backend *b)
+{
+#define Q_KERNEL(slot, args) b->kernels.slot = nothing_##slot;
+#include "qorus/kernels.inc"
+#undef Q_KERNEL
+}
+
+static q_error_code take(void *user, size_t size, const char *what, void **base, q_diag *diag)
+{
+    (void)user;
+    (void)what;
+    (void)diag;
+    *base = parts_take(size != 0 ? size : 1);
+    return Q_OK;
+}
+
+typedef struct bench_graph {
+    engine e;
+    engine_memory memory;
+    options o;
+    q_diag diag;
+    float input[4096];
+    const void *inputs[1];
+    q_step step;
+} bench_graph;
+
+static void open_graph(bench_graph *g, const q_port *port, const char *path, bool empty)
+{
+    q_port_file file;
+    const void *base;
+    size_t size;
+    memset(g, 0, sizeof(*g));
+    g->memory.take = take;
+    g->o.threads = 1;
+    g->o.chunk = 1;
+    if (port->file_open(port->user, path, Q_OPEN_READ, &file) != Q_OK ||
+        port->map(port->user, file, &base, &size) != Q_OK ||
+        engine_open(&g->e, base, size, false, &g->memory, &g->diag) != Q_OK ||
+        engine_plan(&g->e, port, &g->o, 1, &g->memory, &g->diag) != Q_OK) {
+        parts_fail("dispatch: cannot open the model");
+    }
+    if (empty) {
+        empty_kernels(&g->e.backend);
+    }
+    if (engine_start(&g->e, NULL, &g->memory, &g->diag) != Q_OK) {
+        parts_fail("dispatch: no session");
+    }
+    g->inputs[0] = g->input;
+    g->step.inputs = g->inputs;
+    g->step.n_tokens = 1;
+    g->step.select = Q_SELECT_ALL;
+}
+
+static void time_forward(bench_graph *g, const char *what, const char *path)
+{
+    static series s;
+    s.n = 0;
+    for (uint32_t i = 0; i < SERIES; i++) {
+        double t = parts_seconds();
+        for (uint32_t k = 0; k < CALLS; k++) {
+            if (q_model_forward(g->e.session, &g->step, &g->diag) != Q_OK) {
+                parts_fail(g->diag.field);
+            }
+        }
+        series_add(&s, (parts_seconds() - t) / CALLS * 1e9);
+    }
+    series_sort(&s);
+    (void)printf("{\"part\":\"dispatch\",\"what\":\"%s\",\"file\":\"%s\",\"backend\":\"%s\"", what, path, g->e.backend.name);
+    series_print(&s, "ns");
+    (void)printf("}\n");
+}
+
+/* q_op_add of [1, 16], with and without a kernel behind it, and the kernel called by hand. */
+typedef struct bench_op {
+    q_backend backend;
+    q_op_context ctx;
+    q_tensor a, b, out;
+    q_binary_args args;
+    q_diag diag;
+} bench_op;
+
+static void open_op(bench_op *p, const q_port *port)
+{
+    static const uint32_t ne[Q_MAX_DIMS] = {1, 1, 1, 16};
+    q_context context = {port, &p->backend, 1, 0};
+    q_block workspace;
+    float *data = (float *)parts_take(4096);
+    if (q_op_workspace_size(&context, &workspace.size, &p->diag) != Q_OK) {
+        parts_fail("dispatch: no workspace size");
+    }
+    workspace.base = parts_take(workspace.size + 1);
+    if (q_op_init(&p->ctx, &context, workspace, &p->diag) != Q_OK ||
+        q_tensor_init(&p->a, data, Q_REAL, Q_PLAIN, ne, &p->diag) != Q_OK ||
+        q_tensor_init(&p->b, data + 64, Q_REAL, Q_PLAIN, ne, &p->diag) != Q_OK ||
+        q_tensor_init(&p->out, data + 128, Q_REAL, Q_PLAIN, ne, &p->diag) != Q_OK) {
+        parts_fail("dispatch: operations refuse to start");
+    }
+}
+
+static void time_op(bench_op *p, const char *what)
+{
+    static series s;
+    s.n = 0;
+    for (uint32_t i = 0; i < SERIES; i++) {
+        double t = parts_seconds();
+        for (uint32_t k = 0; k < CALLS; k++) {
+            if (q_op_add(&p->ctx, &p->a, &p->b, &p->out, &p->diag) != Q_OK) {
+                parts_fail(p->diag.field);
+            }
+        }
+        series_add(&s, (parts_seconds() - t) / CALLS * 1e9);
+    }
+    series_sort(&s);
+    (void)printf("{\"part\":\"dispatch\",\"what\":\"%s\",\"backend\":\"%s\"", what, p->backend.name);
+    series_print(&s, "ns");
+    (void)printf("}\n");
+}
+
+int part_dispatch(const char *const *words, int n)
+{
+    static bench_graph graphs[2];
+    static bench_op ops[2];
+    const q_port *port = parts_port(1);
+    (void)n;
+    open_graph(&graphs[0], port, words[0], false);
+    open_graph(&graphs[1], port, words[0], true);
+    time_forward(&graphs[0], "forward", words[0]);
+    time_forward(&graphs[1], "forward without kernels", words[0]);
+    for (int i = 0; i < 2; i++) {
+        backend_best(&ops[i].backend, port->cpu_features(port->user));
+        if (i == 1) {
+            empty_kernels(&ops[i].backend);
+        }
+        open_op(&ops[i], port);
+        time_op(&ops[i], i == 0 ? "q_op_add of 16 values" : "q_op_add without its kernel");
+    }
+    return 0;
+}
