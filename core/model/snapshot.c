@@ -259,6 +259,9 @@ q_error_code q_snapshot_save(const q_session *session, const q_port *port, const
     if (e != Q_OK) {
         return e;
     }
+    if (session->busy) {
+        return q_fail(diag, Q_ERR_INVALID_STATE, who, "a step is running", 0, 1);
+    }
     if ((info->n_ids != 0 && info->n_ids != session->position) ||
         (info->n_ids != 0 && info->ids == NULL)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, who, "info.n_ids", session->position, info->n_ids);

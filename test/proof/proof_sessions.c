@@ -8,5 +8,8 @@ void proof_sessions(proof_host *h, const void *file, size_t size)
     if (r != NULL) {
         rig_checks(r);
         rig_cases(r);
+        rig_numbers(r);
+        rig_faults(r);
+        rig_texts(r);
     }
 }

@@ -181,5 +181,9 @@ void rig_report(rig *r, bool good, const char *id, q_error_code code, const q_di
 /* The table, and what no table can hold. */
 void rig_cases(rig *r);
 void rig_checks(rig *r);
+/* Numbers at their edges; faults of a port; texts and sessions side by side. */
+void rig_numbers(rig *r);
+void rig_faults(rig *r);
+void rig_texts(rig *r);
 
 #endif /* QORUS_TEST_PROOF_RIG_H */

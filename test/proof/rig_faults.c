@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Faults of a port, met by a session's snapshot: a port whose files lie in memory, wrapped by the one that breaks
+ * calls. The same codes and fields with and without an operating system.
+ */
+#include "rig.h"
+
+#include "../port/fault_port.h"
+
+#include "qorus/base/mem.h"
+#include "qorus/base/text.h"
+#include "qorus/snapshot.h"
+
+/* ---- A port with files in memory ---------------------------------------------------------------------------- */
+
+enum { FILES = 3, FILE_ROOM = 1 << 18, FILE_NAME = 48 };
+
+typedef struct memory_file {
+    char name[FILE_NAME]; /* "": none */
+    uint8_t *bytes;
+    uint64_t size;
+} memory_file;
+
+typedef struct memory_port {
+    memory_file file[FILES];
+    bool replace_unsure; /* replaced, but not durable */
+} memory_port;
+
+static uint32_t find_file(const memory_port *p, const char *name)
+{
+    for (uint32_t i = 0; i < FILES; i++) {
+        size_t n = 0;
+        while (p->file[i].name[n] != '\0' && p->file[i].name[n] == name[n]) {
+            n++;
+        }
+        if (p->file[i].name[n] == name[n]) {
+            return i;
+        }
+    }
+    return FILES;
+}
+
+static void name_file(memory_file *f, const char *name)
+{
+    q_text t;
+    q_text_init(&t, f->name, sizeof(f->name));
+    q_text_str(&t, name);
+}
+
+static q_error_code memory_open(void *user, const char *path, q_open_mode mode, q_port_file *out)
+{
+    memory_port *p = (memory_port *)user;
+    uint32_t i = find_file(p, path);
+    if (mode == Q_OPEN_CREATE_NEW) {
+        if (i != FILES) {
+            return Q_ERR_IO;
+        }
+        i = find_file(p, "");
+        if (i == FILES) {
+            return Q_ERR_IO;
+        }
+        name_file(&p->file[i], path);
+        p->file[i].size = 0;
+    }
+    if (i == FILES) {
+        return Q_ERR_NOT_FOUND;
+    }
+    *out = i;
+    return Q_OK;
+}
+
+static q_error_code memory_size(void *user, q_port_file file, uint64_t *bytes)
+{
+    *bytes = ((memory_port *)user)->file[file].size;
+    return Q_OK;
+}
+
+static q_error_code memory_read(void *user, q_port_file file, uint64_t offset, void *to, size_t n)
+{
+    const memory_file *f = &((memory_port *)user)->file[file];
+    if (offset > f->size || n > f->size - offset) {
+        return Q_ERR_IO;
+    }
+    memcpy(to, f->bytes + offset, n);
+    return Q_OK;
+}
+
+static q_error_code memory_write(void *user, q_port_file file, uint64_t offset, const void *from, size_t n)
+{
+    memory_file *f = &((memory_port *)user)->file[file];
+    if (offset > FILE_ROOM || n > FILE_ROOM - offset) {
+        return Q_ERR_IO;
+    }
+    memcpy(f->bytes + offset, from, n);
+    f->size = offset + n > f->size ? offset + n : f->size;
+    return Q_OK;
+}
+
+static q_error_code memory_done(void *user, q_port_file file)
+{
+    (void)user;
+    (void)file;
+    return Q_OK;
+}
+
+static q_error_code memory_remove(void *user, const char *path)
+{
+    memory_port *p = (memory_port *)user;
+    uint32_t i = find_file(p, path);
+    if (i == FILES) {
+        return Q_ERR_NOT_FOUND;
+    }
+    p->file[i].name[0] = '\0';
+    return Q_OK;
+}
+
+static q_error_code memory_replace(void *user, const char *from, const char *to)
+{
+    memory_port *p = (memory_port *)user;
+    uint32_t i = find_file(p, from);
+    uint32_t old = find_file(p, to);
+    if (i == FILES) {
+        return Q_ERR_NOT_FOUND;
+    }
+    if (old != FILES) {
+        p->file[old].name[0] = '\0';
+    }
+    name_file(&p->file[i], to);
+    return p->replace_unsure ? Q_ERR_NOT_SUPPORTED : Q_OK;
+}
+
+/* ---- Cases -------------------------------------------------------------------------------------------------- */
+
+typedef struct fault_case {
+    const char *id;
+    bool saves;
+    uint32_t op; /* q_fault_op */
+    uint32_t kind;
+    uint64_t at;
+    bool forever;
+    q_error_code code;
+    const char *field;
+    bool replaced; /* saving: the new file has the name */
+    bool reset;    /* loading: the session is at position 0 */
+} fault_case;
+
+#define SAVE(id, op, kind, at, forever, code, field, replaced) \
+    {id, true, op, kind, at, forever, code, field, replaced, false}
+#define LOAD(id, op, kind, at, forever, code, field, reset) {id, false, op, kind, at, forever, code, field, false, reset}
+
+static const fault_case fault_cases[] = {
+    LOAD("P01_load_accepted_twin", Q_FAULT_OPEN, Q_FAULT_FAIL, UINT64_MAX, false, Q_OK, "", false),
+    LOAD("P01_load_open_fails", Q_FAULT_OPEN, Q_FAULT_FAIL, 1, false, Q_ERR_IO, "open", false),
+    LOAD("P02_load_first_read_is_short", Q_FAULT_READ, Q_FAULT_SHORT, 1, false, Q_ERR_IO, "read", false),
+    LOAD("P02_load_read_is_short_for_ever", Q_FAULT_READ, Q_FAULT_SHORT, 2, true, Q_ERR_IO, "read", false),
+    LOAD("P03_load_open_interrupted", Q_FAULT_OPEN, Q_FAULT_INTERRUPT, 1, false, Q_OK, "", false),
+    LOAD("P03_load_read_interrupted", Q_FAULT_READ, Q_FAULT_INTERRUPT, 1, false, Q_OK, "", false),
+    LOAD("P03_load_close_interrupted", Q_FAULT_CLOSE, Q_FAULT_INTERRUPT, 1, false, Q_OK, "", false),
+    LOAD("P03_load_read_interrupted_for_ever", Q_FAULT_READ, Q_FAULT_INTERRUPT, 1, true, Q_ERR_INTERRUPTED, "read",
+         false),
+    LOAD("P04_load_first_read_fails", Q_FAULT_READ, Q_FAULT_FAIL, 1, false, Q_ERR_IO, "read", false),
+    LOAD("P04_load_second_read_fails", Q_FAULT_READ, Q_FAULT_FAIL, 2, false, Q_ERR_IO, "read", false),
+    LOAD("P04_load_second_reading_fails", Q_FAULT_READ, Q_FAULT_FAIL, 12, false, Q_ERR_IO, "session reset", true),
+    LOAD("P04_load_header_reads_as_zeros", Q_FAULT_READ, Q_FAULT_SILENT, 1, false, Q_ERR_NOT_QORUS, "magic", false),
+    LOAD("P04_load_state_reads_as_zeros", Q_FAULT_READ, Q_FAULT_SILENT, 3, false, Q_ERR_HASH, "sha256", false),
+    LOAD("P04_load_other_zeros_the_second_time", Q_FAULT_READ, Q_FAULT_SILENT, 12, false, Q_ERR_HASH, "session reset",
+         true),
+    LOAD("P05_load_size_query_fails", Q_FAULT_SIZE, Q_FAULT_FAIL, 1, false, Q_ERR_IO, "size", false),
+    LOAD("P05_load_size_query_lies_by_one", Q_FAULT_SIZE, Q_FAULT_SHORT, 1, false, Q_ERR_TRUNCATED, "file_size",
+         false),
+    LOAD("P10_load_close_fails_accepted", Q_FAULT_CLOSE, Q_FAULT_FAIL, 1, false, Q_OK, "", false),
+    SAVE("P01_save_accepted_twin", Q_FAULT_OPEN, Q_FAULT_FAIL, UINT64_MAX, false, Q_OK, "", true),
+    SAVE("P01_save_open_fails_once_accepted", Q_FAULT_OPEN, Q_FAULT_FAIL, 1, false, Q_OK, "", true),
+    SAVE("P01_save_open_fails_for_ever", Q_FAULT_OPEN, Q_FAULT_FAIL, 1, true, Q_ERR_IO, "open", false),
+    SAVE("P03_save_write_interrupted", Q_FAULT_WRITE, Q_FAULT_INTERRUPT, 2, false, Q_OK, "", true),
+    SAVE("P03_save_sync_interrupted", Q_FAULT_SYNC, Q_FAULT_INTERRUPT, 1, false, Q_OK, "", true),
+    SAVE("P03_save_close_interrupted", Q_FAULT_CLOSE, Q_FAULT_INTERRUPT, 1, false, Q_OK, "", true),
+    SAVE("P06_save_first_write_is_short", Q_FAULT_WRITE, Q_FAULT_SHORT, 1, false, Q_ERR_IO, "write", false),
+    SAVE("P07_save_no_space_from_the_third_write", Q_FAULT_WRITE, Q_FAULT_SHORT, 3, true, Q_ERR_IO, "write", false),
+    SAVE("P08_save_write_fails", Q_FAULT_WRITE, Q_FAULT_FAIL, 2, false, Q_ERR_IO, "write", false),
+    SAVE("P08_save_write_happens_and_is_denied", Q_FAULT_WRITE, Q_FAULT_DENY, 2, false, Q_ERR_IO, "write", false),
+    SAVE("P09_save_sync_fails_once", Q_FAULT_SYNC, Q_FAULT_FAIL, 1, false, Q_ERR_IO, "write", false),
+    SAVE("P10_save_close_fails", Q_FAULT_CLOSE, Q_FAULT_FAIL, 1, false, Q_ERR_IO, "write", false),
+    SAVE("P11_save_replace_fails", Q_FAULT_REPLACE, Q_FAULT_FAIL, 1, false, Q_ERR_IO, "write", false),
+    SAVE("P12_save_replace_happens_and_is_denied", Q_FAULT_REPLACE, Q_FAULT_DENY, 1, false, Q_ERR_IO, "write", true),
+    SAVE("P13_save_directory_cannot_be_flushed", Q_FAULT_OPS, 0, 1, false, Q_OK, "", true),
+    SAVE("P14_save_leftover_cannot_be_removed", Q_FAULT_REMOVE, Q_FAULT_FAIL, 1, true, Q_ERR_IO, "open", false),
+};
+
+/* ---- Running them ------------------------------------------------------------------------------------------- */
+
+typedef struct fault_run {
+    rig *r;
+    memory_port files;
+    q_port inner;
+    q_fault_port faults;
+    uint8_t *work;
+    uint8_t old[64];
+} fault_run;
+
+static const char kept[] = "kept";
+static const char temporary[] = "kept" Q_SNAPSHOT_TEMP;
+static const uint8_t model_hash[Q_SNAPSHOT_HASH] = {7};
+
+static void fault_ports(fault_run *f)
+{
+    q_port *p = &f->inner;
+    p->struct_size = sizeof(*p);
+    p->user = &f->files;
+    p->file_open = memory_open;
+    p->file_size = memory_size;
+    p->file_read_at = memory_read;
+    p->file_write_at = memory_write;
+    p->file_sync = memory_done;
+    p->file_replace = memory_replace;
+    p->file_remove = memory_remove;
+    p->file_close = memory_done;
+    q_fault_init(&f->faults, p);
+}
+
+static q_error_code fault_save(fault_run *f, const q_port *port)
+{
+    q_block work = {f->work, Q_SNAPSHOT_WORK};
+    q_snapshot_info info = {f->r->args.ids, 0, 0, 99};
+    info.n_ids = q_session_position(f->r->session);
+    return q_snapshot_save(f->r->session, port, kept, model_hash, &info, work, &f->r->diag);
+}
+
+static q_error_code fault_load(fault_run *f, const q_port *port)
+{
+    int32_t ids[RIG_KV];
+    q_block work = {f->work, Q_SNAPSHOT_WORK};
+    q_snapshot_info info = {ids, RIG_KV, 0, 0};
+    return q_snapshot_load(f->r->session, port, kept, model_hash, &info, work, &f->r->diag);
+}
+
+/* A file of other bytes under the name; a leftover of another attempt beside it. */
+static void fault_old_file(fault_run *f, bool leftover)
+{
+    q_port_file file = 0;
+    bool good = true;
+    (void)(memory_remove(&f->files, kept) == Q_OK);
+    (void)(memory_remove(&f->files, temporary) == Q_OK);
+    good = memory_open(&f->files, kept, Q_OPEN_CREATE_NEW, &file) == Q_OK;
+    good = good && memory_write(&f->files, file, 0, f->old, sizeof(f->old)) == Q_OK;
+    good = good && (!leftover || memory_open(&f->files, temporary, Q_OPEN_CREATE_NEW, &file) == Q_OK);
+    if (!good) {
+        rig_report(f->r, false, "P01_files_in_memory", Q_ERR_IO, NULL);
+    }
+}
+
+static bool fault_saved(fault_run *f, const fault_case *c, q_error_code *e)
+{
+    uint32_t i;
+    bool good;
+    bool is_new;
+    fault_old_file(f, c->op == Q_FAULT_REMOVE);
+    f->files.replace_unsure = c->op == Q_FAULT_OPS;
+    *e = fault_save(f, &f->faults.port);
+    f->files.replace_unsure = false;
+    i = find_file(&f->files, kept);
+    is_new = i != FILES && f->files.file[i].size > sizeof(f->old);
+    good = *e == c->code && i != FILES && is_new == c->replaced;
+    good = good && (is_new || memcmp(f->files.file[i].bytes, f->old, sizeof(f->old)) == 0);
+    return good && q_session_position(f->r->session) == 20 && fault_save(f, &f->inner) == Q_OK;
+}
+
+static bool fault_loaded(fault_run *f, const fault_case *c, q_error_code *e)
+{
+    uint32_t expected = c->code == Q_OK ? 20 : c->reset ? 0 : 3;
+    bool good = q_session_rewind(f->r->session, 3, NULL) == Q_OK;
+    *e = fault_load(f, &f->faults.port);
+    good = good && *e == c->code && q_session_position(f->r->session) == expected;
+    return good && fault_load(f, &f->inner) == Q_OK && q_session_position(f->r->session) == 20;
+}
+
+static void fault_one(fault_run *f, const fault_case *c)
+{
+    static const char none[] = "";
+    q_error_code e = Q_OK;
+    q_diag seen;
+    bool good;
+    q_fault_repower(&f->faults);
+    memset(&f->r->diag, 0, sizeof(f->r->diag));
+    good = c->op == Q_FAULT_OPS ||
+           q_fault_add(&f->faults, Q_FAULT_AT(c->op), (q_fault_kind)c->kind, c->at, c->forever);
+    good = (c->saves ? fault_saved(f, c, &e) : fault_loaded(f, c, &e)) && good;
+    good = good && f->faults.opened == 0;
+    good = good && (c->op == Q_FAULT_OPS || c->at == UINT64_MAX || q_fault_fired(&f->faults) != 0);
+    seen = f->r->diag;
+    for (size_t i = 0; e != Q_OK; i++) {
+        if (c->field[i] != seen.field[i]) {
+            good = false;
+        }
+        if (c->field[i] == none[0] || seen.field[i] == none[0]) {
+            break;
+        }
+    }
+    rig_report(f->r, good, c->id, e, &seen);
+}
+
+/* From a callback, half way through a step: neither saved nor loaded. */
+typedef struct busy_files {
+    fault_run *f;
+    q_error_code saved;
+    q_error_code loaded;
+} busy_files;
+
+static q_error_code rows_that_save(void *user, uint32_t first, uint32_t n, const q_tensor *rows)
+{
+    busy_files *b = (busy_files *)user;
+    (void)first;
+    (void)n;
+    (void)rows;
+    b->saved = fault_save(b->f, &b->f->inner);
+    b->loaded = fault_load(b->f, &b->f->inner);
+    return Q_OK;
+}
+
+static void check_busy(fault_run *f)
+{
+    busy_files b = {f, Q_OK, Q_OK};
+    q_step step;
+    q_error_code e = q_session_rewind(f->r->session, 3, NULL);
+    memset(&step, 0, sizeof(step));
+    step.n_tokens = 2;
+    step.inputs = f->r->args.inputs;
+    step.select = Q_SELECT_ALL;
+    step.rows = rows_that_save;
+    step.rows_user = &b;
+    e = e == Q_OK ? q_model_forward(f->r->session, &step, &f->r->diag) : e;
+    rig_report(f->r, e == Q_OK && b.saved == Q_ERR_INVALID_STATE, "X06_save_while_stepping", b.saved, NULL);
+    rig_report(f->r, e == Q_OK && b.loaded == Q_ERR_INVALID_STATE && q_session_position(f->r->session) == 5,
+               "X06_load_while_stepping", b.loaded, NULL);
+}
+
+void rig_faults(rig *r)
+{
+    uint8_t *memory = r->memory;
+    size_t size = r->memory_size;
+    fault_run *f = (fault_run *)rig_take(r, sizeof(*f));
+    q_error_code e;
+    bool good = f != NULL;
+    if (good) {
+        memset(f, 0, sizeof(*f));
+        f->r = r;
+        f->work = (uint8_t *)rig_take(r, Q_SNAPSHOT_WORK);
+        for (uint32_t i = 0; i < FILES; i++) {
+            f->files.file[i].bytes = (uint8_t *)rig_take(r, FILE_ROOM);
+        }
+        good = f->files.file[FILES - 1].bytes != NULL;
+    }
+    if (!good) {
+        rig_report(r, false, "P01_memory_for_files", Q_ERR_NO_SPACE, NULL);
+        return;
+    }
+    fault_ports(f);
+    (void)rig_hash(r, r->session, 20, &e);
+    if (e != Q_OK || fault_save(f, &f->inner) != Q_OK) {
+        rig_report(r, false, "P01_snapshot_in_memory", e, &r->diag);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(fault_cases) / sizeof(fault_cases[0]); i++) {
+        fault_one(f, &fault_cases[i]);
+    }
+    check_busy(f);
+    r->memory = memory;
+    r->memory_size = size;
+}
