@@ -205,6 +205,7 @@ static q_error_code call(bad_run *run, const bad_case *c, size_t size, bool copi
     memset(&file, 0xAA, sizeof(file));
     untouched = file;
     memset(diag, 0, sizeof(*diag));
+    run->counts->tried++;
     code = q_file_open(&file, run->file, size, copied ? run->copy : NULL, copied ? run->size : 0,
                        diag);
     if (code != Q_OK) {
@@ -321,6 +322,7 @@ static uint32_t sweep_cuts(bad_run *run, uint32_t step)
     for (size_t n = 0; n < run->good.tables_size; n += step) {
         q_diag diag;
         q_error_code code = q_file_open(&file, run->file, n, NULL, 0, &diag);
+        run->counts->tried++;
         wrong += code == Q_ERR_TRUNCATED && diag.code == code ? 0u : 1u;
     }
     return wrong;
@@ -334,6 +336,7 @@ static uint32_t sweep_flips(bad_run *run, uint32_t step)
         q_file file;
         q_diag diag;
         run->file[i / 8u] ^= (uint8_t)(1u << i % 8u);
+        run->counts->tried++;
         if (q_file_open(&file, run->file, run->size, NULL, 0, &diag) == Q_OK) {
             wrong += q_file_verify(&file, UINT32_MAX, &diag) == Q_ERR_HASH ? 0u : 1u;
         } else {

@@ -14,6 +14,7 @@ typedef struct bad_counts {
     uint32_t passed;
     uint32_t failed;
     uint32_t skipped;
+    uint64_t tried; /* malformed files handed over, the sweeps' included */
 } bad_counts;
 
 /* One line without its newline. */

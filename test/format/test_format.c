@@ -250,7 +250,7 @@ static void run_suite(bad_counts *counts, const char *name, const sample *s, boo
 int main(int argc, char **argv)
 {
     static const char names[][12] = {"decoder", "llama", "mlp", "tensors", "graph"};
-    bad_counts counts = {0, 0, 0};
+    bad_counts counts = {0, 0, 0, 0};
     sample files[5];
     sample vectors;
     const char *folder;
@@ -278,6 +278,8 @@ int main(int argc, char **argv)
     }
     quantize_cases_run(vectors.data, vectors.size, work, 65536, print_line, NULL, &counts);
     free(work);
+    tell(&counts, "malformed_files_tried_at_least_100000", counts.tried >= 100000);
+    (void)printf("%llu malformed files tried\n", (unsigned long long)counts.tried);
     (void)printf("%u passed, %u failed, %u skipped\n", counts.passed, counts.failed,
                  counts.skipped);
     return counts.failed == 0 ? 0 : 1;

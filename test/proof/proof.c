@@ -52,7 +52,7 @@ static void run_packs(proof_host *h, const void *pack, size_t size)
 
 static void run_bad_files(proof_host *h, const void *twin, size_t size)
 {
-    bad_counts counts = {0, 0, 0};
+    bad_counts counts = {0, 0, 0, 0};
     print_text(h, "bad files", "");
     bad_files_run(twin, size, h->work, PROOF_WORK, h->print, h->user, &counts);
     bad_files_arguments(twin, size, h->work, PROOF_WORK, h->print, h->user, &counts);
@@ -63,7 +63,7 @@ static void run_bad_files(proof_host *h, const void *twin, size_t size)
 
 static void run_quantizers(proof_host *h, const void *vectors, size_t size)
 {
-    bad_counts counts = {0, 0, 0};
+    bad_counts counts = {0, 0, 0, 0};
     print_text(h, "weight quantisers", "");
     quantize_cases_run(vectors, size, h->work, PROOF_WORK, h->print, h->user, &counts);
     h->passed += counts.passed;
