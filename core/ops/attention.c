@@ -6,7 +6,7 @@
  */
 #include "check.h"
 
-enum { KV_BLOCK = 64 };
+#include "qorus/base/kv.h"
 
 /* ---- The cache ------------------------------------------------------------------------------- */
 
@@ -22,16 +22,17 @@ static q_error_code op_kv_fields(const q_op_call *call, const q_kv *kv)
     if (kv->reserved[0] != 0 || kv->reserved[1] != 0) {
         return q_op_fail(call, Q_ERR_INVALID_ARG, "kv", "reserved", 0, 1);
     }
-    if (kv->dtype != Q_F16 && kv->dtype != Q_REAL) {
+    if (kv->dtype != Q_F16 && kv->dtype != Q_REAL && kv->dtype != Q_Q8_0) {
         return q_op_fail(call, Q_ERR_INVALID_DTYPE, "kv", "dtype", Q_F16, kv->dtype);
     }
     if (kv->kv_heads == 0 || kv->kv_heads > Q_CAP_HEADS) {
         return q_op_fail(call, Q_ERR_INVALID_SIZE, "kv", "kv_heads", Q_CAP_HEADS, kv->kv_heads);
     }
-    if (kv->head_dim == 0 || kv->head_dim % 8 != 0 || kv->head_dim > Q_CAP_HEAD_DIM) {
+    if (kv->head_dim == 0 || kv->head_dim % 8 != 0 || kv->head_dim > Q_CAP_HEAD_DIM ||
+        !q_kv_fits(kv->dtype, kv->head_dim)) {
         return q_op_fail(call, Q_ERR_INVALID_SIZE, "kv", "head_dim", Q_CAP_HEAD_DIM, kv->head_dim);
     }
-    if (kv->capacity == 0 || kv->capacity % KV_BLOCK != 0 || kv->capacity > Q_CAP_CONTEXT) {
+    if (kv->capacity == 0 || kv->capacity % Q_KV_ROUND != 0 || kv->capacity > Q_CAP_CONTEXT) {
         return q_op_fail(call, Q_ERR_INVALID_SIZE, "kv", "capacity", Q_CAP_CONTEXT, kv->capacity);
     }
     return Q_OK;
@@ -40,8 +41,7 @@ static q_error_code op_kv_fields(const q_op_call *call, const q_kv *kv)
 /* At most 2^10 * 2^10 * 2^24 * 8 bytes: fits 64 bits. */
 static uint64_t op_kv_bytes(const q_kv *kv)
 {
-    return (uint64_t)kv->kv_heads * kv->head_dim * kv->capacity *
-           (kv->dtype == Q_F16 ? 2u : sizeof(q_real));
+    return q_kv_head_bytes(kv->dtype, kv->capacity, kv->head_dim) * kv->kv_heads;
 }
 
 q_error_code q_kv_bytes(const q_kv *kv, size_t *bytes, q_diag *diag)
@@ -148,9 +148,13 @@ q_error_code q_op_kv_store(const q_op_context *ctx, const q_tensor *k, const q_t
 {
     q_op_call call;
     q_kv_store_args args;
+    q_op_kernel kernel;
     bool together;
     Q_OP_TRY(q_op_begin(&call, ctx, "q_op_kv_store", diag));
     Q_OP_TRY(op_kv_store_check(&call, k, v, position, kv));
+    kernel = kv->dtype == Q_Q8_0  ? Q_OP_KERNEL_kv_store_q8_0
+             : kv->dtype == Q_F16 ? Q_OP_KERNEL_kv_store_f16
+                                  : Q_OP_KERNEL_kv_store_f32;
     together = q_op_heads_together(k) && q_op_heads_together(v);
     args.rows = q_op_count(k->ne[2]);
     args.kv_heads = together ? kv->kv_heads : 1;
@@ -164,9 +168,8 @@ q_error_code q_op_kv_store(const q_op_context *ctx, const q_tensor *k, const q_t
         args.k_cache = op_kv_head(kv, kv->k, j);
         args.v_cache = op_kv_head(kv, kv->v, j);
         args.sequence_stride = 0;
-        Q_OP_TRY(q_op_run(&call,
-                          kv->dtype == Q_F16 ? Q_OP_KERNEL_kv_store_f16 : Q_OP_KERNEL_kv_store_f32,
-                          &args, position, q_op_work(args.rows.n, args.kv_heads, args.head_dim)));
+        Q_OP_TRY(q_op_run(&call, kernel, &args, position,
+                          q_op_work(args.rows.n, args.kv_heads, args.head_dim)));
     }
     return Q_OK;
 }
@@ -223,9 +226,13 @@ q_error_code q_op_attention(const q_op_context *ctx, const q_tensor *q, const q_
 {
     q_op_call call;
     q_attention_args args;
+    q_op_kernel kernel;
     bool together;
     Q_OP_TRY(q_op_begin(&call, ctx, "q_op_attention", diag));
     Q_OP_TRY(op_attention_check(&call, q, kv, config, out));
+    kernel = kv->dtype == Q_Q8_0  ? Q_OP_KERNEL_attention_q8_0
+             : kv->dtype == Q_F16 ? Q_OP_KERNEL_attention_f16
+                                  : Q_OP_KERNEL_attention_f32;
     together = q_op_heads_together(q) && q_op_heads_together(out);
     args.rows = q_op_count(q->ne[2]);
     args.heads = together ? q->ne[1] : 1;
@@ -245,8 +252,7 @@ q_error_code q_op_attention(const q_op_context *ctx, const q_tensor *q, const q_
         args.sequence_stride = 0;
         args.out = (q_real *)q_op_plane(out, 0, j);
         Q_OP_TRY(q_op_run(
-            &call, kv->dtype == Q_F16 ? Q_OP_KERNEL_attention_f16 : Q_OP_KERNEL_attention_f32,
-            &args, config->position,
+            &call, kernel, &args, config->position,
             q_op_work(args.rows.n, args.heads * args.head_dim, config->position + args.rows.n)));
     }
     return Q_OK;

@@ -198,14 +198,14 @@ Q_NODISCARD q_error_code q_op_rope(const q_op_context *ctx, const q_tensor *x,
 /* One layer's KV cache of one sequence, in memory of the caller. */
 typedef struct q_kv {
     uint32_t struct_size; /* sizeof(q_kv) */
-    uint8_t dtype;        /* Q_F16, or Q_REAL */
+    uint8_t dtype;        /* Q_F16, Q_REAL, or Q_Q8_0: head_dim a multiple of 32 */
     uint8_t device;
     uint8_t reserved[2]; /* 0 */
     uint32_t kv_heads;   /* 1 .. Q_CAP_HEADS */
     uint32_t head_dim;   /* multiple of 8, <= Q_CAP_HEAD_DIM */
     uint32_t capacity;   /* positions, a multiple of 64, <= Q_CAP_CONTEXT */
-    void *k;             /* [kv_heads][capacity/16][head_dim][16], multiple of Q_ALIGN */
-    void *v;             /* [kv_heads][capacity][head_dim], multiple of Q_ALIGN */
+    void *k;             /* [kv_heads] heads as in qorus/base/kv.h, multiple of Q_ALIGN */
+    void *v;             /* the same */
 } q_kv;
 
 /* Bytes of k, and of v. Errors: those of the fields, Q_ERR_OVERFLOW. The pointers are not looked

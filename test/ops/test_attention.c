@@ -10,7 +10,7 @@
 #include "qorus/base/fma.h"
 #include "qorus/base/half.h"
 
-enum { HEADS = 4, KV_HEADS = 2, DIM = 24, TOKENS = 90, CAPACITY = 128 };
+enum { HEADS = 4, KV_HEADS = 2, DIM = 24, MOST_DIM = 32, TOKENS = 90, CAPACITY = 128 };
 
 static void fill(uint32_t buffer)
 {
@@ -121,25 +121,26 @@ static void attend_reference(const float *q, const q_tensor *k, const q_tensor *
                              uint32_t lo, uint32_t hi, float scale, double *out)
 {
     static double p[TOKENS];
+    const uint32_t dim = k->ne[3];
     double max = -1e300;
     double sum = 0;
     for (uint32_t j = lo; j < hi; j++) {
         p[j] = 0;
-        for (uint32_t d = 0; d < DIM; d++) {
+        for (uint32_t d = 0; d < dim; d++) {
             p[j] += (double)q[d] * (double)head_row(k, 0, head, j)[d];
         }
         p[j] *= (double)scale;
         max = p[j] > max ? p[j] : max;
     }
-    memset(out, 0, DIM * sizeof(*out));
+    memset(out, 0, dim * sizeof(*out));
     for (uint32_t j = lo; j < hi; j++) {
         p[j] = q_exp_f64(p[j] - max);
         sum += p[j];
-        for (uint32_t d = 0; d < DIM; d++) {
+        for (uint32_t d = 0; d < dim; d++) {
             out[d] += p[j] * (double)head_row(v, 0, head, j)[d];
         }
     }
-    for (uint32_t d = 0; d < DIM; d++) {
+    for (uint32_t d = 0; d < dim; d++) {
         out[d] /= sum;
     }
 }
@@ -170,14 +171,15 @@ static void run_attention(const q_kv *kv, q_op_attention_config *config, const q
 
 static void check_close(const q_tensor x[4], const q_op_attention_config *config, double tolerance)
 {
+    const uint32_t dim = x[0].ne[3];
     for (uint32_t i = 0; i < HEADS * TOKENS; i++) {
         uint32_t h = i / TOKENS;
         uint32_t r = i % TOKENS;
         uint32_t lo = config->window != 0 && r + 1 > config->window ? r + 1 - config->window : 0;
-        double want[DIM];
+        double want[MOST_DIM];
         attend_reference(head_row(&x[0], 0, h, r), &x[1], &x[2], h / (HEADS / KV_HEADS), lo, r + 1,
                          config->scale, want);
-        for (uint32_t d = 0; d < DIM; d++) {
+        for (uint32_t d = 0; d < dim; d++) {
             double error = (double)head_row(&x[3], 0, h, r)[d] - want[d];
             CHECK(error < tolerance && error > -tolerance);
         }
@@ -186,10 +188,10 @@ static void check_close(const q_tensor x[4], const q_op_attention_config *config
 
 /* Layout bits: q, k and v, out with heads inside the rows. The first run is checked by value, the
    others must have its bits. */
-static void check_attention(uint32_t dtype, uint32_t window, double tolerance)
+static void check_attention(uint32_t dtype, uint32_t dim, uint32_t window, double tolerance)
 {
-    static Q_ALIGNED(64) uint8_t caches[2][CAPACITY * KV_HEADS * DIM * 4];
-    static float first[HEADS][TOKENS][DIM];
+    static Q_ALIGNED(64) uint8_t caches[2][CAPACITY * KV_HEADS * MOST_DIM * 4];
+    static float first[HEADS][TOKENS][MOST_DIM];
     q_op_attention_config config = {sizeof(config), 0, 0, 0.2f, 0};
     q_kv kv;
     size_t bytes = 0;
@@ -197,22 +199,24 @@ static void check_attention(uint32_t dtype, uint32_t window, double tolerance)
     kv.struct_size = sizeof(kv);
     kv.dtype = (uint8_t)dtype;
     kv.kv_heads = KV_HEADS;
-    kv.head_dim = DIM;
+    kv.head_dim = dim;
     kv.capacity = CAPACITY;
     kv.k = caches[0];
     kv.v = caches[1];
     config.window = window;
     CHECK_EQ(q_kv_bytes(&kv, &bytes, NULL), Q_OK);
-    CHECK(bytes == (size_t)CAPACITY * KV_HEADS * DIM * (dtype == Q_F16 ? 2 : 4));
+    CHECK(bytes == (size_t)CAPACITY * KV_HEADS * dim / 16 * (dtype == Q_Q8_0  ? 17
+                                                             : dtype == Q_F16 ? 32
+                                                                              : 64));
     for (uint32_t how = 0; how < 8; how++) {
         q_tensor x[4];
         uint32_t heads[4] = {HEADS, KV_HEADS, KV_HEADS, HEADS};
         for (uint32_t i = 0; i < 4; i++) {
             uint32_t bit = i == 0 ? 1 : i == 3 ? 4 : 2;
-            x[i] = heads_view(ops_buffer(i), (how & bit) != 0, 1, heads[i], TOKENS, DIM);
-            for (uint32_t e = 0; i < 3 && e < heads[i] * TOKENS * DIM; e++) {
+            x[i] = heads_view(ops_buffer(i), (how & bit) != 0, 1, heads[i], TOKENS, dim);
+            for (uint32_t e = 0; i < 3 && e < heads[i] * TOKENS * dim; e++) {
                 float v = (float)((e * 7919u + i * 31u) % 1009u) / 504.5f - 1.0f;
-                head_row(&x[i], 0, e / DIM / TOKENS, e / DIM % TOKENS)[e % DIM] = v;
+                head_row(&x[i], 0, e / dim / TOKENS, e / dim % TOKENS)[e % dim] = v;
             }
         }
         memset(caches, 0xff, sizeof(caches));
@@ -223,18 +227,21 @@ static void check_attention(uint32_t dtype, uint32_t window, double tolerance)
         for (uint32_t i = 0; i < HEADS * TOKENS; i++) {
             float *row = head_row(&x[3], 0, i / TOKENS, i % TOKENS);
             if (how == 0) {
-                memcpy(first[i / TOKENS][i % TOKENS], row, DIM * sizeof(float));
+                memcpy(first[i / TOKENS][i % TOKENS], row, dim * sizeof(float));
             }
-            CHECK(memcmp(first[i / TOKENS][i % TOKENS], row, DIM * sizeof(float)) == 0);
+            CHECK(memcmp(first[i / TOKENS][i % TOKENS], row, dim * sizeof(float)) == 0);
         }
     }
 }
 
+/* A Q8_0 value of [-1, 1] is off by up to 1/254, and so is a score by a few thousandths. */
 void ops_values_attention(void)
 {
     rope_values();
-    check_attention(Q_REAL, 0, 1e-5);
-    check_attention(Q_REAL, 17, 1e-5);
-    check_attention(Q_F16, 0, 1e-3);
-    check_attention(Q_F16, 40, 1e-3);
+    check_attention(Q_REAL, 24, 0, 1e-5);
+    check_attention(Q_REAL, 24, 17, 1e-5);
+    check_attention(Q_F16, 24, 0, 1e-3);
+    check_attention(Q_F16, 24, 40, 1e-3);
+    check_attention(Q_Q8_0, 32, 0, 1e-2);
+    check_attention(Q_Q8_0, 32, 40, 1e-2);
 }

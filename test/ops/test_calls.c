@@ -184,6 +184,14 @@ void ops_kv_bytes_refuses(void)
     CHECK_EQ(bytes, 3 * 64 * 128 * 2);
     CHECK_EQ(q_kv_bytes(&kv, NULL, &d), Q_ERR_INVALID_ARG);
     CHECK_EQ(q_kv_bytes(NULL, &bytes, &d), Q_ERR_INVALID_ARG);
+    kv.dtype = Q_Q8_0;
+    CHECK_EQ(q_kv_bytes(&kv, &bytes, &d), Q_OK);
+    CHECK_EQ(bytes, 3 * 64 / 32 * 34 * 128);
+    kv.head_dim = 48;
+    CHECK_EQ(q_kv_bytes(&kv, &bytes, &d), Q_ERR_INVALID_SIZE);
+    CHECK(names(&d, Q_ERR_INVALID_SIZE, "q_kv_bytes: kv", "head_dim"));
+    kv.head_dim = 64;
+    kv.dtype = Q_F16;
     kv.capacity = 127;
     CHECK_EQ(q_kv_bytes(&kv, &bytes, &d), Q_ERR_INVALID_SIZE);
     CHECK(names(&d, Q_ERR_INVALID_SIZE, "q_kv_bytes: kv", "capacity"));
