@@ -28,7 +28,7 @@ $(eval $(call test_program,test_port,$(wildcard test/port/*.c)))
 $(eval $(call test_program,run_vectors,test/vectors/main_posix.c $(VECTORS_SRC)))
 $(eval $(call test_program,test_runner,test/vectors/test_runner.c $(VECTORS_SRC)))
 $(eval $(call test_program,checkkern,$(wildcard test/checkkern/*.c)))
-$(eval $(call test_program,ulp,$(addprefix test/elementary/,ulp.c f64.c fma_half.c eval_avx2.c),-lm))
+$(eval $(call test_program,ulp,$(addprefix test/elementary/,ulp.c f64.c fma_half.c eval_avx2.c eval_avx512.c),-lm))
 $(eval $(call test_program,test_plan,test/plan/test_plan.c))
 $(eval $(call test_program,test_rewrite,test/command/test_rewrite.c))
 $(eval $(call test_program,test_format,$(wildcard test/format/*.c)))
@@ -76,6 +76,9 @@ endif
 # Where the processor is an x86-64, tests know its elementary functions.
 ifneq ($(filter avx2,$(ISA_BACKENDS)),)
 $(TEST_DIR)/elementary/eval_avx2.o: FILE_FLAGS := $(ISA_FLAGS_avx2)
+endif
+ifneq ($(filter avx512,$(ISA_BACKENDS)),)
+$(TEST_DIR)/elementary/eval_avx512.o: FILE_FLAGS := $(ISA_FLAGS_avx512)
 endif
 endif
 

@@ -21,7 +21,20 @@ static void avx512_fill_products(q_kernels *k)
 
 static void avx512_fill_rows(q_kernels *k)
 {
-    (void)k;
+    k->quantize_a8 = q_quantize_a8_avx512;
+    k->rmsnorm = q_rmsnorm_avx512;
+    k->add = q_add_avx512;
+    k->mul = q_mul_avx512;
+    k->silu_mul = q_silu_mul_avx512;
+    k->silu = q_silu_avx512;
+    k->exp = q_exp_avx512;
+    k->softmax = q_softmax_avx512;
+    k->reduce_sum = q_reduce_sum_avx512;
+    k->reduce_max = q_reduce_max_avx512;
+    k->rope = q_rope_avx512;
+    k->mse = q_mse_avx512;
+    k->bias_grad = q_bias_grad_avx512;
+    k->sgd = q_sgd_avx512;
 }
 
 bool q_backend_avx512(q_backend *out, uint64_t features)

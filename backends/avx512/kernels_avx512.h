@@ -44,6 +44,21 @@ void q_gemm_a8_q4_0_avx512(const q_work *work, const q_gemm_args *a);
 void q_gemm_a8_q4_1_avx512(const q_work *work, const q_gemm_args *a);
 void q_matmul_avx512(const q_work *work, const q_matmul_args *a);
 
+void q_quantize_a8_avx512(const q_work *work, const q_quantize_a8_args *a);
+void q_rmsnorm_avx512(const q_work *work, const q_rmsnorm_args *a);
+void q_add_avx512(const q_work *work, const q_binary_args *a);
+void q_mul_avx512(const q_work *work, const q_binary_args *a);
+void q_silu_mul_avx512(const q_work *work, const q_binary_args *a);
+void q_silu_avx512(const q_work *work, const q_unary_args *a);
+void q_exp_avx512(const q_work *work, const q_unary_args *a);
+void q_softmax_avx512(const q_work *work, const q_softmax_args *a);
+void q_reduce_sum_avx512(const q_work *work, const q_reduce_args *a);
+void q_reduce_max_avx512(const q_work *work, const q_reduce_args *a);
+void q_rope_avx512(const q_work *work, const q_rope_args *a);
+void q_mse_avx512(const q_work *work, const q_mse_args *a);
+void q_bias_grad_avx512(const q_work *work, const q_bias_grad_args *a);
+void q_sgd_avx512(const q_work *work, const q_sgd_args *a);
+
 /* -- ends of a tile ---------------------------------------------------------------------------- */
 
 /* acc[t][i] = bias[m0 + i] or 0, for t < rows, i < 16; lanes beyond `lanes` become 0. Rows of acc lie acc_row floats
@@ -98,12 +113,16 @@ static inline float *avx512_row_out(float *base, size_t stride, uint32_t r)
 /* The first n <= 16 floats at p, the rest 0; memory beyond them is not touched. */
 static inline __m512 avx512_load_n(const float *p, uint32_t n)
 {
-    return _mm512_maskz_loadu_ps(avx512_mask(n), p);
+    return n >= 16u ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(avx512_mask(n), p);
 }
 
 static inline void avx512_store_n(float *p, uint32_t n, __m512 v)
 {
-    _mm512_mask_storeu_ps(p, avx512_mask(n), v);
+    if (n >= 16u) {
+        _mm512_storeu_ps(p, v);
+    } else {
+        _mm512_mask_storeu_ps(p, avx512_mask(n), v);
+    }
 }
 
 /* 16 halves at p, any alignment. */

@@ -3,9 +3,8 @@
  * tile.c: the two ends of every product's tile: where its chains start, and what happens to them before they are
  * stored. One register = 16 columns of y; tails by masks.
  */
+#include "elementary_avx512.h"
 #include "kernels_avx512.h"
-
-#include "qorus/base/elementary_f32.h"
 
 void q_tile_start_avx512(uint32_t rows, const float *bias, uint32_t m0, uint32_t lanes, float *acc, size_t acc_row)
 {
@@ -15,36 +14,24 @@ void q_tile_start_avx512(uint32_t rows, const float *bias, uint32_t m0, uint32_t
     }
 }
 
-static float tile_activation_lane(uint32_t activation, float y)
-{
-    switch (activation) {
-    case Q_ACT_SILU:
-        return q_silu_f32(y);
-    case Q_ACT_GELU_TANH:
-        return q_gelu_tanh_f32(y);
-    case Q_ACT_GELU_ERF:
-        return q_gelu_erf_f32(y);
-    case Q_ACT_SIGMOID:
-        return q_sigmoid_f32(y);
-    default:
-        return q_tanh_f32(y);
-    }
-}
-
 static __m512 tile_activation_avx512(uint32_t activation, __m512 y)
 {
-    if (activation == Q_ACT_NONE) {
+    switch (activation) {
+    case Q_ACT_NONE:
         return y;
-    }
-    if (activation == Q_ACT_RELU) {
+    case Q_ACT_RELU:
         return _mm512_max_ps(_mm512_setzero_ps(), y);
+    case Q_ACT_SILU:
+        return q_silu_m512(y);
+    case Q_ACT_GELU_TANH:
+        return q_gelu_tanh_m512(y);
+    case Q_ACT_GELU_ERF:
+        return q_gelu_erf_m512(y);
+    case Q_ACT_SIGMOID:
+        return q_sigmoid_m512(y);
+    default:
+        return q_tanh_m512(y);
     }
-    Q_ALIGNED(64) float lane[16];
-    _mm512_store_ps(lane, y);
-    for (uint32_t i = 0; i < 16; i++) {
-        lane[i] = tile_activation_lane(activation, lane[i]);
-    }
-    return _mm512_load_ps(lane);
 }
 
 /* The n <= 16 finished values of row r from column m. */

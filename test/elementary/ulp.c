@@ -96,6 +96,8 @@ typedef struct findings {
     bool soft_ok;
     bool avx2_ok;
     bool avx2_seen;
+    bool avx512_ok;
+    bool avx512_seen;
     uint64_t inputs;
 } findings;
 
@@ -182,6 +184,30 @@ static void check_symmetry(const function *fn, const float *x, const float *y, s
     }
 }
 
+static bool cpu_has_avx512(void)
+{
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && eval_avx512_compiled();
+#else
+    return false;
+#endif
+}
+
+static void compare_avx512(const function *fn, elementary_fn id, const float *x, const float *y, size_t n, findings *r)
+{
+    static float z[BLOCK];
+    if (!cpu_has_avx512() || !eval_avx512(id, x, z, n)) {
+        return;
+    }
+    r->avx512_seen = true;
+    for (size_t i = 0; i < n; ++i) {
+        if (!same_bits(y[i], z[i]) && r->avx512_ok) {
+            printf("%s(%a): scalar %a, AVX-512 %a\n", fn->name, (double)x[i], (double)y[i], (double)z[i]);
+            r->avx512_ok = false;
+        }
+    }
+}
+
 /* n inputs of function `id`; the software fma is tried where `soft` says so. */
 static void run_block(elementary_fn id, const float *x, size_t n, bool cpu, bool soft,
                       findings *r)
@@ -213,6 +239,7 @@ static void run_block(elementary_fn id, const float *x, size_t n, bool cpu, bool
             }
         }
     }
+    compare_avx512(fn, id, x, y, n, r);
     r->inputs += n;
 }
 
@@ -249,7 +276,7 @@ static void test_function(tally *t, elementary_fn id, bool full, bool cpu)
     const function *fn = &functions[id];
     findings r;
     memset(&r, 0, sizeof r);
-    r.order_ok = r.symmetry_ok = r.range_ok = r.finite_ok = r.soft_ok = r.avx2_ok = true;
+    r.order_ok = r.symmetry_ok = r.range_ok = r.finite_ok = r.soft_ok = r.avx2_ok = r.avx512_ok = true;
     if (full) {
         walk(id, 0, 0x100000000u, 1, cpu, &r);
     } else {
@@ -257,7 +284,7 @@ static void test_function(tally *t, elementary_fn id, bool full, bool cpu)
         walk_edges(id, cpu, &r);
     }
     const char *order = fn->monotone && r.order_ok ? ", monotone" : "";
-    const char *equal = r.avx2_seen && r.avx2_ok ? ", AVX2 equal" : "";
+    const char *equal = !r.avx2_seen || !r.avx2_ok ? "" : r.avx512_seen && r.avx512_ok ? ", AVX2 and AVX-512 equal" : ", AVX2 equal";
     printf("  %-16s f32  %8.4f ULP of %g   at %a   %llu inputs%s%s\n", fn->name, r.worst, fn->bound,
            (double)r.worst_at, (unsigned long long)r.inputs, order, equal);
     fflush(stdout);
@@ -273,6 +300,9 @@ static void test_function(tally *t, elementary_fn id, bool full, bool cpu)
     if (!cpu) {
         t->skipped += fn->sym != NONE && !fn->monotone ? 1 : 2;
         return;
+    }
+    if (r.avx512_seen) {
+        report(t, r.avx512_ok, fn->name, "AVX-512 gives the bits of scalar");
     }
     report(t, r.soft_ok, fn->name, "software fma gives the bits of the hardware");
     if (r.avx2_seen) {
@@ -376,6 +406,11 @@ int main(int argc, char **argv)
     }
     if (cpu) {
         report(&t, avx2_reductions_ok(seed), "avx2.h", "reductions");
+    } else {
+        t.skipped += 1;
+    }
+    if (cpu_has_avx512()) {
+        report(&t, avx512_reductions_ok(seed), "avx512.h", "reductions");
     } else {
         t.skipped += 1;
     }

@@ -56,6 +56,12 @@ float hardware_f32_from_f16(uint16_t h);
 /* Reductions of avx2.h against plain loops, on random numbers. */
 bool avx2_reductions_ok(uint64_t seed);
 
+/* eval_avx512.c: the same on 16 lanes, any n. */
+bool eval_avx512_compiled(void);
+bool eval_avx512(elementary_fn fn, const float *x, float *y, size_t n);
+/* Reductions of avx512.h against plain loops, on random numbers. */
+bool avx512_reductions_ok(uint64_t seed);
+
 /* f64.c: the double functions against long double. */
 void test_f64(tally *t, bool full, uint64_t seed);
 /* fma_half.c: software fma and square root, conversions of halves. `hardware`: the CPU has FMA
