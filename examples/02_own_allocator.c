@@ -79,7 +79,7 @@ int main(int argc, char **argv)
     q_backend_scalar(&backend);
     memset(&config, 0, sizeof(config));
     config.struct_size = sizeof(config);
-    config.max = (q_maxima){1, 4, 1, 64};
+    config.max = (q_maxima){1, 4, 1, 64, 1};
     config.n_workers = 1;
     config.tag = choose;
     /* objects: ask, allocate, build */

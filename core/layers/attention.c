@@ -4,26 +4,21 @@
  * cache that is the layer's state.
  *
  *   q [tokens, heads*head_dim]; k, v [tokens, kv_heads*head_dim]; out as q
- *   state: K [kv_heads][capacity/16][head_dim][16], then V [kv_heads][capacity][head_dim]; f16 in fast mode, real
- *   in exact mode; capacity = max.kv rounded up to 64
+ *   state of a sequence: the heads of K, then those of V, as q_kv_store_args has them, in q_layer.kv_dtype;
+ *   capacity = max.kv rounded up to 64
  *
  * Stage 0 stores the step's keys and values, stage 1 attends.
  */
 #include "layers.h"
 
-enum { KV_ROUND = 64 };
+#include "qorus/base/kv.h"
 
 static uint32_t kv_capacity(const q_maxima *max)
 {
-    return (max->kv + KV_ROUND - 1) / KV_ROUND * KV_ROUND;
+    return (max->kv + Q_KV_ROUND - 1) / Q_KV_ROUND * Q_KV_ROUND;
 }
 
-static size_t kv_element(uint32_t precision)
-{
-    return precision == Q_PRECISION_FAST ? 2 : sizeof(q_real);
-}
-
-static q_error_code attention_config_check(const q_attention_config *c, q_diag *diag)
+static q_error_code attention_config_check(const q_attention_config *c, uint32_t kv_dtype, q_diag *diag)
 {
     if (c->heads == 0 || c->heads > Q_CAP_HEADS) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.heads", Q_CAP_HEADS, c->heads);
@@ -34,6 +29,9 @@ static q_error_code attention_config_check(const q_attention_config *c, q_diag *
     if (c->head_dim == 0 || c->head_dim % 8 != 0 || c->head_dim > Q_CAP_HEAD_DIM) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.head_dim", Q_CAP_HEAD_DIM, c->head_dim);
     }
+    if (!q_kv_fits(kv_dtype, c->head_dim)) {
+        return q_fail(diag, Q_ERR_UNSUPPORTED, "", "config.head_dim (of a Q8_0 cache)", Q_BLOCK, c->head_dim);
+    }
     if (!(c->scale > 0) || !(c->scale - c->scale == 0)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.scale", 0, 0);
     }
@@ -43,7 +41,7 @@ static q_error_code attention_config_check(const q_attention_config *c, q_diag *
 static q_error_code attention_shape(const q_node_info *info, q_diag *diag)
 {
     const q_attention_config *c = (const q_attention_config *)info->config;
-    q_error_code e = attention_config_check(c, diag);
+    q_error_code e = attention_config_check(c, info->kv_dtype, diag);
     if (e != Q_OK) {
         return e;
     }
@@ -70,7 +68,7 @@ static q_error_code attention_shape(const q_node_info *info, q_diag *diag)
 static void attention_sizes(const q_node_info *info, q_layer_sizes *out)
 {
     const q_attention_config *c = (const q_attention_config *)info->config;
-    uint64_t bytes = (uint64_t)c->kv_heads * c->head_dim * kv_capacity(&info->max) * 2u * kv_element(info->precision);
+    uint64_t bytes = 2u * c->kv_heads * q_kv_head_bytes(info->kv_dtype, kv_capacity(&info->max), c->head_dim);
     out->state = bytes > SIZE_MAX - Q_ALIGN ? SIZE_MAX : (size_t)bytes;
 }
 
@@ -88,12 +86,10 @@ static void store(const q_layer *layer, const q_work *work, uint8_t *k_cache, ui
     a.v_stride = layer->in[2]->nb[2];
     a.k_cache = k_cache;
     a.v_cache = v_cache;
-    a.sequence_stride = 0;
-    if (layer->precision == Q_PRECISION_FAST) {
-        layer->kernels->kv_store_f16(work, &a);
-    } else {
-        layer->kernels->kv_store_f32(work, &a);
-    }
+    a.sequence_stride = layer->state_stride;
+    (layer->kv_dtype == Q_Q8_0  ? layer->kernels->kv_store_q8_0
+     : layer->kv_dtype == Q_F16 ? layer->kernels->kv_store_f16
+                                : layer->kernels->kv_store_f32)(work, &a);
 }
 
 static void attend(const q_layer *layer, const q_work *work, const uint8_t *k_cache, const uint8_t *v_cache)
@@ -112,20 +108,18 @@ static void attend(const q_layer *layer, const q_work *work, const uint8_t *k_ca
     a.q_stride = layer->in[0]->nb[2];
     a.k_cache = k_cache;
     a.v_cache = v_cache;
-    a.sequence_stride = 0;
+    a.sequence_stride = layer->state_stride;
     a.out = q_reals(layer->out[0]);
     a.out_stride = layer->out[0]->nb[2];
-    if (layer->precision == Q_PRECISION_FAST) {
-        layer->kernels->attention_f16(work, &a);
-    } else {
-        layer->kernels->attention_f32(work, &a);
-    }
+    (layer->kv_dtype == Q_Q8_0  ? layer->kernels->attention_q8_0
+     : layer->kv_dtype == Q_F16 ? layer->kernels->attention_f16
+                                : layer->kernels->attention_f32)(work, &a);
 }
 
 static q_error_code attention_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     const q_attention_config *c = (const q_attention_config *)layer->config;
-    size_t half = (size_t)c->kv_heads * c->head_dim * kv_capacity(&layer->max) * kv_element(layer->precision);
+    size_t half = c->kv_heads * (size_t)q_kv_head_bytes(layer->kv_dtype, kv_capacity(&layer->max), c->head_dim);
     uint8_t *k_cache = (uint8_t *)layer->state;
     if (stage == 0) {
         store(layer, work, k_cache, k_cache + half);
@@ -135,14 +129,13 @@ static q_error_code attention_forward(const q_layer *layer, const q_work *work, 
     return Q_OK;
 }
 
-/* A strip is the cache of one head of keys or values. Keys lie in groups of 16 positions. */
+/* A strip is the cache of one head of keys or values, which lie in groups of positions. */
 static void attention_extent(const q_layer *layer, uint32_t position, q_state_extent *out)
 {
     const q_attention_config *c = (const q_attention_config *)layer->config;
-    size_t row = (size_t)c->head_dim * kv_element(layer->precision);
     out->n = 2u * c->kv_heads;
-    out->strip = row * kv_capacity(&layer->max);
-    out->used = row * (((size_t)position + 15) / 16 * 16);
+    out->strip = (size_t)q_kv_head_bytes(layer->kv_dtype, kv_capacity(&layer->max), c->head_dim);
+    out->used = (size_t)q_kv_group_bytes(layer->kv_dtype, c->head_dim) * ((position + Q_KV_GROUP - 1) / Q_KV_GROUP);
 }
 
 const q_layer_class q_layer_attention = {
@@ -155,7 +148,7 @@ const q_layer_class q_layer_attention = {
     .max_in = 3,
     .n_out = 1,
     .forward_stages = 2,
-    .flags = Q_LAYER_SHARED | Q_LAYER_STATEFUL | Q_LAYER_REWINDS,
+    .flags = Q_LAYER_SHARED | Q_LAYER_STATEFUL | Q_LAYER_REWINDS | Q_LAYER_SEQUENCES,
     .shape = attention_shape,
     .sizes = attention_sizes,
     .forward = attention_forward,

@@ -92,6 +92,9 @@ static bool fits_one_window(const q_plan *plan, const q_step *step, const q_run 
 {
     uint32_t max = plan->config.max.selected;
     uint32_t last = (whole->n_tokens - 1) / plan->config.max.tokens * plan->config.max.tokens;
+    if (step->select == Q_SELECT_LAST && step->n_spans != 0) {
+        return step->n_spans <= max && step->spans[0].n_tokens > last;
+    }
     if (step->select == Q_SELECT_ALL) {
         return last == 0 && whole->n_tokens <= max;
     }
@@ -119,22 +122,25 @@ static q_error_code check_selection(const q_session *s, const q_step *step, cons
     if (s->plan->n_body != s->plan->n_steps && !fits_one_window(s->plan, step, whole) &&
         (step->rows == NULL || s->plan->config.mode == Q_PLAN_TRAIN)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_step", step->rows == NULL ? "rows (callback)" : "selected",
-                      s->plan->config.max.selected, step->select == Q_SELECT_ALL ? whole->n_tokens : step->n_selected);
+                      s->plan->config.max.selected,
+                      step->select == Q_SELECT_ALL    ? whole->n_tokens
+                      : step->select == Q_SELECT_LAST ? step->n_spans
+                                                      : step->n_selected);
     }
     return Q_OK;
 }
 
-static q_error_code check_step(const q_session *s, const q_step *step, q_run *whole, q_diag *diag)
+static q_error_code check_step(q_session *s, const q_step *step, q_run *whole, q_diag *diag)
 {
     const q_maxima *max = &s->plan->config.max;
     q_error_code e;
     whole->n_batch = step->n_batch != 0 ? step->n_batch : 1;
-    whole->n_tokens = step->n_tokens != 0 ? step->n_tokens : 1;
     if (whole->n_batch > max->batch) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_step", "n_batch", max->batch, whole->n_batch);
     }
-    if (s->plan->attends && whole->n_tokens > max->kv - s->position) {
-        return q_fail(diag, Q_ERR_CONTEXT_FULL, "q_step", "n_tokens", max->kv - s->position, whole->n_tokens);
+    e = q_session_check_spans(s, step, whole, diag);
+    if (e != Q_OK) {
+        return e;
     }
     if (whole->n_tokens > max->tokens &&
         (whole->n_batch != 1 || !s->plan->attends || s->plan->config.mode == Q_PLAN_TRAIN)) {
@@ -175,18 +181,17 @@ static void copy_inputs(q_session *s, const q_step *step, uint32_t first, uint32
 }
 
 /* Fills the next window of selected rows, as rows of this chunk. Returns how many, 0 at the end. `*next` counts
-   through the chunk's rows (ALL) or the step's list (LIST); *index is the caller's name of the first one. */
-static uint32_t next_window(q_session *s, const q_step *step, uint32_t first, bool last_chunk, uint32_t *next,
-                            uint32_t *index)
+   through the chunk's rows (ALL), its spans (LAST) or the step's list (LIST); *index is the caller's name of the first one. */
+static uint32_t next_window(q_session *s, const q_step *step, uint32_t first, uint32_t *next, uint32_t *index)
 {
     uint32_t max = s->plan->config.max.selected;
     uint32_t n = 0;
     switch (step->select) {
     case Q_SELECT_LAST:
-        if (last_chunk && *next == 0) {
-            s->selected[n++] = s->run.n_tokens - 1;
-            *next = 1;
-            *index = first + s->run.n_tokens - 1;
+        *index = s->first_span + *next;
+        while (n < max && *next < s->n_ended) {
+            q_span span = q_span_at(&s->run, s->run.n_tokens, (*next)++);
+            s->selected[n++] = span.row + span.rows - 1;
         }
         break;
     case Q_SELECT_LIST:
@@ -239,7 +244,7 @@ static q_error_code run_chunk(q_session *s, const q_step *step, uint32_t first, 
     q_error_code e = Q_OK;
     copy_inputs(s, step, first, n_whole);
     do {
-        n = next_window(s, step, first, first + s->run.n_tokens == n_whole, next, &index);
+        n = next_window(s, step, first, next, &index);
         if (n == 0 && again) {
             break; /* the outputs are still those of the last window */
         }
@@ -259,23 +264,20 @@ static q_error_code run_chunk(q_session *s, const q_step *step, uint32_t first, 
 q_error_code q_model_forward(q_session *session, const q_step *step, q_diag *diag)
 {
     q_session *s = session;
-    uint32_t start;
     uint32_t listed = 0;
     q_run whole;
     q_error_code e;
     if (s == NULL || step == NULL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_model_forward", s == NULL ? "session" : "step", 1, 0);
     }
-    if (s->busy || s->state_lost) {
-        return q_fail(diag, Q_ERR_INVALID_STATE, "q_model_forward",
-                      s->busy ? "a step is running" : "a layer's state was cut off: rewind to 0", 0, 1);
+    if (s->busy) {
+        return q_fail(diag, Q_ERR_INVALID_STATE, "q_model_forward", "a step is running", 0, 1);
     }
     memset(&whole, 0, sizeof(whole));
     e = check_step(s, step, &whole, diag);
     if (e != Q_OK) {
         return e;
     }
-    start = s->position;
     s->busy = true;
     s->deadline = step->deadline;
     s->run.training = s->plan->config.mode == Q_PLAN_TRAIN ? 1u : 0u;
@@ -284,16 +286,10 @@ q_error_code q_model_forward(q_session *session, const q_step *step, q_diag *dia
         uint32_t left = whole.n_tokens - first;
         uint32_t max = s->plan->config.max.tokens;
         s->run.n_tokens = left < max ? left : max;
-        s->run.position = s->plan->attends ? s->position : 0;
+        q_session_cut_spans(s, step, first, whole.n_tokens);
         e = run_chunk(s, step, first, whole.n_tokens, &listed, diag);
-        if (e == Q_OK && s->plan->attends) {
-            s->position += s->run.n_tokens;
-        }
     }
-    if (e != Q_OK) {
-        s->position = start;
-        s->state_lost = s->plan->attends && !s->plan->rewinds;
-    }
+    q_session_end_spans(s, step, whole.n_tokens, e == Q_OK);
     s->saved = e == Q_OK;
     s->busy = false;
     return e;

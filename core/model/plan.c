@@ -91,6 +91,7 @@ void q_plan_view_step(const q_plan *plan, const plan_step *step, plan_view *view
     view->info.out = view->out;
     view->info.param = view->param;
     view->info.max = plan->config.max;
+    view->info.kv_dtype = plan->kv_dtype;
 }
 
 static q_error_code config_check(const q_plan_config *c, q_diag *diag)
@@ -115,6 +116,12 @@ static q_error_code config_check(const q_plan_config *c, q_diag *diag)
         (uint64_t)c->max.batch * c->max.tokens > UINT32_MAX || c->max.selected > Q_CAP_CONTEXT) {
         return q_fail(diag, Q_ERR_LIMIT, what, "max", Q_CAP_CONTEXT, c->max.tokens);
     }
+    if (c->max.sequences > Q_CAP_SEQUENCES) {
+        return q_fail(diag, Q_ERR_LIMIT, what, "max.sequences", Q_CAP_SEQUENCES, c->max.sequences);
+    }
+    if (c->kv_type >= Q_KV_COUNT) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, "kv_type", Q_KV_COUNT - 1, c->kv_type);
+    }
     if (c->n_workers == 0 || c->n_workers > Q_MAX_WORKERS) {
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "n_workers", Q_MAX_WORKERS, c->n_workers);
     }
@@ -122,6 +129,12 @@ static q_error_code config_check(const q_plan_config *c, q_diag *diag)
         return q_fail(diag, Q_ERR_INVALID_SIZE, what, "workspace_size", Q_ALIGN, c->workspace_size);
     }
     return Q_OK;
+}
+
+static uint32_t kv_dtype_of(const q_plan_config *c)
+{
+    static const uint8_t dtypes[Q_KV_COUNT] = {Q_F16, Q_REAL, Q_F16, Q_Q8_0};
+    return c->kv_type == Q_KV_BY_PRECISION && c->precision == Q_PRECISION_EXACT ? Q_REAL : dtypes[c->kv_type];
 }
 
 /* At most one quantised twin per value, one step per node and twin, and four pieces per thing that has any. */
@@ -183,6 +196,8 @@ q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model, co
     plan_layout(&arena, model, &fill, &p);
     *p = fill;
     p->config = *config;
+    p->config.max.sequences = config->max.sequences != 0 ? config->max.sequences : 1;
+    p->kv_dtype = kv_dtype_of(config);
     p->model = model;
     e = q_plan_infer(p, diag);
     if (e == Q_OK) {

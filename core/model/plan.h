@@ -49,7 +49,8 @@ typedef struct plan_step {
     uint32_t group;
     bool tail;         /* below select_rows: repeated per window of selected rows */
     bool has_backward; /* some gradient passes through it */
-    plan_piece state;
+    plan_piece state;    /* of all sequences */
+    size_t state_stride; /* of one */
     plan_piece scratch;
     plan_piece saved;
 } plan_step;
@@ -69,6 +70,7 @@ struct q_plan {
     uint32_t n_groups;
     uint32_t n_pruned; /* nodes left out */
     uint32_t n_fused;
+    uint32_t kv_dtype;
     bool attends;  /* keeps state that grows with the position */
     bool rewinds;  /* every state can go back */
     plan_step *steps;

@@ -257,7 +257,8 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
         if (s->cls->sizes != NULL) {
             s->cls->sizes(&view.info, &need);
         }
-        if (!q_align_size(need.state, Q_ALIGN, &s->state.bytes) ||
+        if (!q_align_size(need.state, Q_ALIGN, &s->state_stride) ||
+            !q_mul_size(s->state_stride, plan->config.max.sequences, &s->state.bytes) ||
             !q_align_size(need.scratch, Q_ALIGN, &s->scratch.bytes) ||
             !q_align_size(plan->config.mode == Q_PLAN_TRAIN ? need.saved : 0, Q_ALIGN, &s->saved.bytes)) {
             return q_fail(diag, Q_ERR_OVERFLOW, s->name, "sizes", 0, 0);
@@ -268,6 +269,10 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
         s->scratch.first = s->group;
         s->scratch.last = s->has_backward ? backward_time(plan, s) : s->group;
         if ((s->cls->flags & Q_LAYER_STATEFUL) != 0) {
+            if (plan->config.max.sequences > 1 && (s->cls->flags & Q_LAYER_SEQUENCES) == 0) {
+                return q_fail(diag, Q_ERR_UNSUPPORTED, s->name, "one state for several sequences", 1,
+                              plan->config.max.sequences);
+            }
             plan->attends = true;
             plan->rewinds = plan->rewinds && (s->cls->flags & Q_LAYER_REWINDS) != 0;
         }

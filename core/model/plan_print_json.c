@@ -74,10 +74,12 @@ static void json_head(plan_out *out)
     q_print_str(out, "{\"mode\":");
     q_print_quoted(out, q_print_mode(p));
     json_text(out, "precision", q_print_precision(p));
+    json_text(out, "kv_dtype", q_print_dtype(p->kv_dtype));
     q_print_count(out, ",\"max\":{\"batch\":", c->max.batch, "");
     json_field(out, "tokens", c->max.tokens);
     json_field(out, "selected", c->max.selected);
     json_field(out, "kv", c->max.kv);
+    json_field(out, "sequences", c->max.sequences);
     q_print_str(out, "}");
     json_field(out, "workers", c->n_workers);
     json_field(out, "workspace_bytes", c->workspace_size);

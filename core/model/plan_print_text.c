@@ -38,7 +38,9 @@ static void table_head(plan_out *out)
     q_print_count(out, "\nmaxima     batch ", c->max.batch, "");
     q_print_count(out, ", tokens ", c->max.tokens, "");
     q_print_count(out, ", selected ", c->max.selected, "");
-    q_print_count(out, ", kv ", c->max.kv, "");
+    q_print_count(out, ", kv ", c->max.kv, " of ");
+    q_print_str(out, q_print_dtype(p->kv_dtype));
+    q_print_count(out, ", sequences ", c->max.sequences, "");
     q_print_count(out, "\nworkers    ", c->n_workers, "");
     q_print_count(out, ", each with a workspace of ", c->workspace_size, " bytes");
     q_print_count(out, "\nsteps      ", p->n_steps, "");

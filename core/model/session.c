@@ -13,6 +13,9 @@ static void session_layout(q_arena *arena, const q_plan *plan, q_session *fill, 
     fill->values = (q_tensor *)q_arena_alloc(arena, plan->n_values * sizeof(q_tensor), Q_ALIGN);
     fill->params = (q_tensor *)q_arena_alloc(arena, n_params * sizeof(q_tensor), Q_ALIGN);
     fill->selected = (uint32_t *)q_arena_alloc(arena, plan->config.max.selected * sizeof(uint32_t), Q_ALIGN);
+    fill->spans = (q_span *)q_arena_alloc(arena, plan->config.max.sequences * sizeof(q_span), Q_ALIGN);
+    fill->sequences = (session_sequence *)q_arena_alloc(
+        arena, plan->config.max.sequences * sizeof(session_sequence), Q_ALIGN);
     if (train) {
         fill->grads = (q_tensor *)q_arena_alloc(arena, plan->n_values * sizeof(q_tensor), Q_ALIGN);
         fill->param_grads = (q_tensor *)q_arena_alloc(arena, n_params * sizeof(q_tensor), Q_ALIGN);
@@ -230,7 +233,9 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
     layer->name = step->name;
     layer->max = s->plan->config.max;
     layer->precision = s->plan->config.precision;
+    layer->kv_dtype = s->plan->kv_dtype;
     layer->state = piece_at(s, Q_REGION_STATE, &step->state);
+    layer->state_stride = step->state_stride;
     layer->scratch = piece_at(s, Q_REGION_SCRATCH, &step->scratch);
     for (uint32_t i = 0; i < step->n_in; i++) {
         layer->in[i] = &s->values[step->in[i]];
@@ -265,12 +270,11 @@ static void bind_accumulation(q_session *s)
     }
 }
 
-void q_session_zero_states(const q_session *s)
+void q_session_zero_states(const q_session *s, uint32_t sequence)
 {
     for (uint32_t k = 0; k < s->plan->n_steps; k++) {
-        const plan_step *step = &s->plan->steps[k];
-        if (step->state.bytes != 0) {
-            memset(s->layers[k].state, 0, step->state.bytes);
+        if (s->layers[k].state_stride != 0) {
+            memset(q_session_state(s, k, sequence), 0, s->layers[k].state_stride);
         }
     }
 }
@@ -358,7 +362,10 @@ q_error_code q_session_init(q_session **session, q_block memory, const q_plan *p
         bind_layer(s, &plan->steps[k], &s->layers[k]);
     }
     bind_accumulation(s);
-    q_session_zero_states(s);
+    memset(s->sequences, 0, plan->config.max.sequences * sizeof(*s->sequences));
+    for (uint32_t i = 0; i < plan->config.max.sequences; i++) {
+        q_session_zero_states(s, i);
+    }
     q_session_zero_grads(s);
     *session = s;
     return Q_OK;

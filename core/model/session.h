@@ -6,6 +6,12 @@
 #include "barrier.h"
 #include "plan.h"
 
+typedef struct session_sequence {
+    uint64_t listed; /* q_session.n_checks of the last step that had a span of it */
+    uint32_t position;
+    bool lost;       /* a step failed after a state that cannot go back had moved on */
+} session_sequence;
+
 struct q_session {
     const q_plan *plan;
     q_context context;
@@ -13,8 +19,11 @@ struct q_session {
     uint32_t n_workers; /* asked of the port */
     uint32_t granted;   /* in the last region */
     q_run run;
-    uint32_t position;
-    uint32_t last_row;  /* selection of one row, or the window of Q_SELECT_ALL starts here */
+    session_sequence *sequences; /* [max.sequences] */
+    q_span *spans;       /* [max.sequences] of the chunk that runs */
+    uint64_t n_checks;   /* steps with spans so far */
+    uint32_t first_span; /* of the step, in this chunk */
+    uint32_t n_ended;    /* spans whose last row is in this chunk */
     uint64_t deadline;
     q_layer *layers;    /* [n_steps] */
     q_tensor *values;   /* [n_values] */
@@ -28,7 +37,6 @@ struct q_session {
     bool accumulate;
     bool forward_done;
     bool saved;        /* what the last forward left for backward is still there */
-    bool state_lost;   /* a step failed after a state that cannot go back had moved on */
     bool busy;         /* a step runs: its callbacks may not start another or move the position */
 
     /* of the region that runs now */
@@ -46,8 +54,22 @@ q_error_code q_session_run_steps(q_session *s, uint32_t first, uint32_t end, boo
 
 q_error_code q_session_config_check(const q_session_config *config, q_diag *diag);
 
-/* Every state as a fresh session has it. */
-void q_session_zero_states(const q_session *s);
+/* Every state of a sequence as a fresh session has it. */
+void q_session_zero_states(const q_session *s, uint32_t sequence);
+
+/* Where a sequence's state of step k begins; and the part of it that matters at a position, n = 0 where it has none. */
+uint8_t *q_session_state(const q_session *s, uint32_t k, uint32_t sequence);
+q_error_code q_session_extent(const q_session *s, uint32_t k, uint32_t position, q_state_extent *x, q_diag *diag);
+
+/* Can a sequence be seen as it was at position n? At 0 always: then it is as new. */
+q_error_code q_session_check_back(const q_session *s, uint32_t sequence, uint32_t n, const char *who, q_diag *diag);
+
+/* Checks the spans of a step, or that sequence 0 has room, and fills whole->n_tokens. */
+q_error_code q_session_check_spans(q_session *s, const q_step *step, q_run *whole, q_diag *diag);
+/* The spans of the chunk of run.n_tokens rows from row `first` of the step on. */
+void q_session_cut_spans(q_session *s, const q_step *step, uint32_t first, uint32_t n_whole);
+/* Moves the positions on, or says that states were cut off. */
+void q_session_end_spans(q_session *s, const q_step *step, uint32_t n_tokens, bool good);
 
 /* Gradients of parameters start from zero. */
 void q_session_zero_grads(const q_session *s);

@@ -77,45 +77,6 @@ q_error_code q_session_output(const q_session *session, uint32_t i, q_tensor *ou
     return Q_OK;
 }
 
-uint32_t q_session_position(const q_session *session)
-{
-    return session->position;
-}
-
-q_error_code q_session_set_position(q_session *session, uint32_t n, q_diag *diag)
-{
-    if (session == NULL || n > session->plan->config.max.kv) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_set_position", session == NULL ? "session" : "n",
-                      session != NULL ? session->plan->config.max.kv : 0, n);
-    }
-    if (session->busy) {
-        return q_fail(diag, Q_ERR_INVALID_STATE, "q_session_set_position", "a step is running", 0, 1);
-    }
-    session->state_lost = false;
-    session->position = n;
-    return Q_OK;
-}
-
-q_error_code q_session_rewind(q_session *session, uint32_t n, q_diag *diag)
-{
-    if (session == NULL || n > session->position) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_rewind", session == NULL ? "session" : "n",
-                      session != NULL ? session->position : 0, n);
-    }
-    if (session->busy) {
-        return q_fail(diag, Q_ERR_INVALID_STATE, "q_session_rewind", "a step is running", 0, 1);
-    }
-    if (n != 0 && (n != session->position || session->state_lost) && !session->plan->rewinds) {
-        return q_fail(diag, Q_ERR_UNSUPPORTED, "q_session_rewind", "a layer's state cannot go back", 0, n);
-    }
-    if (n == 0 && !session->plan->rewinds) {
-        q_session_zero_states(session);
-        session->state_lost = false;
-    }
-    session->position = n;
-    return Q_OK;
-}
-
 const q_plan *q_session_plan(const q_session *session)
 {
     return session->plan;

@@ -12,32 +12,12 @@ static bool snapshot_host_fits(void)
 
 /* ---- What the session has to keep ----------------------------------------------------------- */
 
-q_error_code q_snapshot_extent(const q_session *s, uint32_t k, uint32_t position, q_state_extent *x,
-                             q_diag *diag)
-{
-    const plan_step *step = &s->plan->steps[k];
-    memset(x, 0, sizeof(*x));
-    if (step->state.bytes == 0) {
-        return Q_OK;
-    }
-    if (step->cls->extent == NULL) {
-        x->strip = x->used = step->state.bytes;
-        x->n = 1;
-        return Q_OK;
-    }
-    step->cls->extent(&s->layers[k], position, x);
-    if (x->used > x->strip || (x->strip != 0 && x->n > step->state.bytes / x->strip)) {
-        return q_fail(diag, Q_ERR_INVALID_SIZE, step->name, "extent", step->state.bytes, x->used);
-    }
-    return Q_OK;
-}
-
 q_error_code q_snapshot_total(const q_session *s, uint32_t position, uint64_t *bytes, q_diag *diag)
 {
     *bytes = 0;
     for (uint32_t k = 0; k < s->plan->n_steps; k++) {
         q_state_extent x;
-        q_error_code e = q_snapshot_extent(s, k, position, &x, diag);
+        q_error_code e = q_session_extent(s, k, position, &x, diag);
         if (e != Q_OK) {
             return e;
         }
@@ -62,7 +42,7 @@ static q_error_code snapshot_layout(const q_session *s, uint32_t position, snaps
         const plan_step *step = &s->plan->steps[k];
         size_t name = 0;
         q_state_extent x;
-        q_error_code e = q_snapshot_extent(s, k, position, &x, diag);
+        q_error_code e = q_session_extent(s, k, position, &x, diag);
         if (e != Q_OK) {
             return e;
         }
@@ -86,6 +66,13 @@ static q_error_code snapshot_layout(const q_session *s, uint32_t position, snaps
     return Q_OK;
 }
 
+/* Types that follow from the precision are written as such, whoever asked for them. */
+static uint32_t snapshot_kv_type(const q_plan *plan)
+{
+    uint32_t usual = plan->config.precision == Q_PRECISION_EXACT ? Q_KV_REAL : Q_KV_F16;
+    return plan->config.kv_type == usual ? Q_KV_BY_PRECISION : plan->config.kv_type;
+}
+
 q_error_code q_snapshot_describe(const q_session *s, const uint8_t *model, uint32_t position,
                                uint32_t n_ids, uint64_t counter, snapshot_header *h, q_diag *diag)
 {
@@ -96,6 +83,7 @@ q_error_code q_snapshot_describe(const q_session *s, const uint8_t *model, uint3
     h->header_size = Q_SNAPSHOT_HEADER;
     h->counter = counter;
     h->precision = s->plan->config.precision;
+    h->kv_type = snapshot_kv_type(s->plan);
     h->position = position;
     h->n_ids = n_ids;
     if (model != NULL) {
@@ -149,16 +137,38 @@ q_error_code q_snapshot_args(const char *who, const q_session *s, const q_port *
     return Q_OK;
 }
 
-q_error_code q_snapshot_size(const q_session *session, uint32_t n_ids, uint64_t *bytes,
+/* The sequence exists, and the ids are none or one per position. */
+static q_error_code snapshot_check_info(const char *who, const q_session *s,
+                                        const q_snapshot_info *info, q_diag *diag)
+{
+    uint32_t position;
+    if (info->sequence >= s->plan->config.max.sequences) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, who, "info.sequence", s->plan->config.max.sequences,
+                      info->sequence);
+    }
+    position = q_sequence_position(s, info->sequence);
+    if (info->n_ids != 0 && info->n_ids != position) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, who, "info.n_ids", position, info->n_ids);
+    }
+    return Q_OK;
+}
+
+q_error_code q_snapshot_size(const q_session *session, const q_snapshot_info *info, uint64_t *bytes,
                              q_diag *diag)
 {
+    const char *who = "q_snapshot_size";
     snapshot_header h;
     q_error_code e;
-    if (session == NULL || bytes == NULL || (n_ids != 0 && n_ids != session->position)) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_snapshot_size", "n_ids",
-                      session != NULL ? session->position : 0, n_ids);
+    if (session == NULL || info == NULL || bytes == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, who,
+                      session == NULL ? "session" : info == NULL ? "info" : "bytes", 1, 0);
     }
-    e = q_snapshot_describe(session, NULL, session->position, n_ids, 0, &h, diag);
+    e = snapshot_check_info(who, session, info, diag);
+    if (e != Q_OK) {
+        return e;
+    }
+    e = q_snapshot_describe(session, NULL, q_sequence_position(session, info->sequence),
+                            info->n_ids, 0, &h, diag);
     if (e == Q_OK) {
         *bytes = h.file_size;
     }
@@ -186,14 +196,14 @@ static q_error_code snapshot_put(snapshot_writer *w, const void *bytes, size_t n
     return e;
 }
 
-static q_error_code snapshot_put_states(snapshot_writer *w, const q_session *s)
+static q_error_code snapshot_put_states(snapshot_writer *w, const q_session *s, uint32_t sequence)
 {
     q_error_code e = Q_OK;
     for (uint32_t k = 0; k < s->plan->n_steps && e == Q_OK; k++) {
         q_state_extent x;
-        e = q_snapshot_extent(s, k, s->position, &x, NULL);
+        e = q_session_extent(s, k, s->sequences[sequence].position, &x, NULL);
         for (uint32_t i = 0; i < x.n && e == Q_OK; i++) {
-            e = snapshot_put(w, (const uint8_t *)s->layers[k].state + i * x.strip, x.used);
+            e = snapshot_put(w, q_session_state(s, k, sequence) + i * x.strip, x.used);
         }
     }
     return e;
@@ -214,7 +224,7 @@ static q_error_code snapshot_write(const q_session *s, const q_port *port, q_por
         e = snapshot_put(&w, info->ids, (size_t)info->n_ids * sizeof(int32_t));
     }
     if (e == Q_OK) {
-        e = snapshot_put_states(&w, s);
+        e = snapshot_put_states(&w, s, info->sequence);
     }
     if (e == Q_OK) {
         q_sha256_final(&w.sha, digest);
@@ -262,12 +272,14 @@ q_error_code q_snapshot_save(const q_session *session, const q_port *port, const
     if (session->busy) {
         return q_fail(diag, Q_ERR_INVALID_STATE, who, "a step is running", 0, 1);
     }
-    if ((info->n_ids != 0 && info->n_ids != session->position) ||
-        (info->n_ids != 0 && info->ids == NULL)) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, who, "info.n_ids", session->position, info->n_ids);
+    e = snapshot_check_info(who, session, info, diag);
+    if (e == Q_OK && info->n_ids != 0 && info->ids == NULL) {
+        e = q_fail(diag, Q_ERR_INVALID_ARG, who, "info.ids", 1, 0);
     }
-    e = q_snapshot_describe(session, model, session->position, info->n_ids, info->counter, &h,
-                            diag);
+    if (e == Q_OK) {
+        e = q_snapshot_describe(session, model, q_sequence_position(session, info->sequence),
+                                info->n_ids, info->counter, &h, diag);
+    }
     if (e != Q_OK) {
         return e;
     }

@@ -21,17 +21,14 @@ typedef struct snapshot_header {
     uint32_t n_states;
     uint8_t model[Q_SNAPSHOT_HASH];
     uint8_t layout[Q_SNAPSHOT_HASH];
-    uint8_t reserved[8];
+    uint32_t kv_type; /* q_kv_type; 0 where it is the precision's */
+    uint8_t reserved[4];
 } snapshot_header;
 
 Q_STATIC_ASSERT(sizeof(snapshot_header) == Q_SNAPSHOT_HEADER, "on-disk layout");
 Q_STATIC_ASSERT(Q_SNAPSHOT_HASH == (int)Q_SHA256_BYTES, "a hash is a SHA-256");
 
 #define SNAPSHOT_MAGIC "QSNAP\x1A\r\n"
-
-/* The part of step k's state that matters at a position; n = 0 where it has none. */
-q_error_code q_snapshot_extent(const q_session *s, uint32_t k, uint32_t position, q_state_extent *x,
-                             q_diag *diag);
 
 /* Bytes of the states at a position. */
 q_error_code q_snapshot_total(const q_session *s, uint32_t position, uint64_t *bytes, q_diag *diag);

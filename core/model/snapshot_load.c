@@ -62,6 +62,9 @@ static q_error_code snapshot_check_fit(const q_session *s, const snapshot_header
     if (h->precision != own->precision) {
         return q_fail(diag, Q_ERR_MISMATCH, path, "precision", own->precision, h->precision);
     }
+    if (h->kv_type != own->kv_type) {
+        return q_fail(diag, Q_ERR_MISMATCH, path, "kv type", own->kv_type, h->kv_type);
+    }
     if (h->position > s->plan->config.max.kv) {
         return q_fail(diag, Q_ERR_CONTEXT_FULL, path, "position", h->position,
                       s->plan->config.max.kv);
@@ -207,7 +210,7 @@ static q_error_code snapshot_check(snapshot_reader *r, const q_session *s, const
 
 /* Second reading: into ids and STATE. */
 static q_error_code snapshot_read(snapshot_reader *r, q_session *s, const snapshot_header *h,
-                                  const uint8_t *hash, int32_t *ids)
+                                  const uint8_t *hash, const q_snapshot_info *info)
 {
     snapshot_header again;
     uint8_t digest[Q_SNAPSHOT_HASH];
@@ -216,29 +219,17 @@ static q_error_code snapshot_read(snapshot_reader *r, q_session *s, const snapsh
     q_sha256_init(&r->sha);
     e = snapshot_get(r, &again, sizeof(again));
     if (e == Q_OK) {
-        e = snapshot_get(r, ids, (size_t)h->n_ids * sizeof(int32_t));
+        e = snapshot_get(r, info->ids, (size_t)h->n_ids * sizeof(int32_t));
     }
     for (uint32_t k = 0; k < s->plan->n_steps && e == Q_OK; k++) {
         q_state_extent x;
-        e = q_snapshot_extent(s, k, h->position, &x, NULL);
+        e = q_session_extent(s, k, h->position, &x, NULL);
         for (uint32_t i = 0; i < x.n && e == Q_OK; i++) {
-            e = snapshot_get(r, (uint8_t *)s->layers[k].state + i * x.strip, x.used);
+            e = snapshot_get(r, q_session_state(s, k, info->sequence) + i * x.strip, x.used);
         }
     }
     q_sha256_final(&r->sha, digest);
     return e == Q_OK && memcmp(digest, hash, sizeof(digest)) != 0 ? Q_ERR_HASH : e;
-}
-
-/* Position 0 and zeros: what a fresh session has. */
-static void snapshot_reset(q_session *s)
-{
-    for (uint32_t k = 0; k < s->plan->n_steps; k++) {
-        if (s->plan->steps[k].state.bytes != 0) {
-            memset(s->layers[k].state, 0, s->plan->steps[k].state.bytes);
-        }
-    }
-    s->position = 0;
-    s->forward_done = false;
 }
 
 q_error_code q_snapshot_load(q_session *session, const q_port *port, const char *path,
@@ -254,6 +245,10 @@ q_error_code q_snapshot_load(q_session *session, const q_port *port, const char 
     if (e == Q_OK && session->busy) {
         e = q_fail(diag, Q_ERR_INVALID_STATE, "q_snapshot_load", "a step is running", 0, 1);
     }
+    if (e == Q_OK && info->sequence >= session->plan->config.max.sequences) {
+        e = q_fail(diag, Q_ERR_INVALID_ARG, "q_snapshot_load", "info.sequence",
+                   session->plan->config.max.sequences, info->sequence);
+    }
     if (e != Q_OK) {
         return e;
     }
@@ -267,18 +262,18 @@ q_error_code q_snapshot_load(q_session *session, const q_port *port, const char 
     }
     e = snapshot_check(&r, session, model, info, &h, hash, path, diag);
     if (e == Q_OK) {
-        e = snapshot_read(&r, session, &h, hash, info->ids);
+        e = snapshot_read(&r, session, &h, hash, info);
+        session->sequences[info->sequence].position = e == Q_OK ? h.position : 0;
+        session->sequences[info->sequence].lost = false;
+        session->forward_done = false;
         if (e != Q_OK) {
-            snapshot_reset(session);
+            q_session_zero_states(session, info->sequence);
             (void)q_fail(diag, e, path, "session reset", 0, 0);
         }
     }
     SNAPSHOT_CALL(closed, port->file_close(port->user, r.file));
     (void)closed; /* nothing was written */
     if (e == Q_OK) {
-        session->position = h.position;
-        session->state_lost = false;
-        session->forward_done = false;
         info->n_ids = h.n_ids;
         info->counter = h.counter;
     }

@@ -36,6 +36,7 @@ enum {
     Q_CAP_WIDTH = 1 << 20,        /* d_model, d_ffn */
     Q_CAP_VOCAB = 1 << 20,
     Q_CAP_CONTEXT = 1 << 24,
+    Q_CAP_SEQUENCES = 1 << 16, /* of a plan */
     Q_CAP_NODES = 65536,
     Q_CAP_GRAPH = 64 << 20,       /* bytes of the graph section */
     Q_CAP_GRAPH_IO = 64,          /* inputs, and outputs, of a graph */

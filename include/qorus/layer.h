@@ -45,8 +45,18 @@ typedef struct q_maxima {
     uint32_t batch;
     uint32_t tokens;
     uint32_t selected;
-    uint32_t kv; /* positions of the KV cache */
+    uint32_t kv;        /* positions of the KV cache of each sequence */
+    uint32_t sequences; /* texts that live side by side, each with its own state; 0 means 1 */
 } q_maxima;
+
+/* What KV caches hold. */
+typedef enum q_kv_type {
+    Q_KV_BY_PRECISION = 0, /* F16 in fast mode, reals in exact mode */
+    Q_KV_REAL = 1,
+    Q_KV_F16 = 2,
+    Q_KV_Q8_0 = 3, /* heads are whole blocks of 32 */
+    Q_KV_COUNT = 4
+} q_kv_type;
 
 /* Type of a value that flows along an edge: [batch, head, row, column], each dimension n * value(sym). The
    column is a constant. Rows, of a kernel, are the product of the first three; at most one has a symbol. */
@@ -74,11 +84,13 @@ typedef struct q_node_info {
     q_value_type *out; /* the shape rule fills it */
     const q_param_type *param;
     q_maxima max;
+    uint32_t kv_dtype; /* q_dtype of KV caches: Q_REAL, Q_F16 or Q_Q8_0 */
+    uint32_t reserved;
 } q_node_info;
 
 /* Bytes a node needs besides its values; each piece is aligned to Q_ALIGN. */
 typedef struct q_layer_sizes {
-    size_t state;   /* persists between steps, starts as zero (STATE) */
+    size_t state;   /* of one sequence: persists between steps, starts as zero (STATE) */
     size_t scratch; /* during forward or backward (SCRATCH), shared by all workers */
     size_t saved;   /* from forward to backward (TRAIN) */
 } q_layer_sizes;
@@ -103,7 +115,10 @@ enum {
     Q_LAYER_SHARED = 1u << 0,    /* forward and backward share the work among all workers by q_share() */
     Q_LAYER_STATEFUL = 1u << 1,  /* keeps state between steps */
     Q_LAYER_REWINDS = 1u << 2,   /* its state at position n is a prefix of later ones: rollback is free */
-    Q_LAYER_EPILOGUE = 1u << 3   /* can add a residual to its output: q_layer.residual */
+    Q_LAYER_EPILOGUE = 1u << 3,  /* can add a residual to its output: q_layer.residual */
+    Q_LAYER_SEQUENCES = 1u << 4  /* stateful, with a state per sequence: it goes by the spans of q_run. Without this flag
+                                    a stateful class is refused in plans of several sequences. A class without state
+                                    that looks at positions goes by the spans too. */
 };
 
 struct q_layer_class {
@@ -132,8 +147,8 @@ struct q_layer_class {
     uint32_t (*input_dtype)(const q_node_info *info, uint32_t i);
     q_layer_fn forward;
     q_layer_fn backward; /* NULL where backward_stages is 0 */
-    /* (optional; default: all of the state, as one strip) What a snapshot keeps; layer has config, max and
-       precision. */
+    /* (optional; default: all of the state, as one strip) What a snapshot or a copy keeps of one sequence; layer has
+       config, max, precision and kv_dtype. */
     void (*extent)(const q_layer *layer, uint32_t position, q_state_extent *out);
 };
 
@@ -150,7 +165,8 @@ struct Q_ALIGNED(Q_ALIGN) q_layer {
     const void *config;
     const q_kernels *kernels;
     const char *name;
-    void *state;
+    void *state;         /* of sequence 0 */
+    size_t state_stride; /* bytes from one sequence's state to the next one's */
     void *scratch;
     void *saved;
     const q_tensor *in[Q_MAX_INPUTS];
@@ -167,6 +183,7 @@ struct Q_ALIGNED(Q_ALIGN) q_layer {
     const q_tensor *grad_param[Q_MAX_PARAMS]; /* add d loss / d param[i] to it; NULL: frozen */
     uint32_t accumulate; /* bit i: add to grad_in[i] instead of storing */
     uint32_t precision;
+    uint32_t kv_dtype; /* as q_node_info */
 };
 
 /* ---- Configs of the library's classes (fixed-width, as in files) --------------------------------------- */

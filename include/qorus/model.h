@@ -129,7 +129,7 @@ typedef struct q_plan_config {
     uint32_t flags;       /* Q_PLAN_* */
     q_maxima max;         /* each >= 1, except kv, which may be 0 where nothing attends */
     uint32_t n_workers;   /* 1 .. Q_MAX_WORKERS: most workers a session of this plan will use */
-    uint32_t reserved;
+    uint32_t kv_type;     /* q_kv_type */
     size_t workspace_size; /* q_backend.workspace_size of the backend that will run it */
     /* (optional; default: tag 0) Which of the memories a piece goes to. name is a value, node or parameter. */
     uint8_t (*tag)(void *user, q_region_kind kind, const char *name);
@@ -213,13 +213,19 @@ Q_NODISCARD q_error_code q_session_param_grad(const q_session *session, q_param 
 /* Which rows of a step get through the part of the graph below select_rows. */
 typedef enum q_select { Q_SELECT_NONE = 0, Q_SELECT_LAST = 1, Q_SELECT_LIST = 2, Q_SELECT_ALL = 3 } q_select;
 
-/* Receives output 0 of `n` rows that begin at row `first` of the step's tokens (Q_SELECT_ALL) or of its list. An
-   error stops the step. */
+/* Receives output 0 of `n` rows that begin at row `first` of the step's tokens (Q_SELECT_ALL), of its list or, for
+   Q_SELECT_LAST, of its spans. An error stops the step. */
 typedef q_error_code (*q_rows_fn)(void *user, uint32_t first, uint32_t n, const q_tensor *rows);
+
+/* Tokens of a step that continue one sequence. */
+typedef struct q_step_span {
+    uint32_t sequence; /* 0 .. max.sequences - 1, at most once in a step */
+    uint32_t n_tokens; /* >= 1 */
+} q_step_span;
 
 typedef struct q_step {
     uint32_t n_batch;           /* 0 means 1 */
-    uint32_t n_tokens;          /* 0 means 1 */
+    uint32_t n_tokens;          /* 0 means 1, or with spans their sum */
     const void *const *inputs;  /* per graph input, contiguous; copied */
     uint32_t select;            /* q_select */
     uint32_t n_selected;        /* Q_SELECT_LIST */
@@ -227,11 +233,14 @@ typedef struct q_step {
     q_rows_fn rows;             /* needed where more rows are selected than max.selected */
     void *rows_user;
     uint64_t deadline;          /* port ticks after which Q_ERR_DEADLINE stops the step; 0: none */
+    uint32_t n_spans;           /* 0: all tokens continue sequence 0 */
+    const q_step_span *spans;   /* whose tokens the step's are, in this order; one batch, a plan with state */
 } q_step;
 
 /*
  * Runs the graph forward once. n_tokens above max.tokens is split into chunks of max.tokens: the bits are those
- * of any other split. On an error the position is the one before the call (rows already handed out stand).
+ * of any other split, and those of every sequence alone. Q_SELECT_LAST selects the last row of every span. On an error
+ * every position is the one before the call (rows already handed out stand).
  * Errors: Q_ERR_INVALID_ARG, INVALID_TOKEN, CONTEXT_FULL, CANCELLED, DEADLINE, NON_FINITE, or a layer's own.
  */
 Q_NODISCARD q_error_code q_model_forward(q_session *session, const q_step *step, q_diag *diag);
@@ -245,12 +254,20 @@ Q_NODISCARD q_error_code q_model_backward(q_session *session, bool accumulate, q
 /* Output i of the last step: in SCRATCH, valid until the next step; ne has the step's rows. */
 Q_NODISCARD q_error_code q_session_output(const q_session *session, uint32_t i, q_tensor *out, q_diag *diag);
 
-/* Tokens in the KV cache. */
-uint32_t q_session_position(const q_session *session);
+/* Tokens in the KV cache of a sequence; 0 for a sequence out of range. */
+uint32_t q_sequence_position(const q_session *session, uint32_t sequence);
 /* Forgets everything from position n on. Q_ERR_INVALID_ARG if n is ahead; Q_ERR_UNSUPPORTED if a layer's state
-   cannot go back, except to 0, which resets every state. */
+   cannot go back, except to 0, which resets the sequence's states. */
+Q_NODISCARD q_error_code q_sequence_rewind(q_session *session, uint32_t sequence, uint32_t n, q_diag *diag);
+/* The STATE bytes a saved sequence consists of; and after putting them back, its position. */
+Q_NODISCARD q_error_code q_sequence_set_position(q_session *session, uint32_t sequence, uint32_t n, q_diag *diag);
+/* Makes sequence `to` what `from` was at position n: a prefix read once serves many. What `to` held is forgotten.
+   Errors: as rewind of `from`; Q_ERR_UNSUPPORTED where the state is not on the CPU. Cost: the bytes of n positions. */
+Q_NODISCARD q_error_code q_sequence_copy(q_session *session, uint32_t to, uint32_t from, uint32_t n, q_diag *diag);
+
+/* The same of sequence 0, the only one of most plans. */
+uint32_t q_session_position(const q_session *session);
 Q_NODISCARD q_error_code q_session_rewind(q_session *session, uint32_t n, q_diag *diag);
-/* The STATE bytes a saved session consists of; and after putting them back, its position. */
 Q_NODISCARD q_error_code q_session_set_position(q_session *session, uint32_t n, q_diag *diag);
 
 const q_plan *q_session_plan(const q_session *session);

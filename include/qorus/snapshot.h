@@ -34,16 +34,18 @@ enum {
 typedef struct q_snapshot_info {
     int32_t *ids;      /* [n_ids] tokens that were read, oldest first; only read when saving */
     uint32_t capacity; /* loading: elements at ids; may be 0 with ids NULL for a file without ids */
-    uint32_t n_ids;    /* 0 or the session's position */
+    uint32_t n_ids;    /* 0 or the sequence's position */
     uint64_t counter;  /* the caller's, for example how many random numbers were drawn */
+    uint32_t sequence; /* of the session, given: whose state is saved, or where it goes */
+    uint32_t reserved;
 } q_snapshot_info;
 
-/* Bytes of the file q_snapshot_save would write now, with n_ids ids. */
-Q_NODISCARD q_error_code q_snapshot_size(const q_session *session, uint32_t n_ids, uint64_t *bytes,
-                                         q_diag *diag);
+/* Bytes of the file q_snapshot_save would write now of info->sequence, with info->n_ids ids. */
+Q_NODISCARD q_error_code q_snapshot_size(const q_session *session, const q_snapshot_info *info,
+                                         uint64_t *bytes, q_diag *diag);
 
 /*
- * Writes the session's state at its present position. `model` are the 32 bytes of tables_sha256 in
+ * Writes the sequence's state at its present position. `model` are the 32 bytes of tables_sha256 in
  * the header of the model's file, or whatever else names a model. The file appears under `path`
  * when it is complete and on the medium (file_replace); until then, and after any failure, what
  * stood there is untouched, unless the port reports the failure of a replacement that happened.
@@ -60,23 +62,23 @@ Q_NODISCARD q_error_code q_snapshot_save(const q_session *session, const q_port 
 /*
  * Reads the file twice: once to hash and check everything, once to put it into STATE.
  *
- *   info  ids and capacity are given, n_ids and counter received. Of ids[0, capacity) everything
+ *   info  ids, capacity and sequence are given, n_ids and counter received. Of ids[0, capacity) everything
  *         is undefined after a failure
  *   work  as above
  *
- * The session afterwards stands at the position of the file; its outputs are gone until the next
+ * The sequence afterwards stands at the position of the file; its outputs are gone until the next
  * step. Errors of the first reading leave the session as it was:
  *
  *   Q_ERR_NOT_QORUS, VERSION, TRUNCATED   no snapshot, another version, cut short
  *   Q_ERR_HASH, CORRUPT                   damaged; breaks a rule of the format
- *   Q_ERR_MISMATCH                        another model, precision or graph ("model",
- *                                         "precision", "layout")
+ *   Q_ERR_MISMATCH                        another model, precision, KV type or
+ *                                         graph ("model", "precision", "kv type", "layout")
  *   Q_ERR_CONTEXT_FULL                    the session has fewer positions (need, have)
  *   Q_ERR_INVALID_TOKEN                   an id outside the model's vocabulary
  *   Q_ERR_NO_SPACE                        ids or work too small (need, have)
  *   Q_ERR_NOT_FOUND, IO, ...              those of the port
  *
- * If the second reading fails or gives other bytes (the file changed in between), the session is
+ * If the second reading fails or gives other bytes (the file changed in between), the sequence is
  * reset to position 0 with empty state: the port's error or Q_ERR_HASH, diag.field "session reset".
  */
 Q_NODISCARD q_error_code q_snapshot_load(q_session *session, const q_port *port, const char *path,

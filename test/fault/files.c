@@ -193,7 +193,7 @@ static q_error_code save_chat(suite_chat *c, q_diag *d)
 
 static q_error_code load_chat(suite_chat *c, q_diag *d)
 {
-    q_snapshot_info info = {history_ids, 256, 0, 0};
+    q_snapshot_info info = {history_ids, 256, 0, 0, 0, 0};
     const q_block work = {snapshot_work, sizeof(snapshot_work)};
     q_error_code e;
     memset(d, 0, sizeof(*d));

@@ -116,7 +116,7 @@ static q_port port_of(memory_file *f)
 
 static const uint8_t this_model[Q_SNAPSHOT_HASH] = {1, 2, 3};
 static uint8_t work_bytes[WORK];
-static const tiny_kind kind = {false, 0.5f};
+static const tiny_kind kind = {false, 0.5f, false, 1, 0};
 static q_session *under_test;
 static q_real fresh[VOCAB]; /* logits of two tokens after STANDS_AT */
 
@@ -138,7 +138,7 @@ static void stand(q_session *s)
 /* What no bytes can be. */
 static void load_nothing(const q_port *port)
 {
-    q_snapshot_info info = {NULL, 0, 0, 0};
+    q_snapshot_info info = {NULL, 0, 0, 0, 0, 0};
     q_diag d;
     fuzz_must(q_snapshot_load(NULL, port, "file", this_model, &info, (q_block){work_bytes, WORK}, &d) ==
                   Q_ERR_INVALID_ARG,
@@ -163,7 +163,7 @@ static void snapshot_run(const uint8_t *bytes, size_t size, q_diag *diag)
                      0, 0};
     q_port port = port_of(&f);
     int32_t ids[KV];
-    q_snapshot_info info = {wish == 0xd1 || wish == 0xd2 ? NULL : ids, wish == 0xd1 ? 0 : KV, 0, 0};
+    q_snapshot_info info = {wish == 0xd1 || wish == 0xd2 ? NULL : ids, wish == 0xd1 ? 0 : KV, 0, 0, 0, 0};
     q_real logits[VOCAB];
     q_error_code e;
     ready();
@@ -195,14 +195,14 @@ static void snapshot_run(const uint8_t *bytes, size_t size, q_diag *diag)
 static size_t make(uint8_t *bytes, size_t max, fuzz_random *r)
 {
     static q_session *sessions[4];
-    static const tiny_kind other = {true, 0.25f};
+    static const tiny_kind other = {true, 0.25f, false, 1, 0};
     memory_file f = {bytes, 0, bytes, max, 0, 0, 0, 0};
     q_port port = port_of(&f);
     int32_t ids[2 * KV];
     q_real logits[VOCAB];
     uint32_t which = fuzz_once_in(r, 3) ? 1 + fuzz_below(r, 3) : 0;
     uint32_t position = fuzz_below(r, (which == 0 ? KV : 2 * KV) + 1);
-    q_snapshot_info info = {ids, 0, fuzz_once_in(r, 3) ? 0 : position, fuzz_next(r)};
+    q_snapshot_info info = {ids, 0, fuzz_once_in(r, 3) ? 0 : position, fuzz_next(r), 0, 0};
     q_session *s;
     if (sessions[which] == NULL) {
         sessions[which] = tiny_session(which == 3 ? &other : &kind, which == 0 ? KV : 2 * KV,

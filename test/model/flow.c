@@ -119,7 +119,9 @@ static q_plan_config config_of(const flow *f, const flow_setup *s)
     c.max.batch = 1;
     c.max.tokens = s->chunk;
     c.max.selected = s->selected;
-    c.max.kv = FLOW_CONTEXT;
+    c.max.kv = s->context != 0 ? s->context : FLOW_CONTEXT;
+    c.max.sequences = s->sequences;
+    c.kv_type = s->kv_type;
     c.n_workers = s->workers;
     c.workspace_size = f->backend.workspace_size;
     c.tag = s->tag;

@@ -22,6 +22,9 @@ typedef struct flow_setup {
     uint32_t selected;
     uint32_t workers;
     uint32_t plan_flags;
+    uint32_t kv_type;   /* q_kv_type */
+    uint32_t context;   /* 0: FLOW_CONTEXT */
+    uint32_t sequences; /* 0: 1 */
     uint8_t (*tag)(void *user, q_region_kind kind, const char *name);
     const q_class_swap *swaps;
     size_t n_swaps;
@@ -77,6 +80,8 @@ void test_session(const char *file);
 void test_layers(const char *file);
 void test_generate(const char *file);
 void test_files(const char *file); /* the sample files beside it */
+void test_sequences(const char *file);
+void test_sequences_large(const char *file, const char *backend);
 void test_hostile(const char *file); /* graphs and calls nobody should make */
 void test_large(const char *file);
 

@@ -115,7 +115,7 @@ static q_error_code make_plan(flow *f, const variant *v, uint32_t mode, q_diag *
     c.max.tokens = v->tokens != 0 ? v->tokens : f->max.tokens;
     c.max.selected = v->selected != 0 ? v->selected : f->max.selected;
     c.n_workers = v->workers;
-    c.workspace_size = 65536;
+    c.workspace_size = 1u << 18; /* of any backend */
     e = q_plan_size(f->model, &c, &bytes, d);
     if (e != Q_OK) {
         must_tell(e, d, "q_plan_size");
@@ -374,6 +374,7 @@ static void run_all(recipe *r, q_model *model, source *s)
     max.tokens = 1 + fuzz_pick(s, 8);
     max.selected = 1 + fuzz_pick(s, 8);
     max.kv = fuzz_rarely(s, 30) ? fuzz_extremes[fuzz_pick(s, 8)] : max.tokens + fuzz_pick(s, 40);
+    max.sequences = fuzz_rarely(s, 8) ? fuzz_pick(s, 4) : 1;
     steps = *s;
     steps.at += 4;
     run_variant(r, model, &max, &base, steps, &first);

@@ -16,6 +16,7 @@ int main(int argc, char **argv)
     }
     test_memory(argv[1]);
     test_session(argv[1]);
+    test_sequences(argv[1]);
     test_layers(argv[1]);
     test_generate(argv[1]);
     test_files(argv[1]);

@@ -307,4 +307,5 @@ void test_large(const char *file)
     }
     (void)fclose(f);
     test_swap(file, Q_PRECISION_FAST, (q_cpu_detect() & Q_CPU_AVX2) != 0 ? "avx2" : "scalar");
+    test_sequences_large(file, (q_cpu_detect() & Q_CPU_AVX2) != 0 ? "avx2" : "scalar");
 }

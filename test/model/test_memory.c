@@ -281,6 +281,10 @@ void test_memory(const char *file)
     test_patterns(&s, "fast");
     test_short(&s);
     test_bad_regions(&s);
+    s.sequences = 3;
+    test_patterns(&s, "fast, three sequences");
+    test_short(&s);
+    s.sequences = 1;
     s.precision = Q_PRECISION_EXACT;
     test_patterns(&s, "exact");
     s.plan_flags = Q_PLAN_NO_FUSE | Q_PLAN_NO_IN_PLACE;

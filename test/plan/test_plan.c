@@ -350,7 +350,7 @@ static void print_variants(const char *folder, const char *base, q_build_fn buil
 
 static void print_file(const char *folder, const char *path)
 {
-    static const q_maxima max = {1, 24, 5, 96};
+    static const q_maxima max = {1, 24, 5, 96, 1};
     const char *slash = strrchr(path, '/');
     char name[128];
     q_file file;
@@ -382,7 +382,7 @@ static void print_file(const char *folder, const char *path)
 
 int main(int argc, char **argv)
 {
-    static const q_maxima max = {5, 1, 1, 0};
+    static const q_maxima max = {5, 1, 1, 0, 1};
     const bool train = true;
     const bool infer = false;
     q_plan_config c;

@@ -221,7 +221,7 @@ static void fault_ports(fault_run *f)
 static q_error_code fault_save(fault_run *f, const q_port *port)
 {
     q_block work = {f->work, Q_SNAPSHOT_WORK};
-    q_snapshot_info info = {f->r->args.ids, 0, 0, 99};
+    q_snapshot_info info = {f->r->args.ids, 0, 0, 99, 0, 0};
     info.n_ids = q_session_position(f->r->session);
     return q_snapshot_save(f->r->session, port, kept, model_hash, &info, work, &f->r->diag);
 }
@@ -230,7 +230,7 @@ static q_error_code fault_load(fault_run *f, const q_port *port)
 {
     int32_t ids[RIG_KV];
     q_block work = {f->work, Q_SNAPSHOT_WORK};
-    q_snapshot_info info = {ids, RIG_KV, 0, 0};
+    q_snapshot_info info = {ids, RIG_KV, 0, 0, 0, 0};
     return q_snapshot_load(f->r->session, port, kept, model_hash, &info, work, &f->r->diag);
 }
 

@@ -52,7 +52,7 @@ static void write_bytes(const char *name, const unsigned char *from, size_t n)
 
 static q_snapshot_info history(int32_t *ids, q_session *s)
 {
-    q_snapshot_info info = {ids, PROMPT, q_session_position(s), 12345};
+    q_snapshot_info info = {ids, PROMPT, q_session_position(s), 12345, 0, 0};
     for (uint32_t i = 0; i < info.n_ids; i++) {
         ids[i] = (int32_t)(i * 7 % VOCAB);
     }
@@ -70,7 +70,7 @@ static void save(q_session *s)
 static q_error_code load_with(q_session *s, const q_port *port, const uint8_t *model, q_diag *d)
 {
     int32_t ids[64];
-    q_snapshot_info info = {ids, 64, 0, 0};
+    q_snapshot_info info = {ids, 64, 0, 0, 0, 0};
     memset(d, 0, sizeof(*d));
     return q_snapshot_load(s, port, path, model, &info, work, d);
 }
@@ -86,8 +86,8 @@ static void seal(unsigned char *bytes, size_t n)
     q_sha256_of(bytes, n - 32, bytes + n - 32);
 }
 
-static const tiny_kind plain = {false, 0.5f};
-static const tiny_kind summed = {true, 0.5f};
+static const tiny_kind plain = {false, 0.5f, false, 1, 0};
+static const tiny_kind summed = {true, 0.5f, false, 0, 0};
 
 /* ---- Tests ------------------------------------------------------------------------------------
  */
@@ -98,7 +98,7 @@ static void round_trip(const tiny_kind *kind, uint32_t precision, uint32_t kv, u
     q_session *a = tiny_session(kind, 40, precision);
     q_session *b = tiny_session(kind, kv, precision);
     int32_t ids[64];
-    q_snapshot_info info = {ids, 64, 0, 0};
+    q_snapshot_info info = {ids, 64, 0, 0, 0, 0};
     uint64_t bytes = 0;
     static unsigned char file[1 << 16];
     q_real want[VOCAB];
@@ -107,7 +107,8 @@ static void round_trip(const tiny_kind *kind, uint32_t precision, uint32_t kv, u
         tiny_feed(a, position, want);
     }
     save(a);
-    CHECK_EQ(q_snapshot_size(a, position, &bytes, &d), Q_OK);
+    info.n_ids = position;
+    CHECK_EQ(q_snapshot_size(a, &info, &bytes, &d), Q_OK);
     CHECK_EQ(bytes, read_bytes(path, file, sizeof(file)));
     tiny_feed(b, 5, got);
     CHECK_EQ(q_snapshot_load(b, q_posix_port(&posix), path, this_model, &info, work, &d), Q_OK);
@@ -200,7 +201,7 @@ static void make_good(void)
 
 static void test_foreign(void)
 {
-    static const tiny_kind scaled = {false, 0.25f};
+    static const tiny_kind scaled = {false, 0.25f, false, 1, 0};
     q_diag d;
     q_session *s = at_five();
     q_session *small = tiny_session(&plain, 17, Q_PRECISION_EXACT);
@@ -215,6 +216,87 @@ static void test_foreign(void)
     CHECK_EQ(load(small, &d), Q_ERR_CONTEXT_FULL);
     CHECK(d.need == PROMPT && d.have == 17);
     CHECK_EQ(q_session_position(small), 0);
+}
+
+/* A snapshot belongs to a type of cache; the one of the precision is the same whoever names it. */
+static void test_kv_types(void)
+{
+    static const tiny_kind real = {false, 0.5f, false, 1, Q_KV_REAL};
+    static const tiny_kind half = {false, 0.5f, false, 1, Q_KV_F16};
+    q_diag d;
+    make_good();
+    CHECK_EQ(load(tiny_session(&real, 40, Q_PRECISION_EXACT), &d), Q_OK);
+    CHECK_EQ(load(tiny_session(&half, 40, Q_PRECISION_EXACT), &d), Q_ERR_MISMATCH);
+    CHECK(strcmp(d.field, "kv type") == 0 && d.need == Q_KV_F16 && d.have == 0);
+}
+
+/* One sequence of several, into another place and another session; the others stay. */
+static void sequences_travel(const tiny_kind *one, const tiny_kind *three)
+{
+    q_session *a = tiny_session(three, 40, Q_PRECISION_EXACT);
+    q_session *b = tiny_session(one, 40, Q_PRECISION_EXACT);
+    q_session *twin = tiny_session(one, 40, Q_PRECISION_EXACT);
+    int32_t ids[64];
+    q_snapshot_info info = {ids, 64, 0, 0, 2, 0};
+    uint64_t bytes = 0;
+    q_real want[VOCAB];
+    q_real got[VOCAB];
+    q_diag d;
+    tiny_feed_sequence(a, 2, 7, got);
+    tiny_feed_sequence(a, 0, 3, got);
+    tiny_feed_sequence(a, 1, 6, got);
+    CHECK_EQ(q_snapshot_size(a, &info, &bytes, &d), Q_OK);
+    CHECK_EQ(q_snapshot_save(a, q_posix_port(&posix), path, this_model, &info, work, &d), Q_OK);
+    CHECK_EQ(bytes, read_bytes(path, bad, sizeof(bad)));
+    info.sequence = 1;
+    CHECK_EQ(q_snapshot_load(a, q_posix_port(&posix), path, this_model, &info, work, &d), Q_OK);
+    info.sequence = 0;
+    CHECK_EQ(q_snapshot_load(b, q_posix_port(&posix), path, this_model, &info, work, &d), Q_OK);
+    CHECK(q_sequence_position(a, 0) == 3 && q_sequence_position(a, 1) == 7 && q_session_position(b) == 7);
+    tiny_feed(twin, 7, want);
+    tiny_feed(twin, 2, want);
+    tiny_feed(b, 2, got);
+    CHECK(memcmp(want, got, sizeof(want)) == 0);
+    for (uint32_t i = 1; i < 3; i++) {
+        tiny_feed_sequence(a, i, 2, got);
+        CHECK(memcmp(want, got, sizeof(want)) == 0);
+    }
+    CHECK_EQ(q_sequence_copy(a, 1, 0, 3, &d), Q_OK); /* and by copy */
+    CHECK_EQ(q_session_rewind(twin, 0, &d), Q_OK);
+    tiny_feed(twin, 3, want);
+    tiny_feed(twin, 4, want);
+    for (uint32_t i = 0; i < 2; i++) {
+        tiny_feed_sequence(a, i, 4, got);
+        CHECK(memcmp(want, got, sizeof(want)) == 0);
+    }
+    info.sequence = 3;
+    CHECK_EQ(q_snapshot_size(a, &info, &bytes, &d), Q_ERR_INVALID_ARG);
+    CHECK(strcmp(d.field, "info.sequence") == 0 && d.need == 3 && d.have == 3);
+    CHECK_EQ(q_snapshot_save(a, q_posix_port(&posix), path, this_model, &info, work, &d), Q_ERR_INVALID_ARG);
+    CHECK_EQ(q_snapshot_load(a, q_posix_port(&posix), path, this_model, &info, work, &d), Q_ERR_INVALID_ARG);
+}
+
+static void test_sequences(void)
+{
+    static const tiny_kind plain3 = {false, 0.5f, false, 3, 0};
+    static const tiny_kind sum1 = {true, 0.5f, true, 1, 0};
+    static const tiny_kind sum3 = {true, 0.5f, true, 3, 0};
+    static const tiny_kind blind3 = {true, 0.5f, false, 3, 0};
+    q_session *s = tiny_session(&sum3, 40, Q_PRECISION_EXACT);
+    q_real logits[VOCAB];
+    q_plan *plan;
+    q_diag d;
+    sequences_travel(&plain, &plain3);
+    sequences_travel(&sum1, &sum3);
+    CHECK_EQ(tiny_plan(&blind3, 40, Q_PRECISION_EXACT, &plan, &d), Q_ERR_UNSUPPORTED);
+    CHECK(strcmp(d.what, "sum") == 0 && d.have == 3);
+    tiny_feed_sequence(s, 1, 5, logits); /* its sum cannot go back */
+    CHECK_EQ(q_sequence_rewind(s, 1, 4, &d), Q_ERR_UNSUPPORTED);
+    CHECK_EQ(q_sequence_copy(s, 2, 1, 4, &d), Q_ERR_UNSUPPORTED);
+    CHECK_EQ(q_sequence_position(s, 2), 0);
+    CHECK_EQ(q_sequence_copy(s, 2, 1, 5, &d), Q_OK);
+    CHECK_EQ(q_sequence_rewind(s, 1, 0, &d), Q_OK);
+    CHECK(q_sequence_position(s, 1) == 0 && q_sequence_position(s, 2) == 5);
 }
 
 static void test_every_cut(void)
@@ -288,7 +370,8 @@ static void test_forged_fields(void)
         {52, 2, Q_ERR_MISMATCH, "layout"},
         {56, 9, Q_ERR_MISMATCH, "model"},
         {88, 9, Q_ERR_MISMATCH, "layout"},
-        {120, 1, Q_ERR_CORRUPT, "reserved"},
+        {120, Q_KV_F16, Q_ERR_MISMATCH, "kv type"},
+        {124, 1, Q_ERR_CORRUPT, "reserved"},
         {124, 1u << 24, Q_ERR_CORRUPT, "reserved"},
         {128, VOCAB, Q_ERR_INVALID_TOKEN, "ids"},
         {128 + 4 * (PROMPT - 1), 0x80000000u, Q_ERR_INVALID_TOKEN, "ids"},
@@ -315,7 +398,7 @@ static void test_arguments(void)
     q_diag d;
     q_session *s = at_five();
     int32_t ids[5] = {0};
-    q_snapshot_info info = {ids, 5, 5, 0};
+    q_snapshot_info info = {ids, 5, 5, 0, 0, 0};
     const q_port *port = q_posix_port(&posix);
     q_port none = *port;
     q_block little = {work_bytes, Q_SNAPSHOT_WORK - 1};
@@ -331,7 +414,7 @@ static void test_arguments(void)
     CHECK(d.need == Q_SNAPSHOT_WORK && d.have == Q_SNAPSHOT_WORK - 1);
     info.n_ids = 4;
     CHECK_EQ(q_snapshot_save(s, port, path, this_model, &info, work, &d), Q_ERR_INVALID_ARG);
-    CHECK_EQ(q_snapshot_size(s, 4, &n, &d), Q_ERR_INVALID_ARG);
+    CHECK_EQ(q_snapshot_size(s, &info, &n, &d), Q_ERR_INVALID_ARG);
     info.n_ids = 5;
     CHECK_EQ(q_snapshot_save(s, port, path, this_model, &info, work, &d), Q_OK);
     info.capacity = 4;
@@ -516,6 +599,8 @@ int main(void)
     RUN(test_state_without_extent);
     RUN(test_outputs_are_gone);
     RUN(test_foreign);
+    RUN(test_kv_types);
+    RUN(test_sequences);
     RUN(test_every_cut);
     RUN(test_every_flip);
     RUN(test_forged_fields);

@@ -27,9 +27,11 @@ static void sum_sizes(const q_node_info *info, q_layer_sizes *out)
 static q_error_code sum_forward(const q_layer *layer, const q_work *w, uint32_t stage)
 {
     uint32_t dim = layer->in[0]->ne[3];
-    q_real *sum = (q_real *)layer->state;
+    uint32_t n = w->run->n_tokens;
     (void)stage;
-    for (uint32_t r = 0; r < w->run->n_tokens; r++) {
+    for (uint32_t r = 0; r < n; r++) {
+        q_real *sum = (q_real *)(void *)((char *)layer->state +
+                                         q_span_of_row(w->run, n, r).sequence * layer->state_stride);
         const q_real *x = (const q_real *)(const void *)((const char *)layer->in[0]->data +
                                                          r * layer->in[0]->nb[2]);
         q_real *y = (q_real *)(void *)((char *)layer->out[0]->data + r * layer->out[0]->nb[2]);
@@ -50,6 +52,20 @@ static const q_layer_class sum_class = {
     .n_out = 1,
     .forward_stages = 1,
     .flags = Q_LAYER_STATEFUL,
+    .shape = sum_shape,
+    .sizes = sum_sizes,
+    .forward = sum_forward,
+};
+
+static const q_layer_class sum_by_span_class = {
+    .struct_size = sizeof(q_layer_class),
+    .id = Q_LAYER_USER + 7,
+    .name = "sum",
+    .min_in = 1,
+    .max_in = 1,
+    .n_out = 1,
+    .forward_stages = 1,
+    .flags = Q_LAYER_STATEFUL | Q_LAYER_SEQUENCES,
     .shape = sum_shape,
     .sizes = sum_sizes,
     .forward = sum_forward,
@@ -105,7 +121,7 @@ static void build(q_graph *g, const void *user)
     in[2] = add_node(g, &q_layer_linear, "v", &lc, &x, 1, weights(g, "v.w", HEAD_DIM, DIM));
     x = add_node(g, &q_layer_attention, "attention", &ac, in, 3, Q_NONE);
     if (kind->with_sum) {
-        x = add_node(g, &sum_class, "sum", NULL, &x, 1, Q_NONE);
+        x = add_node(g, kind->by_span ? &sum_by_span_class : &sum_class, "sum", NULL, &x, 1, Q_NONE);
     }
     x = add_node(g, &q_layer_select_rows, "select", NULL, &x, 1, Q_NONE);
     x = add_node(g, &q_layer_linear, "logits", &lc, &x, 1, weights(g, "o.w", VOCAB, WIDTH));
@@ -145,31 +161,40 @@ void tiny_end(void)
     }
 }
 
-q_session *tiny_session(const tiny_kind *kind, uint32_t kv, uint32_t precision)
+q_error_code tiny_plan(const tiny_kind *kind, uint32_t kv, uint32_t precision, q_plan **plan, q_diag *d)
 {
-    q_diag d = {Q_OK, "", "", 0, 0, 0};
-    q_context context = {NULL, &backend, 1, 0};
     q_plan_config pc;
     q_model *model;
-    q_plan *plan;
-    q_session *s;
-    q_needs needs;
-    q_region regions[3];
-    uint32_t state = 99;
-    q_backend_scalar(&backend);
     size_t n;
-    tiny_must(q_model_size(build, kind, &n, &d), &d);
-    tiny_must(q_model_init(&model, (q_block){aligned(n), n}, build, kind, &d), &d);
+    q_backend_scalar(&backend);
+    tiny_must(q_model_size(build, kind, &n, d), d);
+    tiny_must(q_model_init(&model, (q_block){aligned(n), n}, build, kind, d), d);
     memset(&pc, 0, sizeof(pc));
     pc.struct_size = sizeof(pc);
     pc.precision = precision;
     pc.max.batch = pc.max.selected = 1;
     pc.max.tokens = 8;
     pc.max.kv = kv;
+    pc.max.sequences = kind->sequences;
+    pc.kv_type = kind->kv_type;
     pc.n_workers = 1;
     pc.workspace_size = backend.workspace_size;
-    tiny_must(q_plan_size(model, &pc, &n, &d), &d);
-    tiny_must(q_plan_init(&plan, (q_block){aligned(n), n}, model, &pc, &d), &d);
+    tiny_must(q_plan_size(model, &pc, &n, d), d);
+    return q_plan_init(plan, (q_block){aligned(n), n}, model, &pc, d);
+}
+
+q_session *tiny_session(const tiny_kind *kind, uint32_t kv, uint32_t precision)
+{
+    q_diag d = {Q_OK, "", "", 0, 0, 0};
+    q_context context = {NULL, &backend, 1, 0};
+    const q_model *model;
+    q_plan *plan;
+    q_session *s;
+    q_needs needs;
+    q_region regions[3];
+    uint32_t state = 99;
+    size_t n;
+    tiny_must(tiny_plan(kind, kv, precision, &plan, &d), &d);
     q_plan_needs(plan, &needs);
     memset(regions, 0, sizeof(regions));
     for (int i = 0; i < 3; i++) {
@@ -182,6 +207,7 @@ q_session *tiny_session(const tiny_kind *kind, uint32_t kv, uint32_t precision)
     tiny_must(q_session_size(plan, &n, &d), &d);
     tiny_must(q_session_init(&s, (q_block){aligned(n), n}, plan, &context, regions, 3, NULL, &d),
               &d);
+    model = q_session_model(s);
     for (uint32_t p = 0; p < q_model_n_params(model); p++) {
         q_tensor t;
         tiny_must(q_session_param(s, p, &t, &d), &d);
@@ -196,15 +222,23 @@ q_session *tiny_session(const tiny_kind *kind, uint32_t kv, uint32_t precision)
 /* Feeds n tokens that follow from the position; the last one's logits go to out. */
 void tiny_feed(q_session *s, uint32_t n, q_real out[VOCAB])
 {
+    tiny_feed_sequence(s, 0, n, out);
+}
+
+void tiny_feed_sequence(q_session *s, uint32_t sequence, uint32_t n, q_real out[VOCAB])
+{
+    const q_step_span span = {sequence, n};
     q_diag d = {Q_OK, "", "", 0, 0, 0};
     int32_t ids[64];
     const void *inputs[1] = {ids};
     q_step step;
     q_tensor t;
     for (uint32_t i = 0; i < n; i++) {
-        ids[i] = (int32_t)((q_session_position(s) + i) * 7 % VOCAB);
+        ids[i] = (int32_t)((q_sequence_position(s, sequence) + i) * 7 % VOCAB);
     }
     memset(&step, 0, sizeof(step));
+    step.n_spans = sequence != 0 ? 1 : 0;
+    step.spans = &span;
     step.n_tokens = n;
     step.inputs = inputs;
     step.select = Q_SELECT_LAST;

@@ -160,7 +160,7 @@ static void save(chat_state *s, const char *path)
         trouble(s, "/save");
         return;
     }
-    if (s->editing && q_snapshot_size(s->h.engine.session, info.n_ids, &bytes, NULL) == Q_OK) {
+    if (s->editing && q_snapshot_size(s->h.engine.session, &info, &bytes, NULL) == Q_OK) {
         say("saved %u tokens in %.1f MB", info.n_ids, (double)bytes * 1e-6);
     }
 }
@@ -169,7 +169,7 @@ static void save(chat_state *s, const char *path)
    fresh one. */
 static void load(chat_state *s, const char *path)
 {
-    q_snapshot_info info = {s->ids, q_plan_maxima(s->h.engine.plan).kv, 0, 0};
+    q_snapshot_info info = {s->ids, q_plan_maxima(s->h.engine.plan).kv, 0, 0, 0, 0};
     q_block work = {s->work, SNAPSHOT_WORK};
     const uint8_t *model = q_file_get_header(&s->h.engine.file)->tables_sha256;
     uint32_t n;
