@@ -69,7 +69,7 @@ lib: $(LIB)
 command: $(COMMAND)
 
 # Flags are a prerequisite: objects made with others are made again.
-FLAGS_NOW = $(CC) $(shell $(CC) -dumpversion 2>/dev/null) $(FREE_FLAGS) $(HOST_FLAGS) $(ISA_FLAGS_avx2) $(CFLAGS) $(LDFLAGS)
+FLAGS_NOW = $(CC) $(shell $(CC) -dumpversion 2>/dev/null) $(FREE_FLAGS) $(HOST_FLAGS) $(ISA_FLAGS_avx2vnni) $(ISA_FLAGS_avx512) $(CFLAGS) $(LDFLAGS)
 $(FREE_DIR)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' >$@
@@ -109,6 +109,7 @@ $(BARE_OUT)/%.S.o: %.S $(FREE_DIR)/flags
 
 $(MEM_OBJ): FILE_FLAGS := $(MEM_FLAGS)
 $(FREE_DIR)/backends/avx2/%.o: FILE_FLAGS := $(ISA_FLAGS_avx2)
+$(FREE_DIR)/backends/avx2/%_vnni.o: FILE_FLAGS := $(ISA_FLAGS_avx2vnni)
 $(FREE_DIR)/backends/avx512/%.o: FILE_FLAGS := $(ISA_FLAGS_avx512)
 # The files that look at the CPU and fill the table run on every CPU.
 $(foreach isa,$(ISA_BACKENDS),$(FREE_DIR)/backends/$(isa)/$(isa).o): FILE_FLAGS :=

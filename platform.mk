@@ -98,6 +98,8 @@ TEST_FLAGS = $(HOST_FLAGS) -I.
 # ---- Instruction sets: only for files of backends/<isa>/ -----------------------------------------------------
 
 ISA_FLAGS_avx2 := -mavx2 -mfma -mf16c
+# backends/avx2/*_vnni.c, for processors with AVX-VNNI.
+ISA_FLAGS_avx2vnni := $(ISA_FLAGS_avx2) -mavxvnni
 ISA_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
 ISA_BACKENDS_x86_64 := avx2 avx512
 ISA_BACKENDS := $(if $(filter double,$(VARIANT)),,$(ISA_BACKENDS_$(ARCH)))

@@ -51,7 +51,9 @@ static void avx2_fill_rows(q_kernels *k)
 
 static void avx2_fill_vnni(q_kernels *k)
 {
-    (void)k;
+    k->gemm_a8_q8_0 = q_gemm_a8_q8_0_avx2vnni;
+    k->gemm_a8_q4_0 = q_gemm_a8_q4_0_avx2vnni;
+    k->gemm_a8_q4_1 = q_gemm_a8_q4_1_avx2vnni;
 }
 
 bool q_backend_avx2(q_backend *out, uint64_t features)

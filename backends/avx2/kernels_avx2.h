@@ -52,6 +52,9 @@ void q_gemm_q4_1_avx2(const q_work *work, const q_gemm_args *a);
 void q_gemm_a8_q8_0_avx2(const q_work *work, const q_gemm_args *a);
 void q_gemm_a8_q4_0_avx2(const q_work *work, const q_gemm_args *a);
 void q_gemm_a8_q4_1_avx2(const q_work *work, const q_gemm_args *a);
+void q_gemm_a8_q8_0_avx2vnni(const q_work *work, const q_gemm_args *a);
+void q_gemm_a8_q4_0_avx2vnni(const q_work *work, const q_gemm_args *a);
+void q_gemm_a8_q4_1_avx2vnni(const q_work *work, const q_gemm_args *a);
 void q_matmul_avx2(const q_work *work, const q_matmul_args *a);
 
 void q_gather_f32_avx2(const q_work *work, const q_gather_args *a);

@@ -20,6 +20,7 @@ typedef struct a8_space {
     float d[A8_SLAB_BLOCKS][A8_PANELS][Q_PANEL_ROWS];
     float m[A8_SLAB_BLOCKS][A8_PANELS][Q_PANEL_ROWS];
     float acc[A8_GROUP][A8_PANELS][Q_PANEL_ROWS];
+    a8_x x[2][A8_TILE]; /* the planes of a tile's rows */
     int32_t start[2][A8_GROUP][A8_SLAB_BLOCKS]; /* of the chains of integers, per plane */
 } a8_space;
 
@@ -82,7 +83,7 @@ Q_AVX512_INLINE void a8_starts(const uint32_t dtype, const q_gemm_args *a, uint3
 /* -- the register tile -------------------------------------------------------------------------- */
 
 /* Integer dots of block b of the slab by one plane of `rows` rows of x. */
-Q_AVX512_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, const uint32_t panels,
+Q_AVX512_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows,
                                  const a8_space *space, int32_t (*start)[A8_SLAB_BLOCKS], const a8_x *x,
                                  uint32_t b, __m512i s[A8_TILE][A8_PANELS])
 {
@@ -90,7 +91,7 @@ Q_AVX512_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, cons
     for (uint32_t t = 0; t < rows; t++) {
         __m512i v = dtype == Q_Q4_1 ? _mm512_setzero_si512() : _mm512_set1_epi32(start[t][b]);
         Q_AVX512_UNROLL
-        for (uint32_t i = 0; i < panels; i++) {
+        for (uint32_t i = 0; i < A8_PANELS; i++) {
             s[t][i] = v;
         }
     }
@@ -98,14 +99,14 @@ Q_AVX512_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, cons
     for (uint32_t g = 0; g < 8; g++) {
         __m512i w[A8_PANELS];
         Q_AVX512_UNROLL
-        for (uint32_t i = 0; i < panels; i++) {
+        for (uint32_t i = 0; i < A8_PANELS; i++) {
             w[i] = _mm512_load_si512(space->q[b][g][i]);
         }
         Q_AVX512_UNROLL
         for (uint32_t t = 0; t < rows; t++) {
             __m512i v = a8_broadcast(x[t].q + b * 32u + g * 4u);
             Q_AVX512_UNROLL
-            for (uint32_t i = 0; i < panels; i++) {
+            for (uint32_t i = 0; i < A8_PANELS; i++) {
                 s[t][i] = _mm512_dpbusd_epi32(s[t][i], w[i], v);
             }
         }
@@ -113,18 +114,18 @@ Q_AVX512_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, cons
 }
 
 /* acc += block b of the slab by one plane of `rows` rows of x. */
-Q_AVX512_INLINE void a8_tile_block(const uint32_t dtype, const uint32_t rows, const uint32_t panels,
+Q_AVX512_INLINE void a8_tile_block(const uint32_t dtype, const uint32_t rows,
                                    const a8_space *space, int32_t (*start)[A8_SLAB_BLOCKS], const a8_x *x,
                                    uint32_t b, __m512 acc[A8_TILE][A8_PANELS])
 {
     __m512i s[A8_TILE][A8_PANELS];
-    a8_tile_dot(dtype, rows, panels, space, start, x, b, s);
+    a8_tile_dot(dtype, rows, space, start, x, b, s);
     Q_AVX512_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         __m512 dx = _mm512_set1_ps(x[t].d[b]);
         __m512 sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(x[t].sum[b]));
         Q_AVX512_UNROLL
-        for (uint32_t i = 0; i < panels; i++) {
+        for (uint32_t i = 0; i < A8_PANELS; i++) {
             __m512 d = _mm512_load_ps(space->d[b][i]);
             __m512 m = dtype == Q_Q4_1 ? _mm512_load_ps(space->m[b][i]) : d;
             acc[t][i] = a8_add_block(dtype, acc[t][i], s[t][i], d, m, dx, sum);
@@ -133,63 +134,60 @@ Q_AVX512_INLINE void a8_tile_block(const uint32_t dtype, const uint32_t rows, co
 }
 
 /* Rows t .. t + rows - 1 of the group that begins at row r, by n blocks of the slab from block `first`. */
-Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const uint32_t planes, const uint32_t panels,
+Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, uint32_t planes,
                              const q_gemm_args *a, a8_space *space, uint32_t r, uint32_t t, uint32_t first, uint32_t n)
 {
     __m512 acc[A8_TILE][A8_PANELS];
-    a8_x x[2][A8_TILE];
+    a8_x(*x)[A8_TILE] = space->x;
     for (uint32_t j = 0; j < rows * planes; j++) {
         x[j / rows][j % rows] = a8_x_at(a, r + t + j % rows, j / rows, first);
     }
     Q_AVX512_UNROLL
-    for (uint32_t j = 0; j < rows * panels; j++) {
-        acc[j / panels][j % panels] = _mm512_load_ps(space->acc[t + j / panels][j % panels]);
+    for (uint32_t j = 0; j < rows * A8_PANELS; j++) {
+        acc[j / A8_PANELS][j % A8_PANELS] = _mm512_load_ps(space->acc[t + j / A8_PANELS][j % A8_PANELS]);
     }
     for (uint32_t b = 0; b < n; b++) {
-        a8_tile_block(dtype, rows, panels, space, space->start[0] + t, x[0], b, acc);
-        if (planes == 2) {
-            a8_tile_block(dtype, rows, panels, space, space->start[1] + t, x[1], b, acc);
+        for (uint32_t plane = 0; plane < planes; plane++) {
+            a8_tile_block(dtype, rows, space, space->start[plane] + t, x[plane], b, acc);
         }
     }
     Q_AVX512_UNROLL
-    for (uint32_t j = 0; j < rows * panels; j++) {
-        _mm512_store_ps(space->acc[t + j / panels][j % panels], acc[j / panels][j % panels]);
+    for (uint32_t j = 0; j < rows * A8_PANELS; j++) {
+        _mm512_store_ps(space->acc[t + j / A8_PANELS][j % A8_PANELS], acc[j / A8_PANELS][j % A8_PANELS]);
     }
 }
 
 /* All rows of a group by n blocks from block `first`. */
-Q_AVX512_INLINE void a8_slab(const uint32_t dtype, const uint32_t planes, const uint32_t panels, const q_gemm_args *a,
+Q_AVX512_INLINE void a8_slab(const uint32_t dtype, uint32_t planes, const q_gemm_args *a,
                              a8_space *space, uint32_t r, uint32_t rows, uint32_t first, uint32_t n)
 {
     uint32_t t = 0;
     for (; t + A8_TILE <= rows; t += A8_TILE) {
-        a8_tile(dtype, A8_TILE, planes, panels, a, space, r, t, first, n);
+        a8_tile(dtype, A8_TILE, planes, a, space, r, t, first, n);
     }
     for (; t < rows; t++) {
-        a8_tile(dtype, 1, planes, panels, a, space, r, t, first, n);
+        a8_tile(dtype, 1, planes, a, space, r, t, first, n);
     }
 }
 
-/* Rows r .. r + rows - 1, at most a group, by panels p .. p + panels - 1. */
-Q_AVX512_INLINE void a8_panels(const uint32_t dtype, const uint32_t panels, const q_gemm_args *a, a8_space *space,
-                               uint32_t p, uint32_t r, uint32_t rows)
+/* Rows r .. r + rows - 1, at most a group, by panels p and p + 1, of which `panels` count: where
+   that is 1, panel p is taken twice. */
+Q_AVX512_INLINE void a8_panels(const uint32_t dtype, uint32_t panels, const q_gemm_args *a, a8_space *space, uint32_t p,
+                               uint32_t r, uint32_t rows)
 {
     uint32_t blocks = a->k / Q_BLOCK;
-    for (uint32_t i = 0; i < panels; i++) {
-        q_tile_start_avx512(rows, a->epilogue.bias, (p + i) * Q_PANEL_ROWS, avx512_panel_lanes(a->m, p + i), space->acc[0][i],
+    for (uint32_t i = 0; i < A8_PANELS; i++) {
+        uint32_t at = i < panels ? p + i : p;
+        q_tile_start_avx512(rows, a->epilogue.bias, at * Q_PANEL_ROWS, avx512_panel_lanes(a->m, at), space->acc[0][i],
                             A8_PANELS * Q_PANEL_ROWS);
     }
     for (uint32_t b = 0; b < blocks; b += A8_SLAB_BLOCKS) {
         uint32_t n = blocks - b < A8_SLAB_BLOCKS ? blocks - b : (uint32_t)A8_SLAB_BLOCKS;
-        for (uint32_t i = 0; i < panels; i++) {
-            a8_unpack(dtype, a8_panel_at(a, dtype, p + i), b, n, i, space);
+        for (uint32_t i = 0; i < A8_PANELS; i++) {
+            a8_unpack(dtype, a8_panel_at(a, dtype, i < panels ? p + i : p), b, n, i, space);
         }
         a8_starts(dtype, a, r, rows, b, n, space);
-        if (a8_planes(a) == 1) {
-            a8_slab(dtype, 1, panels, a, space, r, rows, b, n);
-        } else {
-            a8_slab(dtype, 2, panels, a, space, r, rows, b, n);
-        }
+        a8_slab(dtype, a8_planes(a), a, space, r, rows, b, n);
     }
     for (uint32_t i = 0; i < panels; i++) {
         q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, avx512_panel_lanes(a->m, p + i), space->acc[0][i],
@@ -197,38 +195,60 @@ Q_AVX512_INLINE void a8_panels(const uint32_t dtype, const uint32_t panels, cons
     }
 }
 
-Q_AVX512_INLINE void a8_gemm(const uint32_t dtype, const q_work *work, const q_gemm_args *a)
+Q_AVX512_INLINE void a8_many_rows(const uint32_t dtype, const q_gemm_args *a, a8_space *space, avx512_part part)
+{
+    for (uint32_t r = part.row0; r < part.row1; r += A8_GROUP) {
+        uint32_t rows = part.row1 - r < A8_GROUP ? part.row1 - r : (uint32_t)A8_GROUP;
+        for (uint32_t p = part.panel0; p < part.panel1; p += A8_PANELS) {
+            uint32_t left = part.panel1 - p;
+            a8_panels(dtype, left < A8_PANELS ? left : (uint32_t)A8_PANELS, a, space, p, r, rows);
+        }
+    }
+}
+
+/* Apart, so that their stack is not below the other form's. */
+static Q_AVX512_NOINLINE void a8_many_q8_0(const q_gemm_args *a, a8_space *space, avx512_part part)
+{
+    a8_many_rows(Q_Q8_0, a, space, part);
+}
+
+static Q_AVX512_NOINLINE void a8_many_q4_0(const q_gemm_args *a, a8_space *space, avx512_part part)
+{
+    a8_many_rows(Q_Q4_0, a, space, part);
+}
+
+static Q_AVX512_NOINLINE void a8_many_q4_1(const q_gemm_args *a, a8_space *space, avx512_part part)
+{
+    a8_many_rows(Q_Q4_1, a, space, part);
+}
+
+static void a8_gemm_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype)
 {
     avx512_part part =
         avx512_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
     a8_space *space = (a8_space *)work->workspace;
     if (part.row1 - part.row0 < A8_FEW_ROWS) {
         q_gemm_a8_stream_avx512(a, dtype, part);
-        return;
-    }
-    for (uint32_t r = part.row0; r < part.row1; r += A8_GROUP) {
-        uint32_t rows = part.row1 - r < A8_GROUP ? part.row1 - r : (uint32_t)A8_GROUP;
-        uint32_t p = part.panel0;
-        for (; p + A8_PANELS <= part.panel1; p += A8_PANELS) {
-            a8_panels(dtype, A8_PANELS, a, space, p, r, rows);
-        }
-        if (p < part.panel1) {
-            a8_panels(dtype, 1, a, space, p, r, rows);
-        }
+    } else if (dtype == Q_Q8_0) {
+        a8_many_q8_0(a, space, part);
+    } else if (dtype == Q_Q4_0) {
+        a8_many_q4_0(a, space, part);
+    } else {
+        a8_many_q4_1(a, space, part);
     }
 }
 
 void q_gemm_a8_q8_0_avx512(const q_work *work, const q_gemm_args *a)
 {
-    a8_gemm(Q_Q8_0, work, a);
+    a8_gemm_avx512(work, a, Q_Q8_0);
 }
 
 void q_gemm_a8_q4_0_avx512(const q_work *work, const q_gemm_args *a)
 {
-    a8_gemm(Q_Q4_0, work, a);
+    a8_gemm_avx512(work, a, Q_Q4_0);
 }
 
 void q_gemm_a8_q4_1_avx512(const q_work *work, const q_gemm_args *a)
 {
-    a8_gemm(Q_Q4_1, work, a);
+    a8_gemm_avx512(work, a, Q_Q4_1);
 }

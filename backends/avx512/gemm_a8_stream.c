@@ -28,6 +28,12 @@ static void a8_prefetch_start(const void *weights)
 /* Chains of one block: rows of x, planes of each, panels. */
 typedef __m512i a8_dots[A8_STREAM_TILE];
 
+/* Memory of a tile. */
+typedef struct a8_stream_space {
+    Q_ALIGNED(64) float out[A8_STREAM_TILE][Q_PANEL_ROWS]; /* where chains begin and end */
+    a8_x x[A8_STREAM_TILE];
+} a8_stream_space;
+
 /* The integer dots of one block of Q4 panels by n planes of x, onto s. */
 Q_AVX512_INLINE void a8_stream_q4(const uint32_t n, const uint32_t panels, const a8_panel *w, const a8_x *x,
                                   uint32_t b, a8_dots s)
@@ -105,9 +111,10 @@ Q_AVX512_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t rows, 
 
 /* Rows r .. r + rows - 1 by panels p .. p + panels - 1. */
 Q_AVX512_INLINE void a8_stream_tile(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
-                                    const uint32_t panels, const q_gemm_args *a, const a8_x *x, uint32_t p, uint32_t r)
+                                    const uint32_t panels, const q_gemm_args *a, a8_stream_space *space, uint32_t p,
+                                    uint32_t r)
 {
-    Q_ALIGNED(64) float out[A8_STREAM_TILE][Q_PANEL_ROWS];
+    float(*out)[Q_PANEL_ROWS] = space->out;
     __m512 acc[A8_STREAM_TILE];
     a8_panel w[A8_STREAM_TILE];
     Q_AVX512_UNROLL
@@ -120,7 +127,7 @@ Q_AVX512_INLINE void a8_stream_tile(const uint32_t dtype, const uint32_t rows, c
         acc[j] = _mm512_load_ps(out[j % panels]);
     }
     for (uint32_t b = 0; b < a->k / Q_BLOCK; b++) {
-        a8_stream_block(dtype, rows, planes, panels, w, x, b, acc);
+        a8_stream_block(dtype, rows, planes, panels, w, space->x, b, acc);
     }
     Q_AVX512_UNROLL
     for (uint32_t j = 0; j < rows * panels; j++) {
@@ -134,19 +141,18 @@ Q_AVX512_INLINE void a8_stream_tile(const uint32_t dtype, const uint32_t rows, c
 
 /* The rows of a part, which are `rows`, by its panels. */
 Q_AVX512_INLINE void a8_stream_rows(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
-                                    const q_gemm_args *a, avx512_part part)
+                                    const q_gemm_args *a, avx512_part part, a8_stream_space *space)
 {
-    a8_x x[A8_STREAM_TILE];
     for (uint32_t t = 0; t < rows * planes; t++) {
-        x[t] = a8_x_at(a, part.row0 + t / planes, t % planes, 0);
+        space->x[t] = a8_x_at(a, part.row0 + t / planes, t % planes, 0);
     }
     for (uint32_t p = part.panel0; p < part.panel1; p++) {
-        a8_stream_tile(dtype, rows, planes, 1, a, x, p, part.row0);
+        a8_stream_tile(dtype, rows, planes, 1, a, space, p, part.row0);
     }
 }
 
 Q_AVX512_INLINE void a8_stream_part(const uint32_t dtype, const uint32_t planes, const q_gemm_args *a,
-                                    avx512_part part)
+                                    avx512_part part, a8_stream_space *space)
 {
     if (part.panel0 < part.panel1) {
         a8_prefetch_start(a8_panel_at(a, dtype, part.panel0).d);
@@ -155,40 +161,42 @@ Q_AVX512_INLINE void a8_stream_part(const uint32_t dtype, const uint32_t planes,
     case 0:
         break;
     case 1:
-        a8_stream_rows(dtype, 1, planes, a, part);
+        a8_stream_rows(dtype, 1, planes, a, part, space);
         break;
     case 2:
-        a8_stream_rows(dtype, 2, planes, a, part);
+        a8_stream_rows(dtype, 2, planes, a, part, space);
         break;
     case 3:
-        a8_stream_rows(dtype, 3, planes, a, part);
+        a8_stream_rows(dtype, 3, planes, a, part, space);
         break;
     default:
-        a8_stream_rows(dtype, 4, planes, a, part);
+        a8_stream_rows(dtype, 4, planes, a, part, space);
         break;
     }
 }
 
-Q_AVX512_INLINE void a8_stream_planes(const uint32_t dtype, const q_gemm_args *a, avx512_part part)
+Q_AVX512_INLINE void a8_stream_planes(const uint32_t dtype, const q_gemm_args *a, avx512_part part,
+                                      a8_stream_space *space)
 {
     if (a8_planes(a) == 1) {
-        a8_stream_part(dtype, 1, a, part);
+        a8_stream_part(dtype, 1, a, part, space);
     } else {
-        a8_stream_part(dtype, 2, a, part);
+        a8_stream_part(dtype, 2, a, part, space);
     }
 }
 
 void q_gemm_a8_stream_avx512(const q_gemm_args *a, uint32_t dtype, avx512_part part)
 {
+    a8_stream_space space;
     switch (dtype) {
     case Q_Q8_0:
-        a8_stream_planes(Q_Q8_0, a, part);
+        a8_stream_planes(Q_Q8_0, a, part, &space);
         break;
     case Q_Q4_0:
-        a8_stream_planes(Q_Q4_0, a, part);
+        a8_stream_planes(Q_Q4_0, a, part, &space);
         break;
     default:
-        a8_stream_planes(Q_Q4_1, a, part);
+        a8_stream_planes(Q_Q4_1, a, part, &space);
         break;
     }
 }

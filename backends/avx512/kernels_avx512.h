@@ -26,6 +26,7 @@
 
 /* For bodies instantiated with constant tile sizes: without it accumulators would live in memory. */
 #define Q_AVX512_INLINE static inline __attribute__((always_inline))
+#define Q_AVX512_NOINLINE __attribute__((noinline))
 
 enum {
     Q_AVX512_WORKSPACE = 163840 /* bytes of workspace of each worker */

@@ -40,6 +40,17 @@ echo '__attribute__((target("avx512vl"))) void q_f(void) { __asm__("vaddps %xmm1
 full "a 128-bit AVX-512 instruction" "$(classes_of "$GATES/isa.o" | grep -x avx512)"
 rm -f "$GATES/isa.o"
 
+# with_vnni OBJECT...: those that hold vpdpbusd in the VEX encoding, which is AVX-VNNI, not AVX2.
+with_vnni() {
+    for object in "$@"; do
+        "${OBJDUMP:-objdump}" -d -w "$object" | awk -F '\t' -v object="$object" '$3 ~ /vpdpbusd/ && $2 ~ /^c4/ { print object; exit }'
+    done
+}
+echo '__attribute__((target("avxvnni"))) void q_f(void) { __asm__("{vex} vpdpbusd %ymm1, %ymm2, %ymm3"); }' |
+    gcc -x c -c - -o "$GATES/isa.o"
+full "an AVX-VNNI instruction" "$(with_vnni "$GATES/isa.o")"
+rm -f "$GATES/isa.o"
+
 for cc in gcc clang; do
     have $cc || { skips "$cc is missing"; continue; }
     built=$(make lib CC=$cc 2>&1) || { fails "$cc: the library does not build"; echo "$built" | tail -n 5; continue; }
@@ -48,6 +59,10 @@ for cc in gcc clang; do
     plain=$(echo "$members" | tr ' ' '\n' | grep -vE "^$dir/backends/(avx2|avx512)/" ; ls "$dir"/backends/avx*/avx*.o | grep -E '/(avx[0-9]*)/\1\.o$')
     # shellcheck disable=SC2086
     empty "$cc: core, scalar and ports hold SSE2 only" "$(beyond sse $plain)"
+    # shellcheck disable=SC2086
+    empty "$cc: AVX-VNNI only in backends/avx2/*_vnni.c" "$(with_vnni $members | grep -vE '/backends/avx2/[a-z0-9_]*_vnni\.o$')"
+    # shellcheck disable=SC2086
+    full "$cc: AVX-VNNI in backends/avx2/gemm_a8_vnni.c" "$(with_vnni $members | grep -E '/gemm_a8_vnni\.o$')"
     for isa in avx2 avx512; do
         objects=$(echo "$members" | tr ' ' '\n' | grep -E "^$dir/backends/$isa/" | grep -v "/$isa.o\$")
         [ -n "$objects" ] || continue
