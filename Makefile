@@ -193,6 +193,9 @@ fuzz: ## fuzz the parsers with libFuzzer (TARGET="file tokenizer snapshot", SECO
 	+@FUZZ=$$($(MAKE) -s print-FREE_DIR $(FUZZ_SETTINGS))/test/bin/fuzz_lib; \
 	 $(MAKE) $(FUZZ_SETTINGS) "$$FUZZ" && sh test/fuzz/fuzz.sh "$$FUZZ" $(SECONDS) $(TARGET)
 
+mutants: all ## break validators and scalar kernels one place at a time: the tests must notice (hours)
+	+@$(MAKE) test-programs && BUILD=$(FREE_DIR) sh test/need.sh python3 gcc -- python3 test/mutate/mutate.py
+
 coverage: ## lines and branches of core that the tests reach, file by file (clang, llvm-cov)
 	@sh test/need.sh python3 clang llvm-cov llvm-profdata -- python3 test/fuzz/coverage.py all
 
@@ -231,5 +234,5 @@ print-%:
 
 FORCE:
 
-.PHONY: all lib command run chat deps model model-needed test test-quick fuzz coverage vectors size inspect-isa install \
+.PHONY: all lib command run chat deps model model-needed test test-quick fuzz mutants coverage vectors size inspect-isa install \
         clean help FORCE

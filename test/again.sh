@@ -3,6 +3,8 @@
 # again.sh: builds the test programs under other settings and runs suites of test/suites.txt on them.
 #
 #   again.sh SETTING... -- SUITE...        for instance: again.sh SAN=address,undefined -- port host
+#
+# PROGRAMS names the test programs that those suites run; without it all are built.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 settings=
@@ -14,7 +16,12 @@ shift
 # No leak search: nothing under test allocates, and test programs end without freeing.
 export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1
 # shellcheck disable=SC2086
-make -k test-programs $settings || export BUILT=no
+folder=$(make -s print-FREE_DIR $settings)
+wanted=
+for program in ${PROGRAMS:-}; do
+    wanted="$wanted $folder/test/bin/$program"
+done
 # shellcheck disable=SC2086
-BUILD=$(make -s print-FREE_DIR $settings) TEST_LOG="build/test-log/$(echo "$settings" | tr -cs 'a-zA-Z0-9\n' -)" \
+make -k ${wanted:-test-programs} $settings || export BUILT=no
+BUILD=$folder TEST_LOG="build/test-log/$(echo "$settings" | tr -cs 'a-zA-Z0-9\n' -)" \
     exec sh test/run.sh full "$@"

@@ -7,7 +7,7 @@
  * FOLDER holds, for each target, a folder of inputs and a list of verdicts TARGET.txt, one line an input: name,
  * code, offset, need, have, field, what; --record writes the lists. --grow adds a mutant to the inputs wherever its
  * code, field and kind of `what` are new, or it is the smallest to get them: each verdict is then in the corpus, whatever coverage a compiler sees. An input that ends the program is written to
- * fuzz-TARGET.bad first, where a sanitizer or abort() leaves time for it.
+ * build/fuzz-TARGET.bad first, where a sanitizer or abort() leaves time for it.
  */
 #define _DEFAULT_SOURCE
 #include "fuzz.h"
@@ -48,7 +48,7 @@ static void keep_input(void)
     if (running == NULL) {
         return;
     }
-    (void)snprintf(name, sizeof(name), "fuzz-%s.bad", running->name);
+    (void)snprintf(name, sizeof(name), "build/fuzz-%s.bad", running->name);
     f = fopen(name, "wb");
     if (f != NULL) {
         (void)fwrite(input, 1, input_size, f);

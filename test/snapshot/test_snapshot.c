@@ -139,6 +139,25 @@ static void test_another_capacity(void)
     round_trip(&plain, Q_PRECISION_FAST, 31, PROMPT);
 }
 
+/* A snapshot that fills the session to its last position. */
+static void test_full(void)
+{
+    q_diag d;
+    q_session *a = tiny_session(&plain, PROMPT, Q_PRECISION_EXACT);
+    q_session *b = tiny_session(&plain, PROMPT, Q_PRECISION_EXACT);
+    q_real want[VOCAB];
+    q_real got[VOCAB];
+    tiny_feed(a, PROMPT, want);
+    save(a);
+    CHECK_EQ(load(b, &d), Q_OK);
+    CHECK_EQ(q_session_position(b), PROMPT);
+    CHECK_EQ(q_session_rewind(a, PROMPT - 1, &d), Q_OK);
+    CHECK_EQ(q_session_rewind(b, PROMPT - 1, &d), Q_OK);
+    tiny_feed(a, 1, want);
+    tiny_feed(b, 1, got);
+    CHECK(memcmp(want, got, sizeof(want)) == 0);
+}
+
 static void test_state_without_extent(void)
 {
     round_trip(&summed, Q_PRECISION_EXACT, 40, PROMPT);
@@ -596,6 +615,7 @@ int main(void)
     tiny_must(q_posix_init(&posix, 1, &d), &d);
     RUN(test_round_trip);
     RUN(test_another_capacity);
+    RUN(test_full);
     RUN(test_state_without_extent);
     RUN(test_outputs_are_gone);
     RUN(test_foreign);

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""Breaks one place of a source at a time, by rule, and sees that a test notices.
+
+    mutate.py [--group NAME]... [--sample N] [--seed S] [--jobs N] [--list]
+
+Groups: format, tokenizer, snapshot (the validators), scalar (the kernels that define what is right). The rules: a
+comparison becomes its neighbour, && becomes ||, a condition is turned round or always false, a whole number grows
+or shrinks by one, and in kernels + becomes -, * becomes +, a factor doubles. Each mutant is compiled alone, linked
+before the library and run under the group's programs, cheapest first, until one fails.
+
+A mutant that no program notices survives: it must be in test/mutate/survivors.txt, with the reason why nothing can
+tell it apart, or the run fails; so it does below 95 % killed. BUILD names the folder of a finished build.
+"""
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OUT = ROOT / "build/mutate"
+GOAL = 95.0
+LIST = ROOT / "test/mutate/survivors.txt"
+FLAGS = ["-std=c11", "-ffreestanding", "-fPIE", "-ffp-contract=off", "-fno-math-errno", "-O1", "-DNDEBUG", "-w"]
+FUZZ = ("fuzz", ["test/fuzz/corpus"])
+PACKS = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "vectors/kernels").glob("*.qvec"))]
+GROUPS = {
+    "format": (["core/format/check_header.c", "core/format/check_tables.c", "core/format/check_graph.c",
+                "core/format/check_arch.c", "core/format/file.c"], [FUZZ, ("test_format", [])]),
+    "tokenizer": (["core/text/tokenizer_open.c", "core/text/tokenizer_check.c"],
+                  [FUZZ, ("test_tokenizer", ["vectors/tokenizer", "none", ""])]),
+    "snapshot": (["core/model/snapshot_load.c"], [FUZZ, ("test_snapshot", [])]),
+    "scalar": ([str(p.relative_to(ROOT)) for p in sorted((ROOT / "backends/scalar").glob("*.c"))],
+               [("run_vectors", ["scalar", *PACKS])]),
+}
+OBJECTS = {
+    "fuzz": ["test/fuzz/fuzz.o", "test/fuzz/mutate.o", "test/fuzz/file_mutate.o", "test/fuzz/target_file.o",
+             "test/fuzz/target_tokenizer.o", "test/fuzz/target_snapshot.o", "test/snapshot/tiny_model.o"],
+    "test_format": ["test/format/*.o"],
+    "test_tokenizer": ["test/tokenizer/*.o"],
+    "test_snapshot": ["test/snapshot/*.o", "test/port/fault_port.o"],
+    "run_vectors": ["test/vectors/main_posix.o", "test/vectors/runner.o", "test/vectors/compare.o",
+                    "test/vectors/drive.o", "test/vectors/text.o"],
+}
+COMPARE = {"==": ["!="], "!=": ["=="], "<": ["<=", ">="], "<=": ["<"], ">": [">=", "<="], ">=": [">"]}
+LIMIT_S = 60
+
+
+# ---- Mutants -------------------------------------------------------------------------------------------------
+
+
+def blank(text):
+    """The text with comments, strings, characters and preprocessor lines as spaces of the same length."""
+    pattern = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|^[ \t]*#(?:\\\n|[^\n])*',
+                         re.DOTALL | re.MULTILINE)
+    return pattern.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)
+
+
+def condition_end(code, start):
+    """Place behind the parenthesis that closes the one at start."""
+    depth = 0
+    for i in range(start, len(code)):
+        depth += {"(": 1, ")": -1}.get(code[i], 0)
+        if depth == 0:
+            return i + 1
+    return len(code)
+
+
+def changes(text, kernel):
+    """(begin, end, replacement) of every mutant of a source."""
+    code = blank(text)
+    for m in re.finditer(r"(?<![<>=!+\-*/&|^%-])(==|!=|<=|>=|<|>)(?![<>=])", code):
+        if code[m.start() - 1] == "-" or code[m.end():m.end() + 1] in "<>":
+            continue
+        for other in COMPARE[m.group()]:
+            yield m.start(), m.end(), other
+    for m in re.finditer(r"&&|\|\|", code):
+        yield m.start(), m.end(), "||" if m.group() == "&&" else "&&"
+    for m in re.finditer(r"\bif (\()", code):
+        end = condition_end(code, m.start(1))
+        yield m.start(1), end, "(!" + text[m.start(1):end] + ")"
+        yield m.start(1), end, "(0)"
+    for m in re.finditer(r"(?<![\w.])(0x[0-9a-fA-F]+|\d+)(u?)(?![\w.])", code):
+        value = int(m.group(1), 0)
+        yield m.start(), m.end(), f"{value + 1}{m.group(2)}"
+        if value:
+            yield m.start(), m.end(), f"{value - 1}{m.group(2)}"
+    if kernel:
+        for m in re.finditer(r" ([+*-]) ", code):
+            yield m.start(1), m.end(1), {"+": "-", "-": "+", "*": "+"}[m.group(1)]
+        for m in re.finditer(r"(?<![\w.])(\d+\.\d+)(?=f?\b)", code):
+            yield m.start(), m.end(), str(float(m.group(1)) * 2)
+
+
+def mutants_of(file, kernel):
+    """(file, line, key, whole text) of every mutant; the key is what the list of survivors names it by."""
+    text = (ROOT / file).read_text()
+    seen = {}
+    for begin, end, new in changes(text, kernel):
+        first = text.rfind("\n", 0, begin) + 1
+        last = text.find("\n", end)
+        before = " ".join(text[first:last].split())
+        after = " ".join((text[first:begin] + new + text[end:last]).split())
+        key = (file, before, after)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 1:
+            key = (file, before, f"{after} #{seen[key]}")
+        yield file, text.count("\n", 0, begin) + 1, key, text[:begin] + new + text[end:]
+
+
+# ---- Running one ---------------------------------------------------------------------------------------------
+
+
+def objects_of(build, program):
+    """Objects a program is linked from, without the library."""
+    return [str(p) for pattern in OBJECTS[program] for p in sorted(build.glob(pattern))]
+
+
+def killed_by(build, mutant, programs, number):
+    """The program that notices, "compiler" where it is no program at all, None where nothing does."""
+    file, _, _, text = mutant
+    folder = OUT / f"job{number % 64}-{os.getpid()}-{number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    source, made, program_file = folder / pathlib.Path(file).name, folder / "mutant.o", folder / "program"
+    source.write_text(text)
+    try:
+        done = subprocess.run(["gcc", *FLAGS, "-Iinclude", f"-I{pathlib.Path(file).parent}", "-c", str(source), "-o",
+                               str(made)], cwd=ROOT, capture_output=True, check=False)
+        if done.returncode:
+            return "compiler"
+        for name, arguments in programs:
+            subprocess.run(["gcc", "-pie", "-pthread", str(made), *objects_of(build, name), str(build / "libqorus.a"),
+                            "-o", str(program_file), "-pthread"], cwd=ROOT, check=True, capture_output=True)
+            try:
+                done = subprocess.run([str(program_file), *arguments], cwd=ROOT, stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False)
+            except subprocess.TimeoutExpired:
+                return name
+            if done.returncode:
+                return name
+        return None
+    finally:
+        for p in folder.iterdir():
+            p.unlink()
+        folder.rmdir()
+
+
+def excused():
+    """file, line of source, line of mutant -> reason."""
+    entries = {}
+    for line in LIST.read_text().splitlines():
+        if line and not line.startswith("#"):
+            *key, reason = (part.strip() for part in line.split(" ¦ "))
+            if len(key) != 3 or not reason:
+                sys.exit(f"mutate: no entry of {LIST.name}: {line}")
+            entries[tuple(key)] = reason
+    return entries
+
+
+def run_group(options, build, name, reasons):
+    """Returns mutants that compiled, killed, listed survivors, others."""
+    files, programs = GROUPS[name]
+    every = [m for file in files for m in mutants_of(file, name == "scalar")]
+    keys = {m[2] for m in every}
+    stale = [key for key in reasons if key[0] in files and key not in keys]
+    for key in stale:
+        print(f"FAIL {LIST.name}: not in the source: {' ¦ '.join(key)}")
+    chosen = every
+    if options.sample and options.sample < len(every):
+        chosen = random.Random(options.seed).sample(every, options.sample)
+    untouched = (files[0], 0, ("", "", ""), (ROOT / files[0]).read_text())
+    if killed_by(build, untouched, programs, 0) is not None:
+        print(f"FAIL {name}: the sources fail as they are")
+        return 1, 0, 0, 1
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        work = [pool.submit(killed_by, build, m, programs, i + 1) for i, m in enumerate(chosen)]
+        found = [w.result() for w in work]
+    valid = killed = listed = 0
+    for mutant, killer in zip(chosen, found):
+        valid += killer != "compiler"
+        killed += killer not in (None, "compiler")
+        if killer is None:
+            known = mutant[2] in reasons
+            listed += known
+            if not known:
+                print(f"SURVIVED {mutant[0]}:{mutant[1]}: {mutant[2][1]} ¦ {mutant[2][2]}")
+        elif mutant[2] in reasons and killer != "compiler":
+            print(f"FAIL {LIST.name}: {killer} notices {' ¦ '.join(mutant[2])}")
+            stale.append(mutant[2])
+    other = valid - killed - listed
+    print(f"{name}: {len(chosen)} of {len(every)} mutants, {valid} compile, {killed} killed, {listed} listed, {other} "
+          f"survive ({100 * killed / max(1, valid):.2f} % killed)", flush=True)
+    return valid, killed, listed, other + len(stale)
+
+
+def main():
+    """All groups, or those named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--group", action="append", choices=sorted(GROUPS))
+    parser.add_argument("--sample", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--list", action="store_true")
+    options = parser.parse_args()
+    build = ROOT / os.environ.get("BUILD", "build/posix-gcc-release")
+    names = options.group or list(GROUPS)
+    if options.list:
+        for name in names:
+            for file in GROUPS[name][0]:
+                for mutant in mutants_of(file, name == "scalar"):
+                    print(f"{file}:{mutant[1]}: {mutant[2][2]}")
+        return 0
+    OUT.mkdir(parents=True, exist_ok=True)
+    reasons = excused()
+    passed = failed = 0
+    for name in names:
+        valid, killed, _, bad = run_group(options, build, name, reasons)
+        enough = killed >= valid * GOAL / 100 or options.sample
+        passed += killed
+        failed += bad + (not enough)
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
