@@ -15,6 +15,7 @@ enum {
     FLASH_SLOTS = 12, /* of a tile: these share every key and value loaded */
     FLASH_TILES = 8,  /* that pass one after the other over a chunk while it lies in the cache of the CPU */
     FLASH_TILE = 6,
+    FLASH_AHEAD = 4096, /* bytes */
     FLASH_CHUNK = 256,
     FLASH_BLOCK = 64,
     FLASH_BLOCKS = FLASH_CHUNK / FLASH_BLOCK
@@ -63,6 +64,13 @@ void q_flash_scores_avx2(flash_kind kind, const flash_keys *keys, const flash_sl
 /* out = out*old + fresh * (sum of p_j * v_j over the chunk) of n slots. */
 void q_flash_values_avx2(flash_kind kind, const flash_keys *keys, const flash_slot *slot,
                          const float (*p)[FLASH_CHUNK], uint32_t n);
+
+/* Fetches what lies FLASH_AHEAD bytes behind p: with few slots a cache streams through faster than
+   the CPU foresees. A prefetch of any address is harmless. */
+Q_AVX2_INLINE void flash_ahead(const uint8_t *p)
+{
+    _mm_prefetch((const char *)((uintptr_t)p + FLASH_AHEAD), _MM_HINT_T0);
+}
 
 /* Eight i8 at p, times a scale. */
 Q_AVX2_INLINE __m256 flash_dequant(const uint8_t *p, __m256 scale)

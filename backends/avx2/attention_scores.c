@@ -60,6 +60,10 @@ Q_AVX2_INLINE void flash_score_block(const flash_kind kind, const uint32_t slots
         __m256 v[FLASH_TILE];
         __m256 k[8];
         Q_AVX2_UNROLL
+        for (uint32_t i = 0; i < panels && slots <= 3u; i++) {
+            flash_ahead(g + i * keys->group + keys->group / keys->dim * d);
+        }
+        Q_AVX2_UNROLL
         for (uint32_t s = 0; s < slots && slots <= 3u; s++) {
             v[s] = _mm256_broadcast_ss(q[s] + d);
         }

@@ -98,6 +98,9 @@ Q_AVX2_INLINE void flash_add_values(const flash_kind kind, const uint32_t slots,
                     }
                 }
             }
+            if (slots <= 3u) {
+                flash_ahead(rows.at);
+            }
             rows.at += rows.step;
         }
     }
