@@ -32,6 +32,9 @@ static void avx512_fill_rows(q_kernels *k)
     k->reduce_sum = q_reduce_sum_avx512;
     k->reduce_max = q_reduce_max_avx512;
     k->rope = q_rope_avx512;
+    k->attention_f32 = q_attention_f32_avx512;
+    k->attention_f16 = q_attention_f16_avx512;
+    k->attention_q8_0 = q_attention_q8_0_avx512;
     k->mse = q_mse_avx512;
     k->bias_grad = q_bias_grad_avx512;
     k->sgd = q_sgd_avx512;

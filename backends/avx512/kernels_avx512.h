@@ -59,6 +59,9 @@ void q_rope_avx512(const q_work *work, const q_rope_args *a);
 void q_mse_avx512(const q_work *work, const q_mse_args *a);
 void q_bias_grad_avx512(const q_work *work, const q_bias_grad_args *a);
 void q_sgd_avx512(const q_work *work, const q_sgd_args *a);
+void q_attention_f32_avx512(const q_work *work, const q_attention_args *a);
+void q_attention_f16_avx512(const q_work *work, const q_attention_args *a);
+void q_attention_q8_0_avx512(const q_work *work, const q_attention_args *a);
 
 /* -- ends of a tile ---------------------------------------------------------------------------- */
 

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * attention_values.c: o = sum of p_j * v_j over a chunk of keys, and its merge into out.
+ *
+ * V lies as [pos][head_dim]: lanes are dimensions, j ascending, o in registers through the whole
+ * chunk and rescaled before each block. Tiles of 6, 3, 2 or 1 slots by 64 dimensions, what remains by 16.
+ */
+#include "attention.h"
+
+enum {
+    ATTEND_TILE = 6,   /* slots of a tile */
+    ATTEND_VECTORS = 4 /* registers of one key in it */
+};
+
+/* Values of consecutive keys, dimensions d .. of each; in Q8_0 all of one group. */
+typedef struct attend_rows {
+    const uint8_t *at; /* of the next key */
+    size_t step;
+    Q_ALIGNED(64) float scale[2][16]; /* Q8_0: of (block, position), 2 vectors to a block */
+} attend_rows;
+
+/* Opens the values from key j on. In Q8_0, head_dim is a multiple of 32 and d of 16*vectors, so that 2 vectors
+   never lie in two blocks. */
+Q_AVX512_INLINE void attend_open_rows(const attend_kind kind, const uint32_t vectors, const attend_keys *keys,
+                                      uint32_t j, uint32_t d, attend_rows *rows)
+{
+    if (kind != ATTEND_Q8_0) {
+        size_t element = kind == ATTEND_F16 ? sizeof(uint16_t) : sizeof(float);
+        rows->step = keys->dim * element;
+        rows->at = keys->v + j * rows->step + d * element;
+        return;
+    }
+    const uint8_t *g = keys->v + j / 16u * keys->group;
+    rows->step = keys->dim;
+    rows->at = g + (1u + j % 16u) * rows->step + d;
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < vectors; i += 2u) {
+        const uint16_t *scale = (const uint16_t *)(const void *)g + q_kv_q8_0_scale(0, d + i * 16u);
+        _mm512_store_ps(rows->scale[i / 2u], avx512_load_f16(scale));
+    }
+}
+
+/* n < 16 values at p, of reals or halves. */
+Q_AVX512_INLINE __m512 attend_load_tail(const attend_kind kind, const uint8_t *p, uint32_t n)
+{
+    return kind == ATTEND_F16 ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(avx512_mask(n), p))
+                              : avx512_load_n((const float *)(const void *)p, n);
+}
+
+/* Vector i of the next key, number j; n < 16 only in a tile of one vector. */
+Q_AVX512_INLINE __m512 attend_row_vector(const attend_kind kind, const attend_rows *rows, uint32_t j,
+                                         const uint32_t i, uint32_t n)
+{
+    if (kind == ATTEND_Q8_0) {
+        return attend_dequant(rows->at + i * 16u, _mm512_set1_ps(rows->scale[i / 2u][j % 16u]));
+    }
+    if (i == 0 && n < 16u) {
+        return attend_load_tail(kind, rows->at, n);
+    }
+    return kind == ATTEND_F16 ? avx512_load_f16((const uint16_t *)(const void *)rows->at + i * 16u)
+                              : _mm512_loadu_ps((const float *)(const void *)rows->at + i * 16u);
+}
+
+/* Keys j0 .. j1 - 1 by slots which all see them, or with `ragged` may not; in Q8_0 group by group. */
+Q_AVX512_INLINE void attend_add_values(const attend_kind kind, const uint32_t slots, const uint32_t vectors,
+                                       const bool ragged, const attend_keys *keys, const attend_slot *slot,
+                                       const float (*p)[ATTEND_CHUNK], uint32_t j0, uint32_t j1, uint32_t d,
+                                       uint32_t n, __m512 c[ATTEND_TILE][ATTEND_VECTORS])
+{
+    attend_rows rows;
+    while (j0 < j1) {
+        uint32_t end = kind == ATTEND_Q8_0 ? attend_clamp((j0 / 16u + 1u) * 16u, j0, j1) : j1;
+        attend_open_rows(kind, vectors, keys, j0, d, &rows);
+        for (; j0 < end; j0++) {
+            __m512 v[ATTEND_VECTORS];
+            Q_AVX512_UNROLL
+            for (uint32_t i = 0; i < vectors; i++) {
+                v[i] = attend_row_vector(kind, &rows, j0, i, n);
+            }
+            Q_AVX512_UNROLL
+            for (uint32_t s = 0; s < slots; s++) {
+                if (!ragged || (slot[s].from <= j0 && j0 < slot[s].to)) {
+                    __m512 w = _mm512_set1_ps(p[s][j0 % ATTEND_CHUNK]);
+                    Q_AVX512_UNROLL
+                    for (uint32_t i = 0; i < vectors; i++) {
+                        c[s][i] = _mm512_fmadd_ps(w, v[i], c[s][i]);
+                    }
+                }
+            }
+            rows.at += rows.step;
+        }
+    }
+}
+
+/* out = out*old + o*fresh, n <= 16 values; the first chunk of a slot is stored. */
+static inline void attend_merge(const attend_slot *t, uint32_t d, uint32_t n, __m512 o)
+{
+    if (t->from >= t->to) {
+        return;
+    }
+    if (t->from != t->lo) {
+        __m512 before = _mm512_mul_ps(avx512_load_n(t->out + d, n), _mm512_set1_ps(t->old));
+        o = _mm512_add_ps(before, _mm512_mul_ps(o, _mm512_set1_ps(t->fresh)));
+    }
+    avx512_store_n(t->out + d, n, o);
+}
+
+/* The keys of the chunk that every slot with a part in it sees; empty ranges come out as from >=
+   to. */
+static void attend_common_range(const attend_slot *slot, uint32_t slots, uint32_t *from, uint32_t *to)
+{
+    *from = 0;
+    *to = UINT32_MAX;
+    for (uint32_t s = 0; s < slots; s++) {
+        if (slot[s].from < slot[s].to) {
+            *from = slot[s].from > *from ? slot[s].from : *from;
+            *to = slot[s].to < *to ? slot[s].to : *to;
+        }
+    }
+}
+
+/*
+ * Dimensions d .. d + 16*vectors - 1 (or + n - 1 where vectors is 1) of `slots` slots through the
+ * chunk. A slot without a key in it collects values that are dropped.
+ */
+Q_AVX512_INLINE void attend_value_tile(const attend_kind kind, const uint32_t slots, const uint32_t vectors,
+                                       const attend_keys *keys, const attend_slot *slot,
+                                       const float (*p)[ATTEND_CHUNK], uint32_t d, uint32_t n)
+{
+    uint32_t from;
+    uint32_t to;
+    __m512 c[ATTEND_TILE][ATTEND_VECTORS];
+    attend_common_range(slot, slots, &from, &to);
+    Q_AVX512_UNROLL
+    for (uint32_t s = 0; s < slots; s++) {
+        Q_AVX512_UNROLL
+        for (uint32_t i = 0; i < vectors; i++) {
+            c[s][i] = _mm512_setzero_ps();
+        }
+    }
+    for (uint32_t j = keys->from; j < keys->to;) {
+        uint32_t block = j % ATTEND_CHUNK / ATTEND_BLOCK;
+        uint32_t end = attend_clamp((j / ATTEND_BLOCK + 1u) * ATTEND_BLOCK, j, keys->to);
+        uint32_t c0 = attend_clamp(from, j, end);
+        uint32_t c1 = attend_clamp(to, c0, end);
+        Q_AVX512_UNROLL
+        for (uint32_t s = 0; s < slots; s++) {
+            __m512 factor = _mm512_set1_ps(slot[s].rescale[block]);
+            Q_AVX512_UNROLL
+            for (uint32_t i = 0; i < vectors; i++) {
+                c[s][i] = _mm512_mul_ps(c[s][i], factor);
+            }
+        }
+        attend_add_values(kind, slots, vectors, true, keys, slot, p, j, c0, d, n, c);
+        attend_add_values(kind, slots, vectors, false, keys, slot, p, c0, c1, d, n, c);
+        attend_add_values(kind, slots, vectors, true, keys, slot, p, c1, end, d, n, c);
+        j = end;
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t s = 0; s < slots; s++) {
+        Q_AVX512_UNROLL
+        for (uint32_t i = 0; i < vectors; i++) {
+            attend_merge(&slot[s], d + i * 16u, vectors == 1 ? n : 16u, c[s][i]);
+        }
+    }
+}
+
+/* All dimensions of `slots` slots, `vectors` vectors at a time. */
+Q_AVX512_INLINE void attend_value_slots(const attend_kind kind, const uint32_t slots, const uint32_t vectors,
+                                        const attend_keys *keys, const attend_slot *slot,
+                                        const float (*p)[ATTEND_CHUNK])
+{
+    uint32_t d = 0;
+    for (; d + 16u * vectors <= keys->dim; d += 16u * vectors) {
+        attend_value_tile(kind, slots, vectors, keys, slot, p, d, 16);
+    }
+    for (; d < keys->dim; d += 16u) {
+        uint32_t n = keys->dim - d < 16u ? keys->dim - d : 16u;
+        attend_value_tile(kind, slots, 1, keys, slot, p, d, n);
+    }
+}
+
+Q_AVX512_INLINE void attend_values(const attend_kind kind, const attend_keys *keys, const attend_slot *slot,
+                                   const float (*p)[ATTEND_CHUNK], uint32_t n)
+{
+    uint32_t s = 0;
+    for (; s + 6u <= n; s += 6) {
+        attend_value_slots(kind, 6, ATTEND_VECTORS, keys, slot + s, p + s);
+    }
+    for (; s + 3u <= n; s += 3) {
+        attend_value_slots(kind, 3, ATTEND_VECTORS, keys, slot + s, p + s);
+    }
+    for (; s + 2u <= n; s += 2) {
+        attend_value_slots(kind, 2, ATTEND_VECTORS, keys, slot + s, p + s);
+    }
+    for (; s < n; s++) {
+        attend_value_slots(kind, 1, ATTEND_VECTORS, keys, slot + s, p + s);
+    }
+}
+
+void q_attend_values_avx512(attend_kind kind, const attend_keys *keys, const attend_slot *slot,
+                            const float (*p)[ATTEND_CHUNK], uint32_t n)
+{
+    if (kind == ATTEND_Q8_0) {
+        attend_values(ATTEND_Q8_0, keys, slot, p, n);
+    } else if (kind == ATTEND_F16) {
+        attend_values(ATTEND_F16, keys, slot, p, n);
+    } else {
+        attend_values(ATTEND_F32, keys, slot, p, n);
+    }
+}
