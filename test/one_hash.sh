@@ -54,7 +54,7 @@ best() {
 if [ "${1-}" = print ]; then
     sum=$(sha256sum "$2" | cut -d ' ' -f 1)
     # shellcheck disable=SC2046
-    { "$QORUS" conform "$2" && "$QORUS" conform "$2" -p 1200 $(best); } | awk -v s="$sum" -v n="$(basename "$2")" '$1 == "logits" && !seen[$2]++ { print s, $2, $3, n }'
+    { "$QORUS" conform "$2"; "$QORUS" conform "$2" --kv q8_0 $(best); "$QORUS" conform "$2" -p 1200 $(best); } | awk -v s="$sum" -v n="$(basename "$2")" '$1 == "logits" && !seen[$2]++ { print s, $2, $3, n }'
     exit
 fi
 model=vectors/files/llama.qorus
@@ -71,6 +71,7 @@ if [ "${1-}" = large ]; then
         "$best -t 2 --chunk 256" "$best -t 7" "$best -t 2 --no-fuse" "-t 2"; do
         posix "$options"
     done
+    expect "posix --kv q8_0 $best" "$("$QORUS" conform "$model" --kv q8_0 $best 2>&1)" 'fast-q8_0 exact-q8_0'
     expect "posix -p 1200 $best" "$("$QORUS" conform "$model" -p 1200 $best 2>&1)" 'fast-1200 exact-1200'
 else
     for threads in 1 2 3; do
@@ -81,6 +82,13 @@ else
     posix '-t 7'
     expect 'posix -p 1200' "$("$QORUS" conform "$model" -p 1200 2>&1)" 'fast-1200 exact-1200'
     posix --no-fuse
+    small=$model small_sum=$sum model=vectors/files/heads32.qorus
+    sum=$(sha256sum "$model" | cut -d ' ' -f 1)
+    for options in '-t 1 --chunk 1' '-t 2 --chunk 7' '-t 3'; do
+        # shellcheck disable=SC2086
+        expect "posix --kv q8_0 $options" "$("$QORUS" conform "$model" --kv q8_0 $options 2>&1)" 'fast-q8_0 exact-q8_0'
+    done
+    model=$small sum=$small_sum
 fi
 
 if ! command -v qemu-system-x86_64 >/dev/null 2>&1; then

@@ -83,6 +83,19 @@ check_02_own_allocator() {
     runs "$1 without a model" 2
 }
 
+# Three texts at once, each as qorus run makes it alone.
+check_04_several_texts() {
+    runs "$1" 0 "$FILE" "$TEXT" 'A' 'three lamps'
+    for text in "$TEXT" 'A' 'three lamps'; do
+        printf %s "$text"
+        "$QORUS" run "$FILE" -p "$text" -n 16 --temp 0 --ctx 128 2>"$OUT/errors" | tr -d '\n'
+        echo
+    done >"$OUT/alone"
+    is "$1: as each alone" "$(bytes_of <"$OUT/said")" "$(bytes_of <"$OUT/alone")"
+    runs "$1 with two texts" 2 "$FILE" "$TEXT" 'A'
+    runs "$1 with a file cut short" 1 "$OUT/short.qorus" a b c
+}
+
 check_03_hello_world() {
     runs "$1" 0
     is "$1: ids and text" "$(cat "$OUT/said")" "256 72 101 108 108 111 32 87 111 114 108 100 257 

@@ -421,12 +421,35 @@ static void test_stopped(const char *file)
     check(bad == 0, "stopped steps of several sequences leave no trace (%u do)", (unsigned)bad);
 }
 
+/* The sample beside the file whose heads are whole blocks of 32; the file's own are refused. */
+static void test_q8_0(const char *file)
+{
+    char path[512];
+    flow_setup s = flow_defaults(file);
+    flow f;
+    s.kv_type = Q_KV_Q8_0;
+    check(flow_load(&f, &s) == Q_OK, "the sample opens");
+    {
+        q_file_build b = {&f.file, NULL, 0, NULL, 0};
+        q_error_code e = q_model_size(q_build_from_file, &b, &f.model_size, &f.diag);
+        e = e == Q_OK ? flow_model(&f, &s, (q_block){flow_heap.take(NULL, f.model_size, "model"), f.model_size}) : e;
+        check(e == Q_OK, "its model");
+        check(flow_plan(&f, &s, (q_block){flow_heap.take(NULL, 1 << 20, "plan"), 1 << 20}) == Q_ERR_UNSUPPORTED &&
+                  strcmp(f.diag.what, "layers.0.attention") == 0 && f.diag.need == 32 && f.diag.have == 16,
+              "A43 a cache of Q8_0 for heads of 16: refused with the layer (%s: %s)", f.diag.what, f.diag.field);
+    }
+    (void)snprintf(path, sizeof(path), "%.*sheads32.qorus", (int)(strrchr(file, '/') - file + 1), file);
+    test_company(path, Q_PRECISION_FAST, Q_KV_Q8_0);
+    test_company(path, Q_PRECISION_EXACT, Q_KV_Q8_0);
+}
+
 void test_sequences(const char *file)
 {
     test_company(file, Q_PRECISION_FAST, Q_KV_BY_PRECISION);
     test_company(file, Q_PRECISION_EXACT, Q_KV_BY_PRECISION);
     test_company(file, Q_PRECISION_FAST, Q_KV_REAL);
     test_company(file, Q_PRECISION_EXACT, Q_KV_F16);
+    test_q8_0(file);
     test_long(file);
     test_last_rows(file);
     test_bad_spans(file);

@@ -197,7 +197,7 @@ static int conform(bare_state *s)
     if (fingerprint_run(&s->e, &s->memory, s->o.n_prompt, hex, &s->diag) != Q_OK) {
         return complain(s, "conform");
     }
-    fingerprint_name(s->o.exact, s->o.n_prompt, name);
+    fingerprint_name(s->o.exact, s->o.kv, s->o.n_prompt, name);
     q_bare_print("logits %s %s %s\n", name, hex, s->e.backend.name);
     return 0;
 }

@@ -74,6 +74,26 @@ static uint32_t context_size(const engine *e, const options *o)
     return trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
 }
 
+static bool same_name(const char *a, const char *b)
+{
+    while (*a != '\0' && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
+static bool kv_named(const char *name, uint32_t *type)
+{
+    static const char *const names[] = {"", "f32", "f16", "q8_0"}; /* as q_kv_type */
+    for (*type = 0; *type < Q_KV_COUNT && name != NULL; ++*type) {
+        if (same_name(name, names[*type])) {
+            return *type != 0;
+        }
+    }
+    return name == NULL;
+}
+
 static q_error_code take_block(const engine_memory *memory, size_t size, const char *what, q_block *out,
                                q_diag *diag)
 {
@@ -109,7 +129,11 @@ q_error_code engine_plan(engine *e, const q_port *port, const options *o, uint32
     c.max.tokens = o->chunk != 0 ? o->chunk : DEFAULT_CHUNK;
     c.max.tokens = c.max.kv != 0 && c.max.tokens > c.max.kv ? c.max.kv : c.max.tokens;
     c.max.selected = max_selected;
+    c.max.sequences = o->sequences;
     c.n_workers = o->threads != 0 ? o->threads : 1;
+    if (code == Q_OK && !kv_named(o->kv, &c.kv_type)) {
+        code = fail(diag, Q_ERR_NOT_FOUND, o->kv, "kv type (f32, f16, q8_0)");
+    }
     c.workspace_size = e->backend.workspace_size;
     e->context.port = port;
     e->context.backend = &e->backend;

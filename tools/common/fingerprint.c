@@ -97,11 +97,15 @@ q_error_code fingerprint_run(engine *e, const engine_memory *memory, uint32_t n_
     return code;
 }
 
-void fingerprint_name(bool exact, uint32_t n_prompt, char name[24])
+void fingerprint_name(bool exact, const char *kv, uint32_t n_prompt, char name[24])
 {
     q_text t;
     q_text_init(&t, name, 24);
     q_text_str(&t, exact ? "exact" : "fast");
+    if (kv != NULL) {
+        q_text_str(&t, "-");
+        q_text_str(&t, kv);
+    }
     if (n_prompt != FINGERPRINT_PROMPT) {
         q_text_str(&t, "-");
         q_text_u64(&t, n_prompt, 0);

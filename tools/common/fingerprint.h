@@ -16,7 +16,8 @@ enum { FINGERPRINT_PROMPT = 256, FINGERPRINT_DECODED = 64 };
  */
 q_error_code fingerprint_run(engine *e, const engine_memory *memory, uint32_t n_prompt, char hex[65], q_diag *diag);
 
-/* Name of a fingerprint: fast or exact, and behind it a prompt length that is not the usual one: fast-1200. */
-void fingerprint_name(bool exact, uint32_t n_prompt, char name[24]);
+/* Name of a fingerprint: fast or exact, and behind it the type of the KV cache where one was asked for and a prompt
+   length that is not the usual one: fast-q8_0-1200. */
+void fingerprint_name(bool exact, const char *kv, uint32_t n_prompt, char name[24]);
 
 #endif /* QORUS_TOOLS_FINGERPRINT_H */

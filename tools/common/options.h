@@ -19,6 +19,7 @@ typedef struct options {
     const char *system;  /* --system */
     const char *logits;  /* --logits */
     const char *backend; /* --backend */
+    const char *kv;      /* --kv; NULL: by precision */
     const char *train;   /* --train */
     const char *vectors; /* --vectors */
     const char *format;  /* --dot or --json: "dot", "json"; NULL: text */
@@ -29,6 +30,7 @@ typedef struct options {
     uint32_t threads;    /* -t; 0: not given */
     uint32_t chunk;      /* --chunk; 0: not given */
     uint32_t batch;      /* --batch; 0: not given */
+    uint32_t sequences;  /* --sequences; 0: not given */
     uint32_t keep;       /* --keep */
     bool exact;
     bool profile;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_DECODE = 64, MAX_REPEAT = 1000, READ_PASSES = 3 };
+enum { DEFAULT_DECODE = 64, DEFAULT_CHUNK = 64, MAX_REPEAT = 1000, MAX_SEQUENCES = 1024, READ_PASSES = 3 };
 
 typedef struct series {
     double rate[MAX_REPEAT]; /* tokens per second, ascending once summed up */
@@ -20,7 +20,8 @@ typedef struct bench_state {
     options o;
     profile seen;
     q_session_config config;
-    int32_t *ids; /* [max(n_prompt, 1)] */
+    int32_t *ids; /* [max(n_prompt, sequences)] */
+    q_step_span *spans; /* [sequences] of one token */
     series prefill;
     series decode;
     double weights;   /* bytes read per decoded token */
@@ -116,7 +117,8 @@ static double measure_reading(const bench_state *s)
 /* ---- Running ----------------------------------------------------------------------------------
  */
 
-static bool step(bench_state *s, uint32_t n)
+/* n tokens of sequence 0, or one of each. */
+static bool step_of(bench_state *s, uint32_t n, uint32_t n_spans)
 {
     const void *inputs[1];
     q_step st;
@@ -125,6 +127,8 @@ static bool step(bench_state *s, uint32_t n)
     st.n_tokens = n;
     st.inputs = inputs;
     st.select = Q_SELECT_LAST;
+    st.n_spans = n_spans;
+    st.spans = s->spans;
     if (q_model_forward(s->h.engine.session, &st, &s->h.diag) != Q_OK) {
         (void)say_failure("bench", &s->h.diag);
         return false;
@@ -132,30 +136,58 @@ static bool step(bench_state *s, uint32_t n)
     return true;
 }
 
+static bool step(bench_state *s, uint32_t n)
+{
+    return step_of(s, n, 0);
+}
+
+static bool decode_step(bench_state *s)
+{
+    return step_of(s, s->o.sequences, s->o.sequences);
+}
+
+/* Every sequence at position n of the first. */
+static bool spread(bench_state *s, uint32_t n)
+{
+    q_error_code e = q_session_rewind(s->h.engine.session, n, &s->h.diag);
+    for (uint32_t i = 1; i < s->o.sequences && e == Q_OK; i++) {
+        e = q_sequence_copy(s->h.engine.session, i, 0, n, &s->h.diag);
+    }
+    if (e != Q_OK) {
+        (void)say_failure("bench", &s->h.diag);
+    }
+    return e == Q_OK;
+}
+
 /* One prefill and one run of decoding from an empty context; rates go to the series if kept. */
 static bool round_trip(bench_state *s, uint32_t n_decode, bool kept)
 {
     double begin;
     double middle;
-    if (q_session_rewind(s->h.engine.session, 0, &s->h.diag) != Q_OK) {
-        (void)say_failure("bench", &s->h.diag);
+    double prefill;
+    if (!spread(s, 0)) {
         return false;
     }
     begin = host_seconds(&s->h);
     if (s->o.n_prompt != 0 && !step(s, s->o.n_prompt)) {
         return false;
     }
+    prefill = host_seconds(&s->h) - begin;
+    if (!spread(s, s->o.n_prompt)) {
+        return false;
+    }
     middle = host_seconds(&s->h);
     for (uint32_t i = 0; i < n_decode; i++) {
-        if (!step(s, 1)) {
+        if (!decode_step(s)) {
             return false;
         }
     }
     if (kept && s->o.n_prompt != 0) {
-        s->prefill.rate[s->prefill.n++] = s->o.n_prompt / (middle - begin);
+        s->prefill.rate[s->prefill.n++] = s->o.n_prompt / prefill;
     }
     if (kept && n_decode != 0) {
-        s->decode.rate[s->decode.n++] = n_decode / (host_seconds(&s->h) - middle);
+        s->decode.rate[s->decode.n++] =
+            (double)n_decode * s->o.sequences / (host_seconds(&s->h) - middle);
     }
     return true;
 }
@@ -189,7 +221,7 @@ static bool show_profile(bench_state *s)
     }
     profile_clear(&s->seen);
     for (uint32_t i = 0; i < s->o.n; i++) {
-        if (!step(s, 1)) {
+        if (!decode_step(s)) {
             return false;
         }
     }
@@ -224,10 +256,11 @@ static void print_json(bench_state *s)
 {
     double prefill = median(&s->prefill);
     double decode = median(&s->decode);
+    double steps = decode / s->o.sequences; /* each reads the weights once */
     (void)printf("{\"backend\":\"%s\",\"precision\":\"%s\",\"threads\":%u,\"repetitions\":%u,"
-                 "\"sampling\":false",
+                 "\"sampling\":false,\"sequences\":%u",
                  s->h.engine.backend.name, s->o.exact ? "exact" : "fast",
-                 q_session_workers(s->h.engine.session), s->o.repeat);
+                 q_session_workers(s->h.engine.session), s->o.repeat, s->o.sequences);
     if (s->prefill.n != 0) {
         (void)printf(",\"prompt_tokens\":%u,\"prefill_tok_s\":%.3f,\"prefill_min\":%.3f,\"prefill_"
                      "max\":%.3f",
@@ -238,7 +271,7 @@ static void print_json(bench_state *s)
             ",\"tokens\":%u,\"decode_tok_s\":%.3f,\"decode_min\":%.3f,\"decode_max\":%.3f"
             ",\"weight_bytes\":%.0f,\"decode_gb_s\":%.3f,\"read_gb_s\":%.3f,\"read_share\":%.4f",
             s->o.n, decode, s->decode.rate[0], s->decode.rate[s->decode.n - 1], s->weights,
-            s->weights * decode * 1e-9, s->read_rate * 1e-9, s->weights * decode / s->read_rate);
+            s->weights * steps * 1e-9, s->read_rate * 1e-9, s->weights * steps / s->read_rate);
     }
     (void)printf("}\n");
 }
@@ -254,19 +287,19 @@ static void print_row(const char *name, uint32_t tokens, series *s)
 
 static void print_table(bench_state *s)
 {
-    double decode = median(&s->decode);
-    (void)printf("%s, %s, %u threads; median of %u after a warm-up; fixed tokens, no sampling\n\n",
+    double steps = median(&s->decode) / s->o.sequences;
+    (void)printf("%s, %s, %u threads, %u sequences; median of %u after a warm-up; fixed tokens, no sampling\n\n",
                  s->h.engine.backend.name, s->o.exact ? "exact" : "fast",
-                 q_session_workers(s->h.engine.session), s->o.repeat);
+                 q_session_workers(s->h.engine.session), s->o.sequences, s->o.repeat);
     (void)printf("%-8s %7s %12s %12s %12s\n", "", "tokens", "tokens/s", "slowest", "fastest");
     print_row("prefill", s->o.n_prompt, &s->prefill);
     print_row("decode", s->o.n, &s->decode);
     if (s->decode.n != 0) {
-        (void)printf("\ndecode reads %.1f MB of weights per token: %.2f GB/s, %.0f%% of the %.2f "
+        (void)printf("\ndecode reads %.1f MB of weights per step: %.2f GB/s, %.0f%% of the %.2f "
                      "GB/s at which\n"
                      "plain loops on %u threads read as many bytes of the model\n",
-                     s->weights * 1e-6, s->weights * decode * 1e-9,
-                     100 * s->weights * decode / s->read_rate, s->read_rate * 1e-9,
+                     s->weights * 1e-6, s->weights * steps * 1e-9,
+                     100 * s->weights * steps / s->read_rate, s->read_rate * 1e-9,
                      q_session_workers(s->h.engine.session));
     }
 }
@@ -277,9 +310,9 @@ static void print_table(bench_state *s)
 static bool prepare(bench_state *s)
 {
     uint32_t vocabulary;
-    size_t n = s->o.n_prompt != 0 ? s->o.n_prompt : 1;
+    size_t n = s->o.n_prompt > s->o.sequences ? s->o.n_prompt : s->o.sequences;
     s->config.struct_size = sizeof(s->config);
-    if (!host_session(&s->h, s->o.args[0], &s->o, 1, &s->config)) {
+    if (!host_session(&s->h, s->o.args[0], &s->o, s->o.sequences, &s->config)) {
         return false;
     }
     if (q_file_get_arch(&s->h.engine.file) == NULL) {
@@ -287,8 +320,13 @@ static bool prepare(bench_state *s)
         return false;
     }
     s->ids = (int32_t *)host_take(&s->h, n * sizeof(int32_t), "token ids");
-    if (s->ids == NULL) {
+    s->spans = (q_step_span *)host_take(&s->h, s->o.sequences * sizeof(*s->spans), "spans");
+    if (s->ids == NULL || s->spans == NULL) {
         return false;
+    }
+    for (uint32_t i = 0; i < s->o.sequences; i++) {
+        s->spans[i].sequence = i;
+        s->spans[i].n_tokens = 1;
     }
     vocabulary = q_plan_output_columns(s->h.engine.plan, 0);
     for (size_t i = 0; i < n; i++) {
@@ -332,8 +370,14 @@ static const char *wrong_numbers(const options *o)
     if (o->n_prompt == 0 && o->n == 0) {
         return "-p 0 and -n 0 leave nothing to measure";
     }
+    if (o->sequences > MAX_SEQUENCES) {
+        return "--sequences: 1 to 1024";
+    }
     if (o->repeat == 0 || o->repeat > MAX_REPEAT) {
         return "-r: 1 to 1000 repetitions";
+    }
+    if (o->sequences > (o->chunk != 0 ? o->chunk : MAX_SEQUENCES) || (o->ctx != 0 && o->sequences > o->ctx)) {
+        return "--chunk or --ctx is smaller than --sequences";
     }
     if (o->ctx != 0 && o->ctx < o->n_prompt + o->n) {
         return "--ctx is smaller than -p and -n together";
@@ -351,6 +395,7 @@ int command_bench(const char *const *words, uint32_t n)
         say("%s", error);
         return EXIT_USAGE;
     }
+    s.o.sequences = s.o.sequences == 0 ? 1 : s.o.sequences;
     s.o.n = s.o.n == UINT32_MAX ? DEFAULT_DECODE : s.o.n;
     wrong = wrong_numbers(&s.o);
     if (wrong != NULL) {
@@ -358,6 +403,8 @@ int command_bench(const char *const *words, uint32_t n)
         return EXIT_USAGE;
     }
     s.o.ctx = s.o.ctx != 0 ? s.o.ctx : s.o.n_prompt + s.o.n;
+    s.o.ctx = s.o.ctx > s.o.sequences ? s.o.ctx : s.o.sequences;
+    s.o.chunk = s.o.chunk == 0 && s.o.sequences > DEFAULT_CHUNK ? s.o.sequences : s.o.chunk;
     if (!host_start(&s.h, &s.o)) {
         return EXIT_FAILED;
     }

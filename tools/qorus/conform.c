@@ -79,7 +79,7 @@ static int run_model(const options *o, const char *backend, bool exact, char fir
         } else if (fingerprint_run(&h.engine, &h.memory, o->n_prompt, hex, &h.diag) != Q_OK) {
             (void)say_failure(o->args[0], &h.diag);
         } else {
-            fingerprint_name(exact, o->n_prompt, name);
+            fingerprint_name(exact, o->kv, o->n_prompt, name);
             (void)printf("logits %s %s %s\n", name, hex, backend);
             (void)fflush(stdout);
             status = first[0] == '\0' || strcmp(first, hex) == 0 ? EXIT_DONE : EXIT_FAILED;
