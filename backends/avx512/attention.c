@@ -199,6 +199,7 @@ static void attend_run(attend_kind kind, const q_work *work, const q_attention_a
     keys.scale = a->scale;
     keys.softcap = a->softcap;
     for (uint32_t base = space->slot[0].lo / ATTEND_CHUNK * ATTEND_CHUNK; base < hi; base += ATTEND_CHUNK) {
+        keys.ahead = hi - base > ATTEND_CHUNK ? ATTEND_CHUNK / 16u * keys.group : 0;
         for (uint32_t s = 0; s < n; s += tile) {
             attend_chunk(kind, &keys, space->slot + s, space->p, n - s < tile ? n - s : tile, base);
         }

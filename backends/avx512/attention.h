@@ -46,6 +46,7 @@ typedef struct attend_keys {
     const uint8_t *k;
     const uint8_t *v;
     size_t group; /* bytes of 16 positions of K, and of V */
+    size_t ahead; /* bytes from a key of K to the one a chunk later; 0 where this chunk is the last */
     uint32_t dim;
     uint32_t from; /* keys of the chunk that any slot of the tile sees */
     uint32_t to;
@@ -66,6 +67,21 @@ Q_AVX512_INLINE __m512 attend_dequant(const uint8_t *p, __m512 scale)
 {
     __m512i q = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
     return _mm512_mul_ps(_mm512_cvtepi32_ps(q), scale);
+}
+
+/* Bytes of an element, those of scales apart. */
+Q_AVX512_INLINE size_t attend_element(const attend_kind kind)
+{
+    return kind == ATTEND_Q8_0 ? 1u : kind == ATTEND_F16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+/* Fetches the lines of n bytes, `from` bytes into one part of the cache, that will be read next in another part. */
+Q_AVX512_INLINE void attend_fetch(const uint8_t *part, size_t from, size_t n)
+{
+    Q_AVX512_UNROLL
+    for (size_t i = 0; i < n; i += 64) {
+        _mm_prefetch((const char *)((uintptr_t)part + from + i), _MM_HINT_T1);
+    }
 }
 
 static inline uint32_t attend_clamp(uint32_t v, uint32_t low, uint32_t high)

@@ -4,7 +4,7 @@
  *
  * K lies as [pos/16][head_dim][16]: a register is the 16 keys of a group, one fma chain over head_dim per score.
  * Tiles of 12 or 6 slots by 32 keys, 3 or 2 by 64, 1 by 128 keep 8 to 24 chains at work, and few streams of K open.
- * Q8_0 is made f32 on the way.
+ * Q8_0 is made f32 on the way. Few slots fetch V of the same keys ahead, as values do K of the next chunk.
  */
 #include "attention.h"
 #include "elementary_avx512.h"
@@ -50,6 +50,10 @@ Q_AVX512_INLINE void attend_score_block(const attend_kind kind, const uint32_t s
     attend_key_scales(kind, panels, keys, g, d, scale);
     for (; d < to; d++) {
         __m512 k[8];
+        if (slots <= 3u && panels > 1u) { /* few slots wait for memory: V of these keys comes next */
+            size_t line = panels * 16u * attend_element(kind);
+            attend_fetch(keys->v, (size_t)(g - keys->k) + d * line, line);
+        }
         Q_AVX512_UNROLL
         for (uint32_t i = 0; i < panels; i++) {
             k[i] = attend_key(kind, g + i * keys->group, keys->dim, d, scale[i]);

@@ -73,6 +73,9 @@ Q_AVX512_INLINE void attend_add_values(const attend_kind kind, const uint32_t sl
         attend_open_rows(kind, vectors, keys, j0, d, &rows);
         for (; j0 < end; j0++) {
             __m512 v[ATTEND_VECTORS];
+            if (slots <= 3u && vectors > 1u && !ragged) {
+                attend_fetch(keys->k, (size_t)(rows.at - keys->v) + keys->ahead, vectors * 16u * attend_element(kind));
+            }
             Q_AVX512_UNROLL
             for (uint32_t i = 0; i < vectors; i++) {
                 v[i] = attend_row_vector(kind, &rows, j0, i, n);
