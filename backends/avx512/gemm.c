@@ -13,7 +13,7 @@ enum {
     STREAM_AHEAD = 2048 /* bytes, of each panel */
 };
 
-/* Panels p .. p + n - 1 of a, n <= STREAM_PANELS. */
+/* Workspace: panels p .. p + n - 1 of a, n <= STREAM_PANELS. */
 typedef struct stream_panels {
     const uint8_t *base[STREAM_PANELS];
     const uint8_t *q[STREAM_PANELS];
@@ -163,27 +163,27 @@ Q_AVX512_INLINE void stream_part_avx512(const uint32_t dtype, const q_gemm_args 
     }
 }
 
-static void gemm_stream_avx512(const q_gemm_args *a, uint32_t dtype, avx512_part part)
+static void gemm_stream_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype, avx512_part part)
 {
-    stream_panels w;
+    stream_panels *w = (stream_panels *)work->workspace;
     switch (dtype) {
     case Q_F32:
-        stream_part_avx512(Q_F32, a, part, &w);
+        stream_part_avx512(Q_F32, a, part, w);
         break;
     case Q_F16:
-        stream_part_avx512(Q_F16, a, part, &w);
+        stream_part_avx512(Q_F16, a, part, w);
         break;
     case Q_BF16:
-        stream_part_avx512(Q_BF16, a, part, &w);
+        stream_part_avx512(Q_BF16, a, part, w);
         break;
     case Q_Q8_0:
-        stream_part_avx512(Q_Q8_0, a, part, &w);
+        stream_part_avx512(Q_Q8_0, a, part, w);
         break;
     case Q_Q4_0:
-        stream_part_avx512(Q_Q4_0, a, part, &w);
+        stream_part_avx512(Q_Q4_0, a, part, w);
         break;
     default:
-        stream_part_avx512(Q_Q4_1, a, part, &w);
+        stream_part_avx512(Q_Q4_1, a, part, w);
         break;
     }
 }
@@ -194,7 +194,7 @@ static void gemm_exact_avx512(const q_work *work, const q_gemm_args *a, uint32_t
     avx512_part part =
         avx512_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
     if (part.row1 - part.row0 < GEMM_FEW_ROWS) {
-        gemm_stream_avx512(a, dtype, part);
+        gemm_stream_avx512(work, a, dtype, part);
         return;
     }
     x.n = a->m;

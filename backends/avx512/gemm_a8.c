@@ -228,7 +228,7 @@ static void a8_gemm_avx512(const q_work *work, const q_gemm_args *a, uint32_t dt
         avx512_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
     a8_space *space = (a8_space *)work->workspace;
     if (part.row1 - part.row0 < A8_FEW_ROWS) {
-        q_gemm_a8_stream_avx512(a, dtype, part);
+        q_gemm_a8_stream_avx512(work, a, dtype, part);
     } else if (dtype == Q_Q8_0) {
         a8_many_q8_0(a, space, part);
     } else if (dtype == Q_Q4_0) {

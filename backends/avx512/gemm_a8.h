@@ -75,6 +75,6 @@ Q_AVX512_INLINE __m512 a8_add_block(const uint32_t dtype, __m512 acc, __m512i i,
 }
 
 /* The rows and panels of `part`, each panel streamed once. */
-void q_gemm_a8_stream_avx512(const q_gemm_args *a, uint32_t dtype, avx512_part part);
+void q_gemm_a8_stream_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype, avx512_part part);
 
 #endif /* Q_GEMM_A8_AVX512_H */

@@ -28,7 +28,7 @@ static void a8_prefetch_start(const void *weights)
 /* Chains of one block: rows of x, planes of each, panels. */
 typedef __m512i a8_dots[A8_STREAM_TILE];
 
-/* Memory of a tile. */
+/* Workspace of a tile. */
 typedef struct a8_stream_space {
     Q_ALIGNED(64) float out[A8_STREAM_TILE][Q_PANEL_ROWS]; /* where chains begin and end */
     a8_x x[A8_STREAM_TILE];
@@ -185,18 +185,18 @@ Q_AVX512_INLINE void a8_stream_planes(const uint32_t dtype, const q_gemm_args *a
     }
 }
 
-void q_gemm_a8_stream_avx512(const q_gemm_args *a, uint32_t dtype, avx512_part part)
+void q_gemm_a8_stream_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype, avx512_part part)
 {
-    a8_stream_space space;
+    a8_stream_space *space = (a8_stream_space *)work->workspace;
     switch (dtype) {
     case Q_Q8_0:
-        a8_stream_planes(Q_Q8_0, a, part, &space);
+        a8_stream_planes(Q_Q8_0, a, part, space);
         break;
     case Q_Q4_0:
-        a8_stream_planes(Q_Q4_0, a, part, &space);
+        a8_stream_planes(Q_Q4_0, a, part, space);
         break;
     default:
-        a8_stream_planes(Q_Q4_1, a, part, &space);
+        a8_stream_planes(Q_Q4_1, a, part, space);
         break;
     }
 }
