@@ -288,6 +288,15 @@ void q_session_zero_grads(const q_session *s)
     }
 }
 
+static bool states_zeroed(const q_region *regions, size_t n)
+{
+    bool zeroed = true;
+    for (size_t i = 0; i < n; i++) {
+        zeroed = zeroed && (regions[i].kind != Q_REGION_STATE || regions[i].zeroed != 0);
+    }
+    return zeroed;
+}
+
 static q_error_code session_args(const q_plan *plan, const q_context *context, const q_region *regions,
                                  size_t n_regions, const q_session_config *config, q_diag *diag)
 {
@@ -364,7 +373,9 @@ q_error_code q_session_init(q_session **session, q_block memory, const q_plan *p
     bind_accumulation(s);
     memset(s->sequences, 0, plan->config.max.sequences * sizeof(*s->sequences));
     for (uint32_t i = 0; i < plan->config.max.sequences; i++) {
-        q_session_zero_states(s, i);
+        if (!states_zeroed(regions, n_regions)) {
+            q_session_zero_states(s, i);
+        }
     }
     q_session_zero_grads(s);
     *session = s;

@@ -7,6 +7,8 @@
 
 #include "tokenizer_inner.h"
 
+#include "qorus/base/mem.h"
+
 /* ---- The byte tokenizer's tokens ------------------------------------------------------------- */
 
 enum {
@@ -84,13 +86,8 @@ uint32_t q_token_special(const q_tokenizer *t, uint32_t k)
 
 int q_bytes_order(const uint8_t *a, size_t na, const uint8_t *b, size_t nb)
 {
-    size_t n = na < nb ? na : nb;
-    for (size_t i = 0; i < n; i++) {
-        if (a[i] != b[i]) {
-            return a[i] < b[i] ? -1 : 1;
-        }
-    }
-    return na == nb ? 0 : na < nb ? -1 : 1;
+    int order = memcmp(a, b, na < nb ? na : nb);
+    return order != 0 ? order : na == nb ? 0 : na < nb ? -1 : 1;
 }
 
 void q_tokenizer_mark_specials(q_tokenizer *t)

@@ -38,7 +38,8 @@ typedef struct q_region {
     uint8_t kind;   /* q_region_kind */
     uint8_t tag;    /* 0 .. Q_MAX_TAGS - 1; 0 unless the plan was told to split */
     uint8_t device; /* q_device_type */
-    uint8_t reserved[5];
+    uint8_t zeroed; /* 1: every byte is 0, as of fresh pages of a system; STATE is then not cleared again */
+    uint8_t reserved[4];
 } q_region;
 
 /* ---- Bump arena --------------------------------------------------------------------------------------- */

@@ -196,7 +196,7 @@ enum {
 Q_NODISCARD q_error_code q_session_size(const q_plan *plan, size_t *bytes, q_diag *diag);
 /*
  * regions: any order; each (kind, tag) the plan needs must be there with at least those bytes, on the
- * backend's device. STATE is zeroed; the other contents do not matter and never change a result.
+ * backend's device. STATE is zeroed, unless its regions say that they are; the other contents do not matter and never change a result.
  */
 Q_NODISCARD q_error_code q_session_init(q_session **session, q_block memory, const q_plan *plan,
                                         const q_context *context, const q_region *regions, size_t n_regions,

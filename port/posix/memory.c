@@ -40,6 +40,10 @@ static q_error_code posix_map(void *user, q_port_file file, const void **base, s
     if (at == MAP_FAILED) {
         return posix_fail_file(p, Q_ERR_IO, file, NULL, errno, 0);
     }
+#ifdef MADV_HUGEPAGE
+    /* Pages that are not in memory yet come in huge ones, where the file system has them: few faults, now and later. */
+    (void)madvise(at, (size_t)bytes, MADV_HUGEPAGE);
+#endif
     *base = at;
     *size = (size_t)bytes;
     return Q_OK;

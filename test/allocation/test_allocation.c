@@ -87,7 +87,7 @@ static int decode(const char *file, bool provoke)
     static engine e;
     static options o;
     static q_posix_model model;
-    const engine_memory memory = {NULL, take};
+    const engine_memory memory = {NULL, take, false};
     q_generate_config config;
     q_generator *generator;
     q_stop_reason reason;

@@ -108,11 +108,13 @@ class Bench:
     def models(self):
         """(type, file): as shipped, and quantised again."""
         made = [(self.o.model_type, self.o.model)]
+        folder = os.path.join(self.o.folder, "settled")
+        os.makedirs(folder, exist_ok=True)
         for name in [] if self.o.tiny else ["Q4_0", "Q8_0"]:
             path = os.path.join(self.o.folder, f"{os.path.basename(self.o.model)}.{name.lower()}")
             if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(self.o.model):
                 output_of([self.o.command, "quantize", self.o.model, path, name.lower()])
-            made.append((name, path))
+            made.append((name, house.settled(path, folder)))
         return made
 
     def model(self, name, path, backend, threads):
@@ -277,6 +279,7 @@ def baseline_of(path):
 
 def measure(options, book):
     """All parts, or those of --only."""
+    options.model = house.settled(options.model, options.folder)
     bench = Bench(options, book)
     parts = {"machine": [bench.peaks], "models": [bench.all_models], "kernels": [bench.kernels],
              "around": [bench.dispatch, bench.sampler], "start": [bench.start], "bare": [bench.bare]}

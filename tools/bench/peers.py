@@ -97,7 +97,9 @@ class Peers:
             if not os.path.exists(ours):
                 output_of([sys.executable, "tools/convert_model.py", "-q", gguf, ours])
             made.append((name, gguf, ours))
-        return made
+        folder = os.path.join(self.o.folder, "settled")
+        os.makedirs(folder, exist_ok=True)
+        return [(name, house.settled(gguf, folder), house.settled(ours, folder)) for name, gguf, ours in made]
 
     def read_rate(self, file, threads):
         """Gigabytes per second: the best of several loops."""
@@ -150,6 +152,9 @@ class Peers:
             output_of([sys.executable, "tools/bench/random_gguf.py", gguf], seconds=1800)
         if not os.path.exists(ours):
             output_of([sys.executable, "tools/convert_model.py", "-q", "--no-tokenizer", gguf, ours], seconds=1800)
+        folder = os.path.join(self.o.folder, "settled")
+        os.makedirs(folder, exist_ok=True)
+        gguf, ours = house.settled(gguf, folder), house.settled(ours, folder)
         rows = []
         for threads in self.threads:
             a, b, ratio, share = self.pair("random 1.1B Q4_0", (gguf, ours), ("tg", 32), threads,

@@ -165,6 +165,7 @@ q_error_code engine_start(engine *e, const q_session_config *config, const engin
         }
         memset(r, 0, sizeof(*r));
         r->kind = (uint8_t)kind;
+        r->zeroed = memory->zeroed;
         r->size = e->needs.bytes[kind][0];
         code = memory->take(memory->user, r->size, names[kind], &r->base, diag);
         e->n_regions++;

@@ -9,10 +9,11 @@
 #include "options.h"
 #include "qorus/generate.h"
 
-/* Where memory comes from. take: multiple of 128 bytes address, zeroed or not. what names it in messages. */
+/* Where memory comes from. take: multiple of 128 bytes address. what names it in messages. */
 typedef struct engine_memory {
     void *user;
     q_error_code (*take)(void *user, size_t size, const char *what, void **base, q_diag *diag);
+    bool zeroed; /* every byte that take gives is 0 */
 } engine_memory;
 
 typedef struct engine {

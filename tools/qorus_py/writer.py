@@ -132,6 +132,37 @@ def _stream(out, tensors, arch, graph, tokenizer, meta, progress):
         progress(len(tensors), len(tensors), "")
 
 
+class _Pieces:
+    """A file whose bytes reach the system in aligned pieces of 4 MiB: page caches then hold it in huge pages."""
+
+    SIZE = 4 << 20
+
+    def __init__(self, raw):
+        self.raw = raw
+        self.waiting = bytearray()
+
+    def write(self, data):
+        """Takes all of data."""
+        self.waiting += data
+        self._give(len(self.waiting) // self.SIZE * self.SIZE)
+
+    def seek(self, to):
+        """Gives away what waits, then moves."""
+        self.flush()
+        self.raw.seek(to)
+
+    def flush(self):
+        """Gives away what waits."""
+        self._give(len(self.waiting))
+
+    def _give(self, n):
+        """The first n bytes that wait; the system may take fewer at a time."""
+        at = 0
+        while at < n:
+            at += self.raw.write(bytes(memoryview(self.waiting)[at:min(n, at + self.SIZE)]))
+        del self.waiting[:n]
+
+
 def write_atomically(path, fill):
     """Calls fill(file) on a new temporary file beside path, then gives it that name. On any failure the
     temporary file is gone and path is as it was."""
@@ -142,10 +173,11 @@ def write_atomically(path, fill):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     handle, temp = tempfile.mkstemp(prefix=".qorus-", suffix=".part", dir=folder)
     try:
-        with os.fdopen(handle, "w+b") as out:
+        with os.fdopen(handle, "w+b", buffering=0) as raw:
+            out = _Pieces(raw)
             fill(out)
             out.flush()
-            os.fsync(out.fileno())
+            os.fsync(raw.fileno())
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temp, 0o666 & ~umask)
