@@ -3,16 +3,27 @@
  * Running a step: one parallel region walks the plan's steps, meeting between groups. Worker 0 alone talks to the
  * caller (stop, deadline, observer); an error anywhere stops everyone at the next meeting.
  */
-#include "session.h"
+#include "devices.h"
 
 /* ---- Inside the region ------------------------------------------------------------------------------------ */
 
-static void record_error(q_session *s, q_error_code e, uint32_t step)
+static void record_error(q_session *s, q_error_code e, uint32_t step, const char *field)
 {
     if (q_barrier_trouble(&s->barrier)) {
         s->error = e;
         s->error_step = step;
+        s->error_field = field;
     }
+}
+
+static const char *pass_name(const q_session *s)
+{
+    return s->backward ? "backward" : "forward";
+}
+
+static const q_device_hooks *device_hooks(const q_session *s)
+{
+    return s->plan->config.devices != NULL ? s->plan->config.devices->hooks : NULL;
 }
 
 static uint64_t now(const q_session *s)
@@ -32,9 +43,9 @@ static uint64_t ticks_since(const q_session *s, uint64_t begin)
 static void ask_caller(q_session *s, uint32_t step)
 {
     if (s->config.should_stop != NULL && s->config.should_stop(s->config.user)) {
-        record_error(s, Q_ERR_CANCELLED, step);
+        record_error(s, Q_ERR_CANCELLED, step, pass_name(s));
     } else if (s->deadline != 0 && now(s) > s->deadline) {
-        record_error(s, Q_ERR_DEADLINE, step);
+        record_error(s, Q_ERR_DEADLINE, step, pass_name(s));
     }
 }
 
@@ -49,34 +60,47 @@ static bool row_is_finite(const q_real *x, uint32_t n)
     return true;
 }
 
-static bool outputs_finite(const q_session *s, uint32_t step)
+static q_error_code outputs_finite(const q_session *s, uint32_t step)
 {
     const q_layer *layer = &s->layers[step];
+    bool finite = true;
     for (uint32_t o = 0; o < layer->n_out; o++) {
         const q_tensor *t = layer->out[o];
         uint32_t rows = q_count_value(&s->run, layer->out_rows[o]);
-        for (uint32_t r = 0; t->dtype == Q_REAL && r < rows; r++) {
-            if (!row_is_finite((const q_real *)(const void *)((const uint8_t *)t->data + r * t->nb[2]), t->ne[3])) {
-                return false;
+        if (t->dtype == Q_REAL && t->device != Q_DEVICE_CPU) {
+            q_error_code e = device_hooks(s)->look(s, step, t, rows, &finite);
+            if (e != Q_OK) {
+                return e;
             }
         }
+        for (uint32_t r = 0; t->dtype == Q_REAL && t->device == Q_DEVICE_CPU && r < rows; r++) {
+            finite = finite &&
+                     row_is_finite((const q_real *)(const void *)((const uint8_t *)t->data + r * t->nb[2]), t->ne[3]);
+        }
+        if (!finite) {
+            return Q_ERR_NON_FINITE;
+        }
     }
-    return true;
+    return Q_OK;
 }
 
 /* Worker 0 after a node, the others waiting. */
 static void look_at(q_session *s, uint32_t step, uint64_t begin)
 {
     q_error_code e = Q_OK;
-    if (s->config.observe != NULL) {
+    uint32_t last;
+    if (s->plan->steps[step].place != 0) {
+        e = device_hooks(s)->finish(s, &last);
+    }
+    if (e == Q_OK && s->config.observe != NULL) {
         q_observation seen = {&s->layers[step], &s->run, ticks_since(s, begin), step, s->backward ? 1u : 0u};
         e = s->config.observe(s->config.user, &seen);
     }
-    if (e == Q_OK && (s->config.flags & Q_SESSION_CHECK_FINITE) != 0 && !s->backward && !outputs_finite(s, step)) {
-        e = Q_ERR_NON_FINITE;
+    if (e == Q_OK && (s->config.flags & Q_SESSION_CHECK_FINITE) != 0 && !s->backward) {
+        e = outputs_finite(s, step);
     }
     if (e != Q_OK) {
-        record_error(s, e, step);
+        record_error(s, e, step, pass_name(s));
     }
 }
 
@@ -92,9 +116,13 @@ static bool run_layer(q_session *s, uint32_t step, const q_work *w)
     const q_layer_class *cls = layer->cls;
     uint32_t stages = s->backward ? cls->backward_stages : cls->forward_stages;
     q_layer_fn fn = s->backward ? layer->backward : layer->forward;
-    bool shared = (cls->flags & Q_LAYER_SHARED) != 0;
+    bool device = s->plan->steps[step].place != 0;
+    bool shared = (cls->flags & Q_LAYER_SHARED) != 0 && !device;
     q_work alone = *w;
     alone.n_workers = 1;
+    if (device) {
+        device_hooks(s)->enter(s, step, &alone);
+    }
     for (uint32_t stage = 0; stage < stages; stage++) {
         if (stage != 0 && !q_barrier_meet(&s->barrier, w->n_workers, s->context.port)) {
             return false;
@@ -102,7 +130,7 @@ static bool run_layer(q_session *s, uint32_t step, const q_work *w)
         if (shared || w->worker == 0) {
             q_error_code e = fn(layer, shared ? w : &alone, stage);
             if (e != Q_OK) {
-                record_error(s, e, step);
+                record_error(s, e, step, pass_name(s));
             }
         }
     }
@@ -152,6 +180,21 @@ static void walk(q_session *s, const q_work *w)
     }
 }
 
+/* Worker 0's walk. Devices are waited for also after an error: nothing of theirs runs when a step is over. */
+static void walk_devices(q_session *s, const q_work *w)
+{
+    uint32_t step = s->first_step;
+    q_error_code e = device_hooks(s)->begin(s, &step);
+    if (e != Q_OK) {
+        record_error(s, e, step, "begin");
+    }
+    walk(s, w);
+    e = device_hooks(s)->finish(s, &step);
+    if (e != Q_OK) {
+        record_error(s, e, step, "finish");
+    }
+}
+
 static void region_worker(void *arg, uint32_t worker, uint32_t n_workers)
 {
     q_session *s = (q_session *)arg;
@@ -166,7 +209,11 @@ static void region_worker(void *arg, uint32_t worker, uint32_t n_workers)
     if (worker == 0) {
         s->granted = n_workers;
     }
-    walk(s, &w);
+    if (worker == 0 && device_hooks(s) != NULL) {
+        walk_devices(s, &w);
+    } else {
+        walk(s, &w);
+    }
     q_fp_leave(fp);
 }
 
@@ -185,7 +232,7 @@ q_error_code q_session_run_steps(q_session *s, uint32_t first, uint32_t end, boo
         region_worker(s, 0, 1);
     }
     if (s->error != Q_OK) {
-        (void)q_fail(diag, s->error, s->plan->steps[s->error_step].name, backward ? "backward" : "forward", 0, 0);
+        (void)q_fail(diag, s->error, s->plan->steps[s->error_step].name, s->error_field, 0, 0);
         if (diag != NULL) {
             diag->offset = s->error_step;
         }

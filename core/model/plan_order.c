@@ -2,21 +2,29 @@
 /* Pass four: groups of independent steps, in-place operands, and the time each piece of memory lives. */
 #include "plan.h"
 
-/* Inputs of a step and its residual, as one list. */
-static uint32_t reads_of(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1])
+enum { MAX_READS = 2 * Q_MAX_INPUTS + 1 };
+
+/* Inputs of a step, their host sides and its residual, as one list. */
+static uint32_t reads_of(const q_plan *plan, const plan_step *s, uint32_t reads[MAX_READS])
 {
+    uint32_t n = s->n_in;
     memcpy(reads, s->in, s->n_in * sizeof(uint32_t));
-    if (s->residual == Q_NONE) {
-        return s->n_in;
+    if (s->residual != Q_NONE) {
+        reads[n++] = s->residual;
     }
-    reads[s->n_in] = s->residual;
-    return s->n_in + 1;
+    for (uint32_t i = 0; i < s->n_in; i++) {
+        uint32_t host = q_plan_host_side(plan, s, i);
+        if (host != Q_NONE) {
+            reads[n++] = host;
+        }
+    }
+    return n;
 }
 
 static bool reads_from_group(const q_plan *plan, const plan_step *s, uint32_t group)
 {
-    uint32_t reads[Q_MAX_INPUTS + 1];
-    uint32_t n = reads_of(s, reads);
+    uint32_t reads[MAX_READS];
+    uint32_t n = reads_of(plan, s, reads);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t p = plan->values[reads[i]].producer;
         if (p != Q_NONE && plan->steps[p].group == group) {
@@ -107,8 +115,8 @@ static void live_forward(q_plan *plan)
     }
     for (uint32_t k = 0; k < plan->n_steps; k++) {
         const plan_step *s = &plan->steps[k];
-        uint32_t reads[Q_MAX_INPUTS + 1];
-        uint32_t n = reads_of(s, reads);
+        uint32_t reads[MAX_READS];
+        uint32_t n = reads_of(plan, s, reads);
         for (uint32_t i = 0; i < n; i++) {
             plan_value *v = &plan->values[reads[i]];
             bool from_body = v->producer == Q_NONE || !plan->steps[v->producer].tail;
@@ -158,12 +166,12 @@ static bool read_elsewhere_in_group(const q_plan *plan, uint32_t k, uint32_t val
     uint32_t group = plan->steps[k].group;
     uint32_t root = plan->values[value].root;
     for (uint32_t j = 0; j < plan->n_steps; j++) {
-        uint32_t reads[Q_MAX_INPUTS + 1];
+        uint32_t reads[MAX_READS];
         uint32_t n;
         if (j == k || plan->steps[j].group != group) {
             continue;
         }
-        n = reads_of(&plan->steps[j], reads);
+        n = reads_of(plan, &plan->steps[j], reads);
         for (uint32_t i = 0; i < n; i++) {
             if (plan->values[reads[i]].root == root) {
                 return true;
@@ -179,8 +187,8 @@ static bool may_take(const q_plan *plan, uint32_t k, uint32_t value)
     const plan_value *v = &plan->values[value];
     const plan_value *root = &plan->values[v->root];
     const plan_value *out = &plan->values[s->out];
-    uint32_t reads[Q_MAX_INPUTS + 1];
-    uint32_t n = reads_of(s, reads);
+    uint32_t reads[MAX_READS];
+    uint32_t n = reads_of(plan, s, reads);
     uint32_t same = 0;
     for (uint32_t i = 0; i < n; i++) {
         same += plan->values[reads[i]].root == v->root ? 1u : 0u;
@@ -220,10 +228,10 @@ static void make_in_place(q_plan *plan)
 
 /* ---- Sizes ----------------------------------------------------------------------------------------------- */
 
-static uint8_t piece_tag(const q_plan *plan, q_region_kind kind, const char *name)
+static uint8_t piece_tag(const q_plan *plan, q_region_kind kind, const char *name, uint8_t place)
 {
     uint8_t tag = plan->config.tag != NULL ? plan->config.tag(plan->config.tag_user, kind, name) : 0;
-    return tag < Q_MAX_TAGS ? tag : 0;
+    return place != 0 ? q_place_tag(place) : tag < Q_MAX_TAGS ? tag : 0;
 }
 
 static q_error_code size_values(q_plan *plan, q_diag *diag)
@@ -237,7 +245,7 @@ static q_error_code size_values(q_plan *plan, q_diag *diag)
         if (!q_plan_value_bytes(&value->type, &plan->config.max, &value->data.bytes, &row)) {
             return q_fail(diag, Q_ERR_OVERFLOW, value->name, "bytes of its output", 0, 0);
         }
-        value->data.tag = piece_tag(plan, Q_REGION_SCRATCH, value->name);
+        value->data.tag = piece_tag(plan, Q_REGION_SCRATCH, value->name, value->place);
         value->grad = value->data;
         value->grad.bytes = value->needs_grad ? value->data.bytes : 0;
         value->grad.first = UINT32_MAX;
@@ -251,7 +259,7 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
     plan->rewinds = true;
     for (uint32_t k = 0; k < plan->n_steps; k++) {
         plan_step *s = &plan->steps[k];
-        q_layer_sizes need = {0, 0, 0};
+        q_layer_sizes need = {0, 0, 0, 0};
         plan_view view;
         q_plan_view_step(plan, s, &view);
         if (s->cls->sizes != NULL) {
@@ -260,12 +268,17 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
         if (!q_align_size(need.state, Q_ALIGN, &s->state_stride) ||
             !q_mul_size(s->state_stride, plan->config.max.sequences, &s->state.bytes) ||
             !q_align_size(need.scratch, Q_ALIGN, &s->scratch.bytes) ||
-            !q_align_size(plan->config.mode == Q_PLAN_TRAIN ? need.saved : 0, Q_ALIGN, &s->saved.bytes)) {
+            !q_align_size(plan->config.mode == Q_PLAN_TRAIN ? need.saved : 0, Q_ALIGN, &s->saved.bytes) ||
+            !q_align_size(s->cls->make_constants != NULL ? need.constants : 0, Q_ALIGN, &s->constants.bytes) ||
+            !q_add_size(plan->constant_bytes, s->constants.bytes, &plan->constant_bytes)) {
             return q_fail(diag, Q_ERR_OVERFLOW, s->name, "sizes", 0, 0);
         }
-        s->state.tag = piece_tag(plan, Q_REGION_STATE, s->name);
-        s->scratch.tag = piece_tag(plan, Q_REGION_SCRATCH, s->name);
-        s->saved.tag = piece_tag(plan, Q_REGION_TRAIN, s->name);
+        s->constants.offset = plan->constant_bytes - s->constants.bytes;
+        s->prepared.bytes = s->place != 0 ? s->constants.bytes : 0;
+        s->prepared.tag = s->place != 0 ? q_place_tag(s->place) : 0;
+        s->state.tag = piece_tag(plan, Q_REGION_STATE, s->name, s->place);
+        s->scratch.tag = piece_tag(plan, Q_REGION_SCRATCH, s->name, s->place);
+        s->saved.tag = piece_tag(plan, Q_REGION_TRAIN, s->name, s->place);
         s->scratch.first = s->group;
         s->scratch.last = s->has_backward ? backward_time(plan, s) : s->group;
         if ((s->cls->flags & Q_LAYER_STATEFUL) != 0) {
