@@ -10,6 +10,17 @@ static inline plan_piece *q_plan_prepared(const q_plan *plan, uint8_t place, uin
     return &plan->prepared[(size_t)(place - 1u) * plan->model->n.params + param];
 }
 
+/* Input i of a step on a device, as it lies in host memory (ids that came from there): it lives on with the step. */
+static inline uint32_t q_plan_host_side(const q_plan *plan, const plan_step *s, uint32_t i)
+{
+    const plan_value *v = &plan->values[s->in[i]];
+    if (s->place == 0 || s->cls->id == Q_LAYER_TRANSFER || v->type.dtype != Q_I32 || v->producer == Q_NONE ||
+        plan->steps[v->producer].cls->id != Q_LAYER_TRANSFER) {
+        return Q_NONE;
+    }
+    return plan->steps[v->producer].in[0];
+}
+
 /* The device of a step, place != 0. */
 static inline const q_backend *q_step_backend(const q_session *s, uint32_t step)
 {
@@ -20,9 +31,9 @@ static inline const q_backend *q_step_backend(const q_session *s, uint32_t step)
 void q_devices_bind(q_session *s);
 q_error_code q_devices_fill(q_session *s, q_diag *diag);
 q_error_code q_devices_zero_state(const q_session *s, uint32_t step, uint32_t sequence);
-q_error_code q_devices_begin(const q_session *s, uint32_t *step);
+void q_devices_begin(q_session *s);
 void q_devices_enter(const q_session *s, uint32_t step, q_work *w);
-q_error_code q_devices_finish(const q_session *s, uint32_t *step);
-q_error_code q_devices_look(const q_session *s, uint32_t step, const q_tensor *t, uint32_t rows, bool *finite);
+void q_devices_finish(q_session *s);
+q_error_code q_devices_settle(const q_session *s, uint32_t step);
 
 #endif /* QORUS_CORE_MODEL_DEVICES_INNER_H */

@@ -147,6 +147,30 @@ static void devices_place_outputs(q_plan *plan)
     }
 }
 
+static q_error_code devices_check_config(const q_plan_config *c, q_diag *diag)
+{
+    if (c->devices->struct_size != sizeof(q_devices)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_plan_config", "devices.struct_size", sizeof(q_devices),
+                      c->devices->struct_size);
+    }
+    return c->mode == Q_PLAN_INFER ? Q_OK : q_fail(diag, Q_ERR_UNSUPPORTED, "q_plan_config", "devices: training", 0, c->mode);
+}
+
+static void devices_extend(q_plan *plan)
+{
+    for (uint32_t k = 0; k < plan->n_steps; k++) {
+        const plan_step *s = &plan->steps[k];
+        for (uint32_t i = 0; i < s->n_in; i++) {
+            uint32_t host = q_plan_host_side(plan, s, i);
+            if (host != Q_NONE) {
+                plan_piece *piece = &plan->values[host].data;
+                uint32_t last = s->tail ? plan->n_groups : s->group + 1;
+                piece->last = piece->last > last ? piece->last : last;
+            }
+        }
+    }
+}
+
 static bool devices_place_workspaces(q_plan *plan)
 {
     const q_devices *d = plan->config.devices;
@@ -182,10 +206,12 @@ const q_device_hooks q_device_hooks_all = {
     .bind = q_devices_bind,
     .fill = q_devices_fill,
     .zero_state = q_devices_zero_state,
+    .check_config = devices_check_config,
+    .extend = devices_extend,
     .begin = q_devices_begin,
     .enter = q_devices_enter,
     .finish = q_devices_finish,
-    .look = q_devices_look,
+    .settle = q_devices_settle,
 };
 
 static q_error_code device_check(const q_backend *b, uint32_t i, q_diag *diag)

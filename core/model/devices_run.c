@@ -48,6 +48,32 @@ void q_devices_bind(q_session *s)
     }
 }
 
+/* The last step of a device, or 0. */
+static uint32_t last_step_of(const q_plan *plan, uint32_t place)
+{
+    for (uint32_t k = plan->n_steps; k-- > 0;) {
+        if (plan->steps[k].place == place) {
+            return k;
+        }
+    }
+    return 0;
+}
+
+/* Every device is waited for, whatever happened on another. */
+static q_error_code finish_all(const q_session *s, uint32_t *step)
+{
+    const q_devices *d = s->plan->config.devices;
+    q_error_code first = Q_OK;
+    for (uint32_t i = 0; i < d->n; i++) {
+        q_error_code e = d->backend[i]->finish(d->backend[i]->state);
+        if (e != Q_OK && first == Q_OK) {
+            first = e;
+            *step = last_step_of(s->plan, i + 1);
+        }
+    }
+    return first;
+}
+
 /* ---- Filling ---------------------------------------------------------------------------------------------- */
 
 static q_error_code fill_prepared(const q_session *s, uint8_t place, q_diag *diag)
@@ -87,7 +113,7 @@ q_error_code q_devices_fill(q_session *s, q_diag *diag)
         }
     }
     if (e == Q_OK) {
-        e = q_devices_finish(s, &at);
+        e = finish_all(s, &at);
         if (e != Q_OK) {
             return q_fail(diag, e, plan->steps[at].name, "finish", 0, 0);
         }
@@ -103,28 +129,21 @@ q_error_code q_devices_zero_state(const q_session *s, uint32_t step, uint32_t se
 
 /* ---- Running ---------------------------------------------------------------------------------------------- */
 
-/* The last step of a device, or 0. */
-static uint32_t last_step_of(const q_plan *plan, uint32_t place)
+static void record_device_error(q_session *s, q_error_code e, uint32_t step, const char *field)
 {
-    for (uint32_t k = plan->n_steps; k-- > 0;) {
-        if (plan->steps[k].place == place) {
-            return k;
-        }
+    if (e != Q_OK && q_barrier_trouble(&s->barrier)) {
+        s->error = e;
+        s->error_step = step;
+        s->error_field = field;
     }
-    return 0;
 }
 
-q_error_code q_devices_begin(const q_session *s, uint32_t *step)
+void q_devices_begin(q_session *s)
 {
     const q_devices *d = s->plan->config.devices;
     for (uint32_t i = 0; i < d->n; i++) {
-        q_error_code e = d->backend[i]->begin(d->backend[i]->state, &s->run);
-        if (e != Q_OK) {
-            *step = last_step_of(s->plan, i + 1);
-            return e;
-        }
+        record_device_error(s, d->backend[i]->begin(d->backend[i]->state, &s->run), last_step_of(s->plan, i + 1), "begin");
     }
-    return Q_OK;
 }
 
 void q_devices_enter(const q_session *s, uint32_t step, q_work *w)
@@ -138,27 +157,18 @@ void q_devices_enter(const q_session *s, uint32_t step, q_work *w)
                                           : s->base[Q_REGION_SCRATCH][Q_MAX_TAGS + i] + s->plan->device_workspace[i];
 }
 
-/* Every device is waited for, whatever happened on another. */
-q_error_code q_devices_finish(const q_session *s, uint32_t *step)
+void q_devices_finish(q_session *s)
 {
-    const q_devices *d = s->plan->config.devices;
-    q_error_code first = Q_OK;
-    for (uint32_t i = 0; i < d->n; i++) {
-        q_error_code e = d->backend[i]->finish(d->backend[i]->state);
-        if (e != Q_OK && first == Q_OK) {
-            first = e;
-            *step = last_step_of(s->plan, i + 1);
-        }
-    }
-    return first;
+    uint32_t step = 0;
+    q_error_code e = finish_all(s, &step);
+    record_device_error(s, e, step, "finish");
 }
 
-q_error_code q_devices_look(const q_session *s, uint32_t step, const q_tensor *t, uint32_t rows, bool *finite)
+/* The first `rows` rows of a tensor on a device, piece by piece. */
+static q_error_code look_at_rows(const q_backend *b, const q_tensor *t, uint32_t rows)
 {
-    const q_backend *b = q_step_backend(s, step);
     q_real part[32];
     uint32_t at = 0;
-    *finite = true;
     for (uint32_t r = 0; r < rows; r = at == 0 ? r + 1 : r) {
         uint32_t n = t->ne[3] - at < 32 ? t->ne[3] - at : 32;
         const uint8_t *row = (const uint8_t *)t->data + r * t->nb[2];
@@ -167,9 +177,25 @@ q_error_code q_devices_look(const q_session *s, uint32_t step, const q_tensor *t
             return e;
         }
         for (uint32_t i = 0; i < n; i++) {
-            *finite = *finite && part[i] - part[i] == 0;
+            if (!(part[i] - part[i] == 0)) {
+                return Q_ERR_NON_FINITE;
+            }
         }
         at = at + n == t->ne[3] ? 0 : at + n;
     }
     return Q_OK;
+}
+
+q_error_code q_devices_settle(const q_session *s, uint32_t step)
+{
+    const q_backend *b = q_step_backend(s, step);
+    const q_layer *layer = &s->layers[step];
+    q_error_code e = b->finish(b->state);
+    for (uint32_t o = 0; e == Q_OK && o < layer->n_out; o++) {
+        const q_tensor *t = layer->out[o];
+        if ((s->config.flags & Q_SESSION_CHECK_FINITE) != 0 && t->device != Q_DEVICE_CPU && t->dtype == Q_REAL) {
+            e = look_at_rows(b, t, q_count_value(&s->run, layer->out_rows[o]));
+        }
+    }
+    return e;
 }

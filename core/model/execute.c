@@ -7,18 +7,12 @@
 
 /* ---- Inside the region ------------------------------------------------------------------------------------ */
 
-static void record_error(q_session *s, q_error_code e, uint32_t step, const char *field)
+static void record_error(q_session *s, q_error_code e, uint32_t step)
 {
     if (q_barrier_trouble(&s->barrier)) {
         s->error = e;
         s->error_step = step;
-        s->error_field = field;
     }
-}
-
-static const char *pass_name(const q_session *s)
-{
-    return s->backward ? "backward" : "forward";
 }
 
 static const q_device_hooks *device_hooks(const q_session *s)
@@ -43,9 +37,9 @@ static uint64_t ticks_since(const q_session *s, uint64_t begin)
 static void ask_caller(q_session *s, uint32_t step)
 {
     if (s->config.should_stop != NULL && s->config.should_stop(s->config.user)) {
-        record_error(s, Q_ERR_CANCELLED, step, pass_name(s));
+        record_error(s, Q_ERR_CANCELLED, step);
     } else if (s->deadline != 0 && now(s) > s->deadline) {
-        record_error(s, Q_ERR_DEADLINE, step, pass_name(s));
+        record_error(s, Q_ERR_DEADLINE, step);
     }
 }
 
@@ -60,47 +54,37 @@ static bool row_is_finite(const q_real *x, uint32_t n)
     return true;
 }
 
-static q_error_code outputs_finite(const q_session *s, uint32_t step)
+static bool outputs_finite(const q_session *s, uint32_t step)
 {
     const q_layer *layer = &s->layers[step];
-    bool finite = true;
     for (uint32_t o = 0; o < layer->n_out; o++) {
         const q_tensor *t = layer->out[o];
         uint32_t rows = q_count_value(&s->run, layer->out_rows[o]);
-        if (t->dtype == Q_REAL && t->device != Q_DEVICE_CPU) {
-            q_error_code e = device_hooks(s)->look(s, step, t, rows, &finite);
-            if (e != Q_OK) {
-                return e;
+        for (uint32_t r = 0; t->dtype == Q_REAL && t->device == Q_DEVICE_CPU && r < rows; r++) {
+            if (!row_is_finite((const q_real *)(const void *)((const uint8_t *)t->data + r * t->nb[2]), t->ne[3])) {
+                return false;
             }
         }
-        for (uint32_t r = 0; t->dtype == Q_REAL && t->device == Q_DEVICE_CPU && r < rows; r++) {
-            finite = finite &&
-                     row_is_finite((const q_real *)(const void *)((const uint8_t *)t->data + r * t->nb[2]), t->ne[3]);
-        }
-        if (!finite) {
-            return Q_ERR_NON_FINITE;
-        }
     }
-    return Q_OK;
+    return true;
 }
 
 /* Worker 0 after a node, the others waiting. */
 static void look_at(q_session *s, uint32_t step, uint64_t begin)
 {
     q_error_code e = Q_OK;
-    uint32_t last;
     if (s->plan->steps[step].place != 0) {
-        e = device_hooks(s)->finish(s, &last);
+        e = device_hooks(s)->settle(s, step);
     }
     if (e == Q_OK && s->config.observe != NULL) {
         q_observation seen = {&s->layers[step], &s->run, ticks_since(s, begin), step, s->backward ? 1u : 0u};
         e = s->config.observe(s->config.user, &seen);
     }
-    if (e == Q_OK && (s->config.flags & Q_SESSION_CHECK_FINITE) != 0 && !s->backward) {
-        e = outputs_finite(s, step);
+    if (e == Q_OK && (s->config.flags & Q_SESSION_CHECK_FINITE) != 0 && !s->backward && !outputs_finite(s, step)) {
+        e = Q_ERR_NON_FINITE;
     }
     if (e != Q_OK) {
-        record_error(s, e, step, pass_name(s));
+        record_error(s, e, step);
     }
 }
 
@@ -130,7 +114,7 @@ static bool run_layer(q_session *s, uint32_t step, const q_work *w)
         if (shared || w->worker == 0) {
             q_error_code e = fn(layer, shared ? w : &alone, stage);
             if (e != Q_OK) {
-                record_error(s, e, step, pass_name(s));
+                record_error(s, e, step);
             }
         }
     }
@@ -180,25 +164,11 @@ static void walk(q_session *s, const q_work *w)
     }
 }
 
-/* Worker 0's walk. Devices are waited for also after an error: nothing of theirs runs when a step is over. */
-static void walk_devices(q_session *s, const q_work *w)
-{
-    uint32_t step = s->first_step;
-    q_error_code e = device_hooks(s)->begin(s, &step);
-    if (e != Q_OK) {
-        record_error(s, e, step, "begin");
-    }
-    walk(s, w);
-    e = device_hooks(s)->finish(s, &step);
-    if (e != Q_OK) {
-        record_error(s, e, step, "finish");
-    }
-}
-
 static void region_worker(void *arg, uint32_t worker, uint32_t n_workers)
 {
     q_session *s = (q_session *)arg;
     q_fp_state fp = q_fp_enter();
+    const q_device_hooks *devices = worker == 0 ? device_hooks(s) : NULL;
     q_work w;
     w.worker = worker;
     w.n_workers = n_workers;
@@ -209,10 +179,12 @@ static void region_worker(void *arg, uint32_t worker, uint32_t n_workers)
     if (worker == 0) {
         s->granted = n_workers;
     }
-    if (worker == 0 && device_hooks(s) != NULL) {
-        walk_devices(s, &w);
-    } else {
-        walk(s, &w);
+    if (devices != NULL) {
+        devices->begin(s);
+    }
+    walk(s, &w);
+    if (devices != NULL) { /* also after an error: nothing of theirs runs when a step is over */
+        devices->finish(s);
     }
     q_fp_leave(fp);
 }
@@ -227,6 +199,7 @@ q_error_code q_session_run_steps(q_session *s, uint32_t first, uint32_t end, boo
     s->end_step = end;
     s->backward = backward;
     s->error = Q_OK;
+    s->error_field = backward ? "backward" : "forward";
     q_barrier_reset(&s->barrier);
     if (s->n_workers == 1 || port->parallel(port->user, s->n_workers, region_worker, s) == 0) {
         region_worker(s, 0, 1);

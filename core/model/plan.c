@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Making a plan: checking its config, laying its arrays out, and running the passes in order. */
-#include "plan.h"
+#include "devices.h"
 
 q_count q_plan_rows(const q_value_type *type)
 {
@@ -125,15 +125,10 @@ static q_error_code config_check(const q_plan_config *c, q_diag *diag)
     if (c->n_workers == 0 || c->n_workers > Q_MAX_WORKERS) {
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "n_workers", Q_MAX_WORKERS, c->n_workers);
     }
-    if (c->devices != NULL && (c->devices->struct_size != sizeof(q_devices) || c->mode != Q_PLAN_INFER)) {
-        return q_fail(diag, c->mode != Q_PLAN_INFER ? Q_ERR_UNSUPPORTED : Q_ERR_INVALID_ARG, what,
-                      c->mode != Q_PLAN_INFER ? "devices: training" : "devices.struct_size", sizeof(q_devices),
-                      c->devices->struct_size);
-    }
     if (c->workspace_size % Q_ALIGN != 0 || c->workspace_size > SIZE_MAX / 2 / Q_MAX_WORKERS) {
         return q_fail(diag, Q_ERR_INVALID_SIZE, what, "workspace_size", Q_ALIGN, c->workspace_size);
     }
-    return Q_OK;
+    return c->devices != NULL ? c->devices->hooks->check_config(c, diag) : Q_OK;
 }
 
 static uint32_t kv_dtype_of(const q_plan_config *c)

@@ -119,17 +119,6 @@ static inline uint32_t q_plan_output(const q_plan *plan, uint32_t i)
     return q_plan_value_on(plan, plan->model->outputs[i].value, 0);
 }
 
-/* Input i of a step on a device, as it lies in host memory (ids that came from there): it lives on with the step. */
-static inline uint32_t q_plan_host_side(const q_plan *plan, const plan_step *s, uint32_t i)
-{
-    const plan_value *v = &plan->values[s->in[i]];
-    if (s->place == 0 || s->cls->id == Q_LAYER_TRANSFER || v->type.dtype != Q_I32 || v->producer == Q_NONE ||
-        plan->steps[v->producer].cls->id != Q_LAYER_TRANSFER) {
-        return Q_NONE;
-    }
-    return plan->steps[v->producer].in[0];
-}
-
 /* A step at the end of those there are. */
 plan_step *q_plan_new_step(q_plan *plan, const q_layer_class *cls, const char *name);
 

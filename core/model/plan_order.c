@@ -1,30 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* Pass four: groups of independent steps, in-place operands, and the time each piece of memory lives. */
-#include "plan.h"
+#include "devices.h"
 
-enum { MAX_READS = 2 * Q_MAX_INPUTS + 1 };
-
-/* Inputs of a step, their host sides and its residual, as one list. */
-static uint32_t reads_of(const q_plan *plan, const plan_step *s, uint32_t reads[MAX_READS])
+/* Inputs of a step and its residual, as one list. */
+static uint32_t reads_of(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1])
 {
-    uint32_t n = s->n_in;
     memcpy(reads, s->in, s->n_in * sizeof(uint32_t));
-    if (s->residual != Q_NONE) {
-        reads[n++] = s->residual;
+    if (s->residual == Q_NONE) {
+        return s->n_in;
     }
-    for (uint32_t i = 0; i < s->n_in; i++) {
-        uint32_t host = q_plan_host_side(plan, s, i);
-        if (host != Q_NONE) {
-            reads[n++] = host;
-        }
-    }
-    return n;
+    reads[s->n_in] = s->residual;
+    return s->n_in + 1;
 }
 
 static bool reads_from_group(const q_plan *plan, const plan_step *s, uint32_t group)
 {
-    uint32_t reads[MAX_READS];
-    uint32_t n = reads_of(plan, s, reads);
+    uint32_t reads[Q_MAX_INPUTS + 1];
+    uint32_t n = reads_of(s, reads);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t p = plan->values[reads[i]].producer;
         if (p != Q_NONE && plan->steps[p].group == group) {
@@ -115,8 +107,8 @@ static void live_forward(q_plan *plan)
     }
     for (uint32_t k = 0; k < plan->n_steps; k++) {
         const plan_step *s = &plan->steps[k];
-        uint32_t reads[MAX_READS];
-        uint32_t n = reads_of(plan, s, reads);
+        uint32_t reads[Q_MAX_INPUTS + 1];
+        uint32_t n = reads_of(s, reads);
         for (uint32_t i = 0; i < n; i++) {
             plan_value *v = &plan->values[reads[i]];
             bool from_body = v->producer == Q_NONE || !plan->steps[v->producer].tail;
@@ -166,12 +158,12 @@ static bool read_elsewhere_in_group(const q_plan *plan, uint32_t k, uint32_t val
     uint32_t group = plan->steps[k].group;
     uint32_t root = plan->values[value].root;
     for (uint32_t j = 0; j < plan->n_steps; j++) {
-        uint32_t reads[MAX_READS];
+        uint32_t reads[Q_MAX_INPUTS + 1];
         uint32_t n;
         if (j == k || plan->steps[j].group != group) {
             continue;
         }
-        n = reads_of(plan, &plan->steps[j], reads);
+        n = reads_of(&plan->steps[j], reads);
         for (uint32_t i = 0; i < n; i++) {
             if (plan->values[reads[i]].root == root) {
                 return true;
@@ -187,8 +179,8 @@ static bool may_take(const q_plan *plan, uint32_t k, uint32_t value)
     const plan_value *v = &plan->values[value];
     const plan_value *root = &plan->values[v->root];
     const plan_value *out = &plan->values[s->out];
-    uint32_t reads[MAX_READS];
-    uint32_t n = reads_of(plan, s, reads);
+    uint32_t reads[Q_MAX_INPUTS + 1];
+    uint32_t n = reads_of(s, reads);
     uint32_t same = 0;
     for (uint32_t i = 0; i < n; i++) {
         same += plan->values[reads[i]].root == v->root ? 1u : 0u;
@@ -309,6 +301,9 @@ q_error_code q_plan_order(q_plan *plan, q_diag *diag)
     }
     live_forward(plan);
     live_backward(plan);
+    if (plan->config.devices != NULL) {
+        plan->config.devices->hooks->extend(plan);
+    }
     make_in_place(plan);
     return Q_OK;
 }
