@@ -62,7 +62,9 @@ enum {
     Q_MAX_INPUTS = 8,     /* tensors a layer reads */
     Q_MAX_OUTPUTS = 4,    /* tensors a layer writes */
     Q_MAX_PARAMS = 8,     /* parameters of a layer */
-    Q_MAX_TAGS = 4,       /* memories one kind of region may be split over */
+    Q_MAX_TAGS = 4,       /* memories of the host that one kind of region may be split over */
+    Q_MAX_DEVICES = 4,    /* devices one plan may use beside the CPU */
+    Q_MAX_PLACES = 8,     /* Q_MAX_TAGS + Q_MAX_DEVICES: tags of regions, those of devices behind the host's */
     Q_MAX_WORKERS = 64    /* workers of one parallel region */
 };
 

@@ -39,6 +39,7 @@ $(eval $(call test_program,test_snapshot,$(wildcard test/snapshot/*.c) test/port
 $(eval $(call test_program,test_faults,$(wildcard test/fault/*.c) test/port/fault_port.c tools/qorus/host.c $(wildcard tools/common/*.c)))
 $(eval $(call test_program,test_gradient,test/gradient/test_gradient.c))
 $(eval $(call test_program,test_model,$(filter-out test/model/fuzz_%,$(wildcard test/model/*.c)),-lm))
+$(eval $(call test_program,test_mock,$(wildcard test/mock/*.c) test/model/flow.c))
 $(eval $(call test_program,fuzz_graphs,$(wildcard test/model/fuzz_*.c)))
 FUZZ_SRC := $(addprefix test/fuzz/,mutate.c file_mutate.c target_file.c target_tokenizer.c target_snapshot.c) test/snapshot/tiny_model.c
 ifneq ($(findstring fuzzer,$(SAN)),)

@@ -112,7 +112,7 @@ const q_layer_class q_layer_add = {
     .n_out = 1,
     .forward_stages = 1,
     .in_place = 3,
-    .flags = Q_LAYER_SHARED,
+    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = binary_shape,
     .forward = add_forward,
 };
@@ -126,7 +126,7 @@ const q_layer_class q_layer_mul = {
     .n_out = 1,
     .forward_stages = 1,
     .in_place = 3,
-    .flags = Q_LAYER_SHARED,
+    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = binary_shape,
     .forward = mul_forward,
 };
@@ -140,7 +140,7 @@ const q_layer_class q_layer_silu_mul = {
     .n_out = 1,
     .forward_stages = 1,
     .in_place = 3,
-    .flags = Q_LAYER_SHARED,
+    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = binary_shape,
     .forward = silu_mul_forward,
 };
@@ -154,7 +154,7 @@ const q_layer_class q_layer_silu = {
     .n_out = 1,
     .forward_stages = 1,
     .in_place = 1,
-    .flags = Q_LAYER_SHARED,
+    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = silu_shape,
     .forward = silu_forward,
 };
@@ -170,7 +170,7 @@ const q_layer_class q_layer_softmax = {
     .n_out = 1,
     .forward_stages = 1,
     .in_place = 1,
-    .flags = Q_LAYER_SHARED,
+    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = softmax_shape,
     .forward = softmax_forward,
 };

@@ -68,6 +68,7 @@ static q_error_code embedding_forward(const q_layer *layer, const q_work *work, 
 {
     const q_embedding_config *c = (const q_embedding_config *)layer->config;
     const q_tensor *w = layer->param[0];
+    const q_tensor *ids;
     q_gather_args a;
     (void)stage;
     a.rows = layer->out_rows[0];
@@ -76,7 +77,11 @@ static q_error_code embedding_forward(const q_layer *layer, const q_work *work, 
     a.weights = w->data;
     a.weights_stride = w->nb[2];
     a.ids = (const int32_t *)layer->in[0]->data;
-    if (!ids_have_rows(a.ids, q_count_value(work->run, a.rows), w->ne[2])) {
+    ids = layer->in[0]->device == Q_DEVICE_CPU ? layer->in[0] : layer->host_in[0];
+    if (ids == NULL) {
+        return Q_ERR_UNSUPPORTED; /* made on a device: nobody could check them */
+    }
+    if (!ids_have_rows((const int32_t *)ids->data, q_count_value(work->run, a.rows), w->ne[2])) {
         return Q_ERR_INVALID_TOKEN;
     }
     a.out = q_reals(layer->out[0]);
@@ -98,7 +103,7 @@ const q_layer_class q_layer_embedding = {
     .min_param = 1,
     .max_param = 1,
     .forward_stages = 1,
-    .flags = Q_LAYER_SHARED,
+    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = embedding_shape,
     .forward = embedding_forward,
 };

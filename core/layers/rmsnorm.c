@@ -61,7 +61,7 @@ const q_layer_class q_layer_rmsnorm = {
     .max_param = 1,
     .forward_stages = 1,
     .in_place = 1u << 0,
-    .flags = Q_LAYER_SHARED,
+    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = rmsnorm_shape,
     .forward = rmsnorm_forward,
 };

@@ -53,7 +53,7 @@ static q_error_code rope_table_shape(const q_node_info *info, q_diag *diag)
 
 static void rope_table_sizes(const q_node_info *info, q_layer_sizes *out)
 {
-    out->scratch = ((const q_rope_table_config *)info->config)->n_pairs * sizeof(double);
+    out->constants = ((const q_rope_table_config *)info->config)->n_pairs * sizeof(double);
 }
 
 static double scaled_frequency(const q_rope_table_config *c, uint32_t i)
@@ -73,21 +73,23 @@ static double scaled_frequency(const q_rope_table_config *c, uint32_t i)
     return (1 - blend) * f / c->factor + blend * f;
 }
 
-/* Stage 0: the frequencies, by one worker; stage 1: the table. */
+static void rope_table_constants(const q_layer *layer, void *out)
+{
+    const q_rope_table_config *c = (const q_rope_table_config *)layer->config;
+    double *inv_freq = (double *)out;
+    for (uint32_t i = 0; i < c->n_pairs; i++) {
+        inv_freq[i] = scaled_frequency(c, i);
+    }
+}
+
 static q_error_code rope_table_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     const q_rope_table_config *c = (const q_rope_table_config *)layer->config;
-    double *inv_freq = (double *)layer->scratch;
     q_rope_table_args a;
-    if (stage == 0) {
-        for (uint32_t i = 0; work->worker == 0 && i < c->n_pairs; i++) {
-            inv_freq[i] = scaled_frequency(c, i);
-        }
-        return Q_OK;
-    }
+    (void)stage;
     a.rows = layer->out_rows[0];
     a.n_pairs = c->n_pairs;
-    a.inv_freq = inv_freq;
+    a.inv_freq = (const double *)layer->constants;
     a.magnitude = c->magnitude;
     a.table = q_reals(layer->out[0]);
     a.table_stride = layer->out[0]->nb[2];
@@ -149,11 +151,12 @@ const q_layer_class q_layer_rope_table = {
     .min_in = 1,
     .max_in = 1,
     .n_out = 1,
-    .forward_stages = 2,
-    .flags = Q_LAYER_SHARED,
+    .forward_stages = 1,
+    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = rope_table_shape,
     .sizes = rope_table_sizes,
     .forward = rope_table_forward,
+    .make_constants = rope_table_constants,
 };
 
 const q_layer_class q_layer_rope = {
@@ -167,7 +170,7 @@ const q_layer_class q_layer_rope = {
     .n_out = 1,
     .forward_stages = 1,
     .in_place = 1u << 0,
-    .flags = Q_LAYER_SHARED,
+    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = rope_shape,
     .forward = rope_forward,
 };

@@ -68,7 +68,7 @@ const q_layer_class q_layer_select_rows = {
     .max_in = 1,
     .n_out = 1,
     .forward_stages = 1,
-    .flags = Q_LAYER_SHARED,
+    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = select_rows_shape,
     .forward = select_rows_forward,
 };
@@ -81,7 +81,7 @@ const q_layer_class q_layer_quantize = {
     .max_in = 1,
     .n_out = 1,
     .forward_stages = 1,
-    .flags = Q_LAYER_SHARED,
+    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = quantize_shape,
     .forward = quantize_forward,
 };

@@ -89,7 +89,7 @@ static q_error_code region_check_one(const q_region *region, size_t index, q_dia
     if (region->kind >= Q_REGION_KINDS) {
         return region_fail(diag, Q_ERR_INVALID_ARG, "kind", index, Q_REGION_KINDS - 1, region->kind);
     }
-    if (region->tag >= Q_MAX_TAGS) {
+    if (region->tag >= (region->device == Q_DEVICE_CPU ? Q_MAX_TAGS : Q_MAX_PLACES)) {
         return region_fail(diag, Q_ERR_INVALID_ARG, "tag", index, Q_MAX_TAGS - 1, region->tag);
     }
     if (region->base == NULL && region->size != 0) {

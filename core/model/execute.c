@@ -3,7 +3,7 @@
  * Running a step: one parallel region walks the plan's steps, meeting between groups. Worker 0 alone talks to the
  * caller (stop, deadline, observer); an error anywhere stops everyone at the next meeting.
  */
-#include "session.h"
+#include "devices.h"
 
 /* ---- Inside the region ------------------------------------------------------------------------------------ */
 
@@ -13,6 +13,11 @@ static void record_error(q_session *s, q_error_code e, uint32_t step)
         s->error = e;
         s->error_step = step;
     }
+}
+
+static const q_device_hooks *device_hooks(const q_session *s)
+{
+    return s->plan->config.devices != NULL ? s->plan->config.devices->hooks : NULL;
 }
 
 static uint64_t now(const q_session *s)
@@ -55,7 +60,7 @@ static bool outputs_finite(const q_session *s, uint32_t step)
     for (uint32_t o = 0; o < layer->n_out; o++) {
         const q_tensor *t = layer->out[o];
         uint32_t rows = q_count_value(&s->run, layer->out_rows[o]);
-        for (uint32_t r = 0; t->dtype == Q_REAL && r < rows; r++) {
+        for (uint32_t r = 0; t->dtype == Q_REAL && t->device == Q_DEVICE_CPU && r < rows; r++) {
             if (!row_is_finite((const q_real *)(const void *)((const uint8_t *)t->data + r * t->nb[2]), t->ne[3])) {
                 return false;
             }
@@ -68,7 +73,10 @@ static bool outputs_finite(const q_session *s, uint32_t step)
 static void look_at(q_session *s, uint32_t step, uint64_t begin)
 {
     q_error_code e = Q_OK;
-    if (s->config.observe != NULL) {
+    if (s->plan->steps[step].place != 0) {
+        e = device_hooks(s)->settle(s, step);
+    }
+    if (e == Q_OK && s->config.observe != NULL) {
         q_observation seen = {&s->layers[step], &s->run, ticks_since(s, begin), step, s->backward ? 1u : 0u};
         e = s->config.observe(s->config.user, &seen);
     }
@@ -92,9 +100,13 @@ static bool run_layer(q_session *s, uint32_t step, const q_work *w)
     const q_layer_class *cls = layer->cls;
     uint32_t stages = s->backward ? cls->backward_stages : cls->forward_stages;
     q_layer_fn fn = s->backward ? layer->backward : layer->forward;
-    bool shared = (cls->flags & Q_LAYER_SHARED) != 0;
+    bool device = s->plan->steps[step].place != 0;
+    bool shared = (cls->flags & Q_LAYER_SHARED) != 0 && !device;
     q_work alone = *w;
     alone.n_workers = 1;
+    if (device) {
+        device_hooks(s)->enter(s, step, &alone);
+    }
     for (uint32_t stage = 0; stage < stages; stage++) {
         if (stage != 0 && !q_barrier_meet(&s->barrier, w->n_workers, s->context.port)) {
             return false;
@@ -156,6 +168,7 @@ static void region_worker(void *arg, uint32_t worker, uint32_t n_workers)
 {
     q_session *s = (q_session *)arg;
     q_fp_state fp = q_fp_enter();
+    const q_device_hooks *devices = worker == 0 ? device_hooks(s) : NULL;
     q_work w;
     w.worker = worker;
     w.n_workers = n_workers;
@@ -166,7 +179,13 @@ static void region_worker(void *arg, uint32_t worker, uint32_t n_workers)
     if (worker == 0) {
         s->granted = n_workers;
     }
+    if (devices != NULL) {
+        devices->begin(s);
+    }
     walk(s, &w);
+    if (devices != NULL) { /* also after an error: nothing of theirs runs when a step is over */
+        devices->finish(s);
+    }
     q_fp_leave(fp);
 }
 
@@ -180,12 +199,13 @@ q_error_code q_session_run_steps(q_session *s, uint32_t first, uint32_t end, boo
     s->end_step = end;
     s->backward = backward;
     s->error = Q_OK;
+    s->error_field = backward ? "backward" : "forward";
     q_barrier_reset(&s->barrier);
     if (s->n_workers == 1 || port->parallel(port->user, s->n_workers, region_worker, s) == 0) {
         region_worker(s, 0, 1);
     }
     if (s->error != Q_OK) {
-        (void)q_fail(diag, s->error, s->plan->steps[s->error_step].name, backward ? "backward" : "forward", 0, 0);
+        (void)q_fail(diag, s->error, s->plan->steps[s->error_step].name, s->error_field, 0, 0);
         if (diag != NULL) {
             diag->offset = s->error_step;
         }

@@ -174,6 +174,17 @@ static q_error_code view_check(const q_param_desc *desc, uint64_t rows, q_diag *
     return Q_OK;
 }
 
+size_t q_view_bytes(const model_param *p)
+{
+    size_t rows = (size_t)p->type.ne[0] * p->type.ne[1] * p->type.ne[2];
+    uint64_t row = 0;
+    if (p->type.layout == Q_PANEL16) {
+        return (rows + Q_PANEL_ROWS - 1) / Q_PANEL_ROWS * p->view.nb[2];
+    }
+    (void)q_plain_row_bytes(p->type.dtype, p->type.ne[3], &row);
+    return (rows > 1 ? (rows - 1) * p->view.nb[2] : 0) + (size_t)row;
+}
+
 static q_error_code param_check(const q_param_desc *desc, q_diag *diag)
 {
     const q_param_type *t = &desc->type;

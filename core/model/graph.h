@@ -68,6 +68,9 @@ struct q_graph {
     q_diag diag;    /* code != Q_OK: the build has ended */
 };
 
+/* Bytes of a parameter's view from the first to the last; q_graph_param has seen that this fits a size. */
+size_t q_view_bytes(const model_param *param);
+
 /* True if every dimension counts something, along at most one symbol. */
 bool q_graph_dims_ok(const q_value_type *type);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Making a plan: checking its config, laying its arrays out, and running the passes in order. */
-#include "plan.h"
+#include "devices.h"
 
 q_count q_plan_rows(const q_value_type *type)
 {
@@ -128,7 +128,7 @@ static q_error_code config_check(const q_plan_config *c, q_diag *diag)
     if (c->workspace_size % Q_ALIGN != 0 || c->workspace_size > SIZE_MAX / 2 / Q_MAX_WORKERS) {
         return q_fail(diag, Q_ERR_INVALID_SIZE, what, "workspace_size", Q_ALIGN, c->workspace_size);
     }
-    return Q_OK;
+    return c->devices != NULL ? c->devices->hooks->check_config(c, diag) : Q_OK;
 }
 
 static uint32_t kv_dtype_of(const q_plan_config *c)
@@ -137,11 +137,13 @@ static uint32_t kv_dtype_of(const q_plan_config *c)
     return c->kv_type == Q_KV_BY_PRECISION && c->precision == Q_PRECISION_EXACT ? Q_REAL : dtypes[c->kv_type];
 }
 
-/* At most one quantised twin per value, one step per node and twin, and four pieces per thing that has any. */
+/* At most one quantised twin per value, a copy of both per device, one step per node, twin and copy, and four pieces per
+   thing that has any. */
 static void plan_layout(q_arena *arena, const q_model *m, q_plan *fill, q_plan **out)
 {
-    uint32_t values = m->n.values * 2;
-    uint32_t steps = m->n.nodes + m->n.values;
+    uint32_t n_devices = q_plan_n_devices(&fill->config);
+    uint32_t values = m->n.values * 2 * (1 + n_devices);
+    uint32_t steps = m->n.nodes + m->n.values * (1 + 2 * n_devices);
     *out = (q_plan *)q_arena_alloc(arena, sizeof(q_plan), Q_ALIGN);
     fill->cap_values = values;
     fill->cap_steps = steps;
@@ -150,6 +152,10 @@ static void plan_layout(q_arena *arena, const q_model *m, q_plan *fill, q_plan *
     fill->values = (plan_value *)q_arena_alloc(arena, values * sizeof(plan_value), Q_ALIGN);
     fill->params = (plan_param *)q_arena_alloc(arena, m->n.params * sizeof(plan_param), Q_ALIGN);
     fill->pieces = (plan_piece **)q_arena_alloc(arena, fill->cap_pieces * sizeof(plan_piece *), Q_ALIGN);
+    if (n_devices != 0) {
+        size_t n = (size_t)n_devices * m->n.params;
+        fill->prepared = (plan_piece *)q_arena_alloc(arena, n * sizeof(plan_piece), Q_ALIGN);
+    }
     fill->node_used = (bool *)q_arena_alloc(arena, m->n.nodes * sizeof(bool), Q_ALIGN);
 }
 
@@ -167,6 +173,7 @@ q_error_code q_plan_size(const q_model *model, const q_plan_config *config, size
         return e;
     }
     arena = layout_arena(NULL, 0);
+    fill.config = *config;
     plan_layout(&arena, model, &fill, &unused);
     *bytes = arena.high;
     return Q_OK;
@@ -193,9 +200,9 @@ q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model, co
     memset(memory.base, 0, need);
     arena = layout_arena(memory.base, memory.size);
     memset(&fill, 0, sizeof(fill));
+    fill.config = *config;
     plan_layout(&arena, model, &fill, &p);
     *p = fill;
-    p->config = *config;
     p->config.max.sequences = config->max.sequences != 0 ? config->max.sequences : 1;
     p->kv_dtype = kv_dtype_of(config);
     p->model = model;

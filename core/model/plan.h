@@ -26,12 +26,14 @@ typedef struct plan_value {
     uint32_t producer; /* step, or Q_NONE for an input */
     uint32_t root;     /* the value whose memory it takes: itself, or through in-place its operand */
     uint32_t a8;       /* its quantised twin, or Q_NONE */
+    uint32_t copy;     /* the first of its copies on other places, from one to the next by this field, or Q_NONE */
     uint32_t n_uses;   /* steps reading it, outputs counted too */
     bool used;
     bool output;
     bool needs_grad;
     bool feeds_loss; /* training: the loss depends on it */
     bool grad_fed;   /* some step writes its gradient going backward */
+    uint8_t place;   /* whose memory it lies in: 0 the CPU's, i device i - 1's */
     plan_piece data;
     plan_piece grad;
 } plan_value;
@@ -49,6 +51,9 @@ typedef struct plan_step {
     uint32_t group;
     bool tail;         /* below select_rows: repeated per window of selected rows */
     bool has_backward; /* some gradient passes through it */
+    uint8_t place;     /* what runs it, as of values; a transfer is run by the device it goes to or comes from */
+    plan_piece constants; /* in the session's block of constants */
+    plan_piece prepared;  /* PREPARED of its device: the constants again */
     plan_piece state;    /* of all sequences */
     size_t state_stride; /* of one */
     plan_piece scratch;
@@ -83,7 +88,39 @@ struct q_plan {
     uint32_t cap_pieces;
     q_needs needs;
     size_t workspace_offset; /* SCRATCH, tag 0 */
+    size_t constant_bytes;   /* of all steps */
+    plan_piece *prepared;    /* [devices * model params] PREPARED; NULL without devices */
+    size_t device_workspace[Q_MAX_DEVICES]; /* offset in SCRATCH of the device */
 };
+
+static inline uint32_t q_plan_n_devices(const q_plan_config *c)
+{
+    return c->devices != NULL ? c->devices->n : 0;
+}
+
+/* Tag of memory of a place other than the CPU. */
+static inline uint8_t q_place_tag(uint8_t place)
+{
+    return (uint8_t)(Q_MAX_TAGS + place - 1u);
+}
+
+/* Value v where it lies in memory of that place: itself or a copy, or Q_NONE. */
+static inline uint32_t q_plan_value_on(const q_plan *plan, uint32_t v, uint8_t place)
+{
+    while (v != Q_NONE && plan->values[v].place != place) {
+        v = plan->values[v].copy;
+    }
+    return v;
+}
+
+/* Output i in memory of the host. */
+static inline uint32_t q_plan_output(const q_plan *plan, uint32_t i)
+{
+    return q_plan_value_on(plan, plan->model->outputs[i].value, 0);
+}
+
+/* A step at the end of those there are. */
+plan_step *q_plan_new_step(q_plan *plan, const q_layer_class *cls, const char *name);
 
 /* Rows and columns of a value; rows of a kernel = product of the first three dimensions. */
 q_count q_plan_rows(const q_value_type *type);
@@ -96,6 +133,9 @@ bool q_plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *b
 /* True for what a language model is: one input of ids along the tokens; output 0 one row per selected row. */
 bool q_plan_reads_tokens(const q_plan *plan);
 bool q_plan_writes_selected(const q_plan *plan);
+
+/* Puts a piece behind those of its region and tag; false on overflow. */
+bool q_plan_append(q_plan *plan, q_region_kind kind, plan_piece *piece);
 
 /* The passes, in order. */
 q_error_code q_plan_infer(q_plan *plan, q_diag *diag);  /* prune, shapes, quantised inputs: fills steps */

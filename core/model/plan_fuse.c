@@ -15,7 +15,7 @@ static uint32_t fusable_operand(const q_plan *plan, uint32_t add)
             continue;
         }
         p = &plan->steps[v->producer];
-        if ((p->cls->flags & Q_LAYER_EPILOGUE) != 0 && p->cls->n_out == 1 && p->residual == Q_NONE && p->tail == s->tail &&
+        if ((p->cls->flags & Q_LAYER_EPILOGUE) != 0 && p->cls->n_out == 1 && p->residual == Q_NONE && p->tail == s->tail && p->place == s->place &&
             (other->producer == Q_NONE || other->producer < v->producer)) {
             return i;
         }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Passes one and two: prune what feeds no output, infer shapes, and quantise inputs of fast products. */
-#include "plan.h"
+#include "devices.h"
 
 /* Nodes in topological order: one sweep from the end marks everything an output depends on. */
 static void mark_used(q_plan *plan)
@@ -36,6 +36,7 @@ static void init_values(q_plan *plan)
         plan->values[v].producer = Q_NONE;
         plan->values[v].root = v;
         plan->values[v].a8 = Q_NONE;
+        plan->values[v].copy = Q_NONE;
         plan->values[v].name = "";
     }
     for (uint32_t i = 0; i < m->n.inputs; i++) {
@@ -45,7 +46,7 @@ static void init_values(q_plan *plan)
     }
 }
 
-static plan_step *new_step(q_plan *plan, const q_layer_class *cls, const char *name)
+plan_step *q_plan_new_step(q_plan *plan, const q_layer_class *cls, const char *name)
 {
     plan_step *s = &plan->steps[plan->n_steps++];
     s->cls = cls;
@@ -64,8 +65,8 @@ static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t dtype, uin
     plan_step *s;
     if (value->a8 != Q_NONE) {
         *twin = value->a8;
-        if (dtype == Q_A8X2) {
-            plan->values[value->a8].type.dtype = Q_A8X2;
+        for (uint32_t t = value->a8; t != Q_NONE && dtype == Q_A8X2; t = plan->values[t].copy) {
+            plan->values[t].type.dtype = Q_A8X2;
         }
         return Q_OK;
     }
@@ -73,7 +74,8 @@ static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t dtype, uin
     a8->name = value->name;
     a8->used = true;
     a8->producer = plan->n_steps;
-    s = new_step(plan, &q_layer_quantize, value->name);
+    s = q_plan_new_step(plan, &q_layer_quantize, value->name);
+    s->place = a8->place = value->place;
     s->n_in = 1;
     s->in[0] = v;
     s->out = plan->n_values++;
@@ -131,6 +133,12 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
             q_plan_view_step(plan, &probe, &view);
         }
     }
+    if (plan->config.devices != NULL) {
+        e = plan->config.devices->hooks->place_node(plan, &probe, diag);
+        if (e != Q_OK) {
+            return e;
+        }
+    }
     e = node->cls->shape(&view.info, diag);
     if (e != Q_OK) {
         return q_diag_node(diag, e, node->name);
@@ -139,13 +147,14 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
     if (e != Q_OK) {
         return e;
     }
-    s = new_step(plan, node->cls, node->name);
+    s = q_plan_new_step(plan, node->cls, node->name);
     *s = probe;
     for (uint32_t i = 0; i < node->cls->n_out; i++) {
         plan_value *v = &plan->values[node->first_value + i];
         v->type = view.out[i];
         v->name = node->name;
         v->producer = plan->n_steps - 1;
+        v->place = probe.place;
         v->used = true;
     }
     return Q_OK;
@@ -204,6 +213,9 @@ q_error_code q_plan_infer(q_plan *plan, q_diag *diag)
                 return e;
             }
         }
+    }
+    if (plan->config.devices != NULL) {
+        plan->config.devices->hooks->place_outputs(plan);
     }
     split_tail(plan);
     for (uint32_t i = 0; i < plan->n_steps; i++) {

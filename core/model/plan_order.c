@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Pass four: groups of independent steps, in-place operands, and the time each piece of memory lives. */
-#include "plan.h"
+#include "devices.h"
 
 /* Inputs of a step and its residual, as one list. */
 static uint32_t reads_of(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1])
@@ -220,10 +220,10 @@ static void make_in_place(q_plan *plan)
 
 /* ---- Sizes ----------------------------------------------------------------------------------------------- */
 
-static uint8_t piece_tag(const q_plan *plan, q_region_kind kind, const char *name)
+static uint8_t piece_tag(const q_plan *plan, q_region_kind kind, const char *name, uint8_t place)
 {
     uint8_t tag = plan->config.tag != NULL ? plan->config.tag(plan->config.tag_user, kind, name) : 0;
-    return tag < Q_MAX_TAGS ? tag : 0;
+    return place != 0 ? q_place_tag(place) : tag < Q_MAX_TAGS ? tag : 0;
 }
 
 static q_error_code size_values(q_plan *plan, q_diag *diag)
@@ -237,7 +237,7 @@ static q_error_code size_values(q_plan *plan, q_diag *diag)
         if (!q_plan_value_bytes(&value->type, &plan->config.max, &value->data.bytes, &row)) {
             return q_fail(diag, Q_ERR_OVERFLOW, value->name, "bytes of its output", 0, 0);
         }
-        value->data.tag = piece_tag(plan, Q_REGION_SCRATCH, value->name);
+        value->data.tag = piece_tag(plan, Q_REGION_SCRATCH, value->name, value->place);
         value->grad = value->data;
         value->grad.bytes = value->needs_grad ? value->data.bytes : 0;
         value->grad.first = UINT32_MAX;
@@ -251,7 +251,7 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
     plan->rewinds = true;
     for (uint32_t k = 0; k < plan->n_steps; k++) {
         plan_step *s = &plan->steps[k];
-        q_layer_sizes need = {0, 0, 0};
+        q_layer_sizes need = {0, 0, 0, 0};
         plan_view view;
         q_plan_view_step(plan, s, &view);
         if (s->cls->sizes != NULL) {
@@ -260,12 +260,17 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
         if (!q_align_size(need.state, Q_ALIGN, &s->state_stride) ||
             !q_mul_size(s->state_stride, plan->config.max.sequences, &s->state.bytes) ||
             !q_align_size(need.scratch, Q_ALIGN, &s->scratch.bytes) ||
-            !q_align_size(plan->config.mode == Q_PLAN_TRAIN ? need.saved : 0, Q_ALIGN, &s->saved.bytes)) {
+            !q_align_size(plan->config.mode == Q_PLAN_TRAIN ? need.saved : 0, Q_ALIGN, &s->saved.bytes) ||
+            !q_align_size(s->cls->make_constants != NULL ? need.constants : 0, Q_ALIGN, &s->constants.bytes) ||
+            !q_add_size(plan->constant_bytes, s->constants.bytes, &plan->constant_bytes)) {
             return q_fail(diag, Q_ERR_OVERFLOW, s->name, "sizes", 0, 0);
         }
-        s->state.tag = piece_tag(plan, Q_REGION_STATE, s->name);
-        s->scratch.tag = piece_tag(plan, Q_REGION_SCRATCH, s->name);
-        s->saved.tag = piece_tag(plan, Q_REGION_TRAIN, s->name);
+        s->constants.offset = plan->constant_bytes - s->constants.bytes;
+        s->prepared.bytes = s->place != 0 ? s->constants.bytes : 0;
+        s->prepared.tag = s->place != 0 ? q_place_tag(s->place) : 0;
+        s->state.tag = piece_tag(plan, Q_REGION_STATE, s->name, s->place);
+        s->scratch.tag = piece_tag(plan, Q_REGION_SCRATCH, s->name, s->place);
+        s->saved.tag = piece_tag(plan, Q_REGION_TRAIN, s->name, s->place);
         s->scratch.first = s->group;
         s->scratch.last = s->has_backward ? backward_time(plan, s) : s->group;
         if ((s->cls->flags & Q_LAYER_STATEFUL) != 0) {
@@ -296,6 +301,9 @@ q_error_code q_plan_order(q_plan *plan, q_diag *diag)
     }
     live_forward(plan);
     live_backward(plan);
+    if (plan->config.devices != NULL) {
+        plan->config.devices->hooks->extend(plan);
+    }
     make_in_place(plan);
     return Q_OK;
 }

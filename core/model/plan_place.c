@@ -4,7 +4,7 @@
  * to the lowest offset that is free during its life (first fit by decreasing size; ties by order of creation, so
  * the result is the same on every machine).
  */
-#include "plan.h"
+#include "devices.h"
 
 /* True if a must be placed before b. Sizes fall; equal ones keep their order because the sort is stable. */
 static bool larger(const plan_piece *a, const plan_piece *b)
@@ -90,7 +90,7 @@ static uint32_t collect_scratch(q_plan *plan, uint32_t tag)
 static q_error_code place_scratch(q_plan *plan, q_diag *diag)
 {
     size_t workspaces = plan->config.workspace_size * plan->config.n_workers;
-    for (uint32_t tag = 0; tag < Q_MAX_TAGS; tag++) {
+    for (uint32_t tag = 0; tag < Q_MAX_PLACES; tag++) {
         uint32_t n = collect_scratch(plan, tag);
         size_t high = 0;
         for (uint32_t i = 0; i < n; i++) {
@@ -106,6 +106,9 @@ static q_error_code place_scratch(q_plan *plan, q_diag *diag)
         }
         plan->needs.bytes[Q_REGION_SCRATCH][tag] = high;
     }
+    if (plan->config.devices != NULL && !plan->config.devices->hooks->place_workspaces(plan)) {
+        return q_fail(diag, Q_ERR_OVERFLOW, "plan", "workspaces", 0, 0);
+    }
     for (uint32_t v = 0; v < plan->n_values; v++) {
         plan_value *value = &plan->values[v];
         value->data.offset = plan->values[value->root].data.offset;
@@ -115,7 +118,7 @@ static q_error_code place_scratch(q_plan *plan, q_diag *diag)
 
 /* ---- The regions in which everything lives for ever: one after the other --------------------------------- */
 
-static bool append(q_plan *plan, q_region_kind kind, plan_piece *piece)
+bool q_plan_append(q_plan *plan, q_region_kind kind, plan_piece *piece)
 {
     size_t *end = &plan->needs.bytes[kind][piece->tag];
     piece->offset = *end;
@@ -141,13 +144,13 @@ static q_error_code place_params(q_plan *plan, q_diag *diag)
         slot->slot.tag = plan->config.tag != NULL
                              ? plan->config.tag(plan->config.tag_user, Q_REGION_PARAM, p->name) % Q_MAX_TAGS
                              : 0;
-        if (!append(plan, Q_REGION_PARAM, &slot->slot)) {
+        if (!q_plan_append(plan, Q_REGION_PARAM, &slot->slot)) {
             return q_fail(diag, Q_ERR_OVERFLOW, p->name, "bytes", 0, 0);
         }
         if (plan->config.mode == Q_PLAN_TRAIN && p->trainable && slot->used) {
             slot->grad.bytes = slot->slot.bytes;
             slot->grad.tag = slot->slot.tag;
-            if (!append(plan, Q_REGION_TRAIN, &slot->grad)) {
+            if (!q_plan_append(plan, Q_REGION_TRAIN, &slot->grad)) {
                 return q_fail(diag, Q_ERR_OVERFLOW, p->name, "gradient bytes", 0, 0);
             }
         }
@@ -161,9 +164,13 @@ q_error_code q_plan_place(q_plan *plan, q_diag *diag)
     if (e == Q_OK) {
         e = place_params(plan, diag);
     }
+    if (e == Q_OK && plan->config.devices != NULL) {
+        e = plan->config.devices->hooks->place_prepared(plan, diag);
+    }
     for (uint32_t k = 0; e == Q_OK && k < plan->n_steps; k++) {
         plan_step *s = &plan->steps[k];
-        if (!append(plan, Q_REGION_STATE, &s->state) || !append(plan, Q_REGION_TRAIN, &s->saved)) {
+        if (!q_plan_append(plan, Q_REGION_STATE, &s->state) || !q_plan_append(plan, Q_REGION_TRAIN, &s->saved) ||
+            !q_plan_append(plan, Q_REGION_PREPARED, &s->prepared)) {
             e = q_fail(diag, Q_ERR_OVERFLOW, s->name, "state", 0, 0);
         }
     }

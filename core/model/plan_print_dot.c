@@ -38,7 +38,7 @@ static void dot_node(plan_out *out, const char *kind, uint32_t number, const cha
 static void dot_step(plan_out *out, uint32_t k)
 {
     const plan_step *s = &out->plan->steps[k];
-    dot_node(out, "    s", k, s->cls->name, s->name, s->tail ? ", style=rounded" : "");
+    dot_node(out, "    s", k, s->cls->name, s->name, s->place != 0 ? ", peripheries=2" : s->tail ? ", style=rounded" : "");
     for (uint32_t i = 0; i < s->n_in; i++) {
         dot_source(out, s->in[i]);
         q_print_count(out, "s", k, "");
@@ -64,9 +64,9 @@ void q_print_plan_dot(plan_out *out)
     }
     for (uint32_t i = 0; i < m->n.outputs; i++) {
         dot_node(out, "    o", i, "output", m->outputs[i].name, ", shape=ellipse");
-        dot_source(out, m->outputs[i].value);
+        dot_source(out, q_plan_output(p, i));
         q_print_count(out, "o", i, "");
-        dot_label(out, m->outputs[i].value, "");
+        dot_label(out, q_plan_output(p, i), "");
     }
     q_print_str(out, "}\n");
 }

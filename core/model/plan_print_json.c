@@ -98,7 +98,7 @@ static void json_regions(plan_out *out)
     bool any = false;
     q_print_str(out, ",\n\"regions\":[");
     for (uint32_t kind = 0; kind < Q_REGION_KINDS; kind++) {
-        for (uint32_t tag = 0; tag < Q_MAX_TAGS; tag++) {
+        for (uint32_t tag = 0; tag < Q_MAX_PLACES; tag++) {
             if (out->plan->needs.bytes[kind][tag] == 0) {
                 continue;
             }
@@ -125,6 +125,9 @@ static void json_steps(plan_out *out)
         }
         q_print_count(out, k == 0 ? "\n{\"step\":" : ",\n{\"step\":", k, "");
         json_field(out, "group", s->group);
+        if (p->config.devices != NULL) {
+            json_field(out, "place", s->place);
+        }
         json_text(out, "class", s->cls->name);
         json_text(out, "name", s->name);
         json_list(out, "in", s->in, s->n_in);
@@ -215,7 +218,7 @@ static void json_ends(plan_out *out)
     for (uint32_t i = 0; i < m->n.outputs; i++) {
         q_print_str(out, i == 0 ? "{\"name\":" : ",{\"name\":");
         q_print_quoted(out, m->outputs[i].name);
-        json_field(out, "value", m->outputs[i].value);
+        json_field(out, "value", q_plan_output(out->plan, i));
         q_print_str(out, "}");
     }
     q_print_str(out, "]");

@@ -43,6 +43,11 @@ static void table_head(plan_out *out)
     q_print_count(out, ", sequences ", c->max.sequences, "");
     q_print_count(out, "\nworkers    ", c->n_workers, "");
     q_print_count(out, ", each with a workspace of ", c->workspace_size, " bytes");
+    for (uint32_t i = 0; i < q_plan_n_devices(c); i++) {
+        q_print_count(out, "\ndevice ", i, "   ");
+        q_print_str(out, c->devices->backend[i]->name);
+        q_print_count(out, ", memory of tag ", Q_MAX_TAGS + i, "");
+    }
     q_print_count(out, "\nsteps      ", p->n_steps, "");
     q_print_count(out, " in ", p->n_groups, " groups");
     q_print_count(out, "; ", p->n_steps - p->n_body, " of them once per window of selected rows");
@@ -55,7 +60,7 @@ static void table_regions(plan_out *out)
 {
     q_print_str(out, "\nregion    tag                bytes\n");
     for (uint32_t kind = 0; kind < Q_REGION_KINDS; kind++) {
-        for (uint32_t tag = 0; tag < Q_MAX_TAGS; tag++) {
+        for (uint32_t tag = 0; tag < Q_MAX_PLACES; tag++) {
             size_t bytes = out->plan->needs.bytes[kind][tag];
             if (bytes != 0) {
                 table_cell(out, q_print_region(kind), 9);
@@ -140,6 +145,11 @@ static void table_steps(plan_out *out)
         q_print_str(out, " ");
         table_cell(out, s->cls->name, 12);
         q_print_str(out, s->name);
+        if (s->place != 0) {
+            q_print_str(out, " on ");
+            q_print_str(out, p->config.devices->backend[s->place - 1]->name);
+            q_print_count(out, " (device ", s->place - 1u, ")");
+        }
         q_print_str(out, s->tail ? " (per window)\n" : "\n");
         for (uint32_t i = 0; i < s->n_in; i++) {
             table_value(out, "in", s->in[i]);
@@ -153,6 +163,7 @@ static void table_steps(plan_out *out)
         table_extra(out, "state", "state", &s->state);
         table_extra(out, "scratch", "scratch", &s->scratch);
         table_extra(out, "saved", "train", &s->saved);
+        table_extra(out, "constants", "prepared", &s->prepared);
     }
 }
 
@@ -184,6 +195,12 @@ static void table_param(plan_out *out, uint32_t i)
     if (slot->grad.bytes != 0) {
         table_piece(out, ", gradient train", &slot->grad);
     }
+    for (uint32_t d = 0; d < q_plan_n_devices(&out->plan->config); d++) {
+        const plan_piece *piece = &out->plan->prepared[(size_t)d * out->plan->model->n.params + i];
+        if (piece->bytes != 0) {
+            table_piece(out, ", prepared", piece);
+        }
+    }
     q_print_str(out, slot->used ? "\n" : ", unused\n");
 }
 
@@ -200,7 +217,7 @@ static void table_totals(plan_out *out)
         }
     }
     for (uint32_t kind = Q_REGION_PARAM; kind < Q_REGION_KINDS; kind++) {
-        for (uint32_t tag = 0; tag < Q_MAX_TAGS; tag++) {
+        for (uint32_t tag = 0; tag < Q_MAX_PLACES; tag++) {
             needs += p->needs.bytes[kind][tag];
         }
     }

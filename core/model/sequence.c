@@ -173,7 +173,10 @@ q_error_code q_sequence_rewind(q_session *session, uint32_t sequence, uint32_t n
         return e;
     }
     if (n == 0 && !session->plan->rewinds) {
-        q_session_zero_states(session, sequence);
+        e = q_session_zero_states(session, sequence, diag);
+        if (e != Q_OK) {
+            return e;
+        }
         session->sequences[sequence].lost = false;
     }
     session->sequences[sequence].position = n;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A session: binding a plan to memory. */
-#include "session.h"
+#include "devices.h"
 
 /* ---- Size and layout -------------------------------------------------------------------------------------- */
 
@@ -16,6 +16,9 @@ static void session_layout(q_arena *arena, const q_plan *plan, q_session *fill, 
     fill->spans = (q_span *)q_arena_alloc(arena, plan->config.max.sequences * sizeof(q_span), Q_ALIGN);
     fill->sequences = (session_sequence *)q_arena_alloc(
         arena, plan->config.max.sequences * sizeof(session_sequence), Q_ALIGN);
+    fill->constants = (uint8_t *)q_arena_alloc(arena, plan->constant_bytes, Q_ALIGN);
+    fill->prepared = (q_tensor *)q_arena_alloc(arena, q_plan_n_devices(&plan->config) * n_params * sizeof(q_tensor),
+                                                Q_ALIGN);
     if (train) {
         fill->grads = (q_tensor *)q_arena_alloc(arena, plan->n_values * sizeof(q_tensor), Q_ALIGN);
         fill->param_grads = (q_tensor *)q_arena_alloc(arena, n_params * sizeof(q_tensor), Q_ALIGN);
@@ -64,16 +67,10 @@ static q_error_code find_region(q_session *s, const q_region *regions, size_t n,
     return Q_ERR_NO_SPACE;
 }
 
-/* From the first byte to the last; q_graph_param has seen that this fits a size. */
-static size_t view_bytes(const model_param *p)
+static uint32_t device_of_tag(const q_plan *plan, uint32_t tag)
 {
-    size_t rows = (size_t)p->type.ne[0] * p->type.ne[1] * p->type.ne[2];
-    uint64_t row = 0;
-    if (p->type.layout == Q_PANEL16) {
-        return (rows + Q_PANEL_ROWS - 1) / Q_PANEL_ROWS * p->view.nb[2];
-    }
-    (void)q_plain_row_bytes(p->type.dtype, p->type.ne[3], &row);
-    return (rows > 1 ? (rows - 1) * p->view.nb[2] : 0) + (size_t)row;
+    bool known = tag >= Q_MAX_TAGS && tag - Q_MAX_TAGS < q_plan_n_devices(&plan->config);
+    return known ? plan->config.devices->backend[tag - Q_MAX_TAGS]->device : Q_DEVICE_CPU;
 }
 
 static q_error_code bind_regions(q_session *s, q_block memory, const q_region *regions, size_t n, q_diag *diag)
@@ -83,9 +80,9 @@ static q_error_code bind_regions(q_session *s, q_block memory, const q_region *r
         return e;
     }
     for (size_t i = 0; i < n; i++) {
-        if (regions[i].device != s->context.backend->device) {
-            return q_fail(diag, Q_ERR_INVALID_DEVICE, region_names[regions[i].kind], "device",
-                          s->context.backend->device, regions[i].device);
+        uint32_t device = device_of_tag(s->plan, regions[i].tag);
+        if (regions[i].device != device) {
+            return q_fail(diag, Q_ERR_INVALID_DEVICE, region_names[regions[i].kind], "device", device, regions[i].device);
         }
         if (q_overlaps(regions[i].base, regions[i].size, memory.base, memory.size)) {
             return q_fail(diag, Q_ERR_ALIASING, region_names[regions[i].kind], "session memory", 0, i);
@@ -93,13 +90,13 @@ static q_error_code bind_regions(q_session *s, q_block memory, const q_region *r
         for (uint32_t p = 0; p < s->plan->model->n.params; p++) {
             const model_param *param = &s->plan->model->params[p];
             if (param->view.data != NULL && regions[i].kind != Q_REGION_FILE &&
-                q_overlaps(regions[i].base, regions[i].size, param->view.data, view_bytes(param))) {
+                q_overlaps(regions[i].base, regions[i].size, param->view.data, q_view_bytes(param))) {
                 return q_fail(diag, Q_ERR_ALIASING, region_names[regions[i].kind], param->name, 0, i);
             }
         }
     }
     for (uint32_t kind = Q_REGION_PARAM; kind < Q_REGION_KINDS; kind++) {
-        for (uint32_t tag = 0; tag < Q_MAX_TAGS; tag++) {
+        for (uint32_t tag = 0; tag < Q_MAX_PLACES; tag++) {
             e = find_region(s, regions, n, kind, tag, diag);
             if (e != Q_OK) {
                 return e;
@@ -143,11 +140,11 @@ static void bind_value(const q_session *s, const plan_value *v, const plan_piece
     t->nb[0] = t->nb[1] * t->ne[1];
     t->data = piece_at(s, Q_REGION_SCRATCH, piece);
     t->dtype = (uint8_t)v->type.dtype;
-    t->device = (uint8_t)s->context.backend->device;
+    t->device = (uint8_t)(v->place == 0 ? Q_DEVICE_CPU : device_of_tag(s->plan, q_place_tag(v->place)));
     copy_name(t, v->name);
 }
 
-static void bind_param(const q_session *s, const model_param *p, uint8_t *data, q_tensor *t)
+static void bind_param(const model_param *p, uint8_t *data, q_tensor *t)
 {
     uint64_t row = 0;
     if (p->view.data != NULL) {
@@ -158,7 +155,6 @@ static void bind_param(const q_session *s, const model_param *p, uint8_t *data, 
     memcpy(t->ne, p->type.ne, sizeof(t->ne));
     t->dtype = (uint8_t)p->type.dtype;
     t->layout = (uint8_t)p->type.layout;
-    t->device = (uint8_t)s->context.backend->device;
     t->nb[3] = q_dtype_block_bytes(p->type.dtype);
     if (p->type.layout == Q_PANEL16) {
         row = q_panel_bytes(p->type.dtype, p->type.ne[3]);
@@ -184,9 +180,9 @@ static void bind_tensors(q_session *s)
     for (uint32_t i = 0; i < plan->model->n.params; i++) {
         const model_param *p = &plan->model->params[i];
         const plan_param *slot = &plan->params[i];
-        bind_param(s, p, piece_at(s, Q_REGION_PARAM, &slot->slot), &s->params[i]);
+        bind_param(p, piece_at(s, Q_REGION_PARAM, &slot->slot), &s->params[i]);
         if (s->param_grads != NULL) {
-            bind_param(s, p, piece_at(s, Q_REGION_TRAIN, &slot->grad), &s->param_grads[i]);
+            bind_param(p, piece_at(s, Q_REGION_TRAIN, &slot->grad), &s->param_grads[i]);
         }
     }
 }
@@ -229,6 +225,7 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
     layer->n_out = step->cls->n_out;
     layer->n_param = (uint8_t)step->n_param;
     layer->config = step->config;
+    layer->backend = s->context.backend;
     layer->kernels = &s->context.backend->kernels;
     layer->name = step->name;
     layer->max = s->plan->config.max;
@@ -250,6 +247,10 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
     }
     layer->residual = step->residual == Q_NONE ? NULL : &s->values[step->residual];
     bind_training(s, step, layer);
+    if (step->constants.bytes != 0) {
+        layer->constants = s->constants + step->constants.offset;
+        step->cls->make_constants(layer, s->constants + step->constants.offset);
+    }
 }
 
 /* Whoever goes backward first into a value's gradient stores, later ones add; backward runs from the last step
@@ -270,13 +271,20 @@ static void bind_accumulation(q_session *s)
     }
 }
 
-void q_session_zero_states(const q_session *s, uint32_t sequence)
+q_error_code q_session_zero_states(const q_session *s, uint32_t sequence, q_diag *diag)
 {
     for (uint32_t k = 0; k < s->plan->n_steps; k++) {
-        if (s->layers[k].state_stride != 0) {
+        q_error_code e = Q_OK;
+        if (s->layers[k].state_stride != 0 && s->plan->steps[k].place == 0) {
             memset(q_session_state(s, k, sequence), 0, s->layers[k].state_stride);
+        } else if (s->layers[k].state_stride != 0) {
+            e = s->plan->config.devices->hooks->zero_state(s, k, sequence);
+        }
+        if (e != Q_OK) {
+            return q_fail(diag, e, s->plan->steps[k].name, "state", 0, 0);
         }
     }
+    return Q_OK;
 }
 
 void q_session_zero_grads(const q_session *s)
@@ -315,6 +323,10 @@ static q_error_code session_args(const q_plan *plan, const q_context *context, c
     }
     if (config != NULL && q_session_config_check(config, diag) != Q_OK) {
         return Q_ERR_INVALID_ARG;
+    }
+    if (context->backend->device != Q_DEVICE_CPU) { /* devices are the plan's */
+        return q_fail(diag, Q_ERR_INVALID_DEVICE, context->backend->name, "context.backend", Q_DEVICE_CPU,
+                      context->backend->device);
     }
     if (context->backend->workspace_size > plan->config.workspace_size) {
         return q_fail(diag, Q_ERR_MISMATCH, context->backend->name, "workspace_size", context->backend->workspace_size,
@@ -372,12 +384,14 @@ q_error_code q_session_init(q_session **session, q_block memory, const q_plan *p
     }
     bind_accumulation(s);
     memset(s->sequences, 0, plan->config.max.sequences * sizeof(*s->sequences));
-    for (uint32_t i = 0; i < plan->config.max.sequences; i++) {
-        if (!states_zeroed(regions, n_regions)) {
-            q_session_zero_states(s, i);
-        }
+    if (plan->config.devices != NULL) {
+        plan->config.devices->hooks->bind(s);
+        e = plan->config.devices->hooks->fill(s, diag);
+    }
+    for (uint32_t i = 0; e == Q_OK && i < plan->config.max.sequences && !states_zeroed(regions, n_regions); i++) {
+        e = q_session_zero_states(s, i, diag);
     }
     q_session_zero_grads(s);
-    *session = s;
-    return Q_OK;
+    *session = e == Q_OK ? s : *session;
+    return e;
 }

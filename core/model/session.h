@@ -33,7 +33,9 @@ struct q_session {
     uint32_t *selected; /* [max.selected] */
     uint64_t *ticks;    /* unused without an observer */
     uint8_t *workspaces;
-    uint8_t *base[Q_REGION_KINDS][Q_MAX_TAGS];
+    uint8_t *constants; /* of all steps */
+    q_tensor *prepared; /* [devices * model params]; NULL without devices */
+    uint8_t *base[Q_REGION_KINDS][Q_MAX_PLACES];
     bool accumulate;
     bool forward_done;
     bool saved;        /* what the last forward left for backward is still there */
@@ -46,6 +48,7 @@ struct q_session {
     q_barrier barrier;
     q_error_code error;
     uint32_t error_step;
+    const char *error_field;
     q_diag *diag;
 };
 
@@ -54,8 +57,8 @@ q_error_code q_session_run_steps(q_session *s, uint32_t first, uint32_t end, boo
 
 q_error_code q_session_config_check(const q_session_config *config, q_diag *diag);
 
-/* Every state of a sequence as a fresh session has it. */
-void q_session_zero_states(const q_session *s, uint32_t sequence);
+/* Every state of a sequence as a fresh session has it. Errors: a device's, naming the step. */
+q_error_code q_session_zero_states(const q_session *s, uint32_t sequence, q_diag *diag);
 
 /* Where a sequence's state of step k begins; and the part of it that matters at a position, n = 0 where it has none. */
 uint8_t *q_session_state(const q_session *s, uint32_t k, uint32_t sequence);

@@ -66,7 +66,7 @@ q_error_code q_session_output(const q_session *session, uint32_t i, q_tensor *ou
         q_plan_rows(&v->type).sym != Q_SYM_SELECTED) {
         return q_fail(diag, Q_ERR_INVALID_STATE, "q_session_output", "no row was selected", 1, 0);
     }
-    *out = session->values[m->outputs[i].value];
+    *out = session->values[q_plan_output(session->plan, i)];
     for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
         out->ne[d] = q_count_value(&session->run, v->type.dim[d]);
     }

@@ -98,6 +98,17 @@ q_error_code q_snapshot_describe(const q_session *s, const uint8_t *model, uint3
     return e;
 }
 
+q_error_code q_snapshot_host_states(const q_session *s, q_diag *diag)
+{
+    for (uint32_t k = 0; k < s->plan->n_steps; k++) {
+        if (s->plan->steps[k].state.bytes != 0 && s->plan->steps[k].place != 0) {
+            return q_fail(diag, Q_ERR_UNSUPPORTED, s->plan->steps[k].name, "state on a device", 0,
+                          s->plan->steps[k].place);
+        }
+    }
+    return Q_OK;
+}
+
 static bool port_has_files(const q_port *p)
 {
     return p != NULL && p->file_open != NULL && p->file_size != NULL && p->file_read_at != NULL &&
@@ -122,8 +133,11 @@ q_error_code q_snapshot_args(const char *who, const q_session *s, const q_port *
     if (!port_has_files(port)) {
         return q_fail(diag, Q_ERR_NOT_SUPPORTED, who, "port without files", 1, 0);
     }
-    if (!snapshot_host_fits() || s->context.backend->device != Q_DEVICE_CPU) {
-        return q_fail(diag, Q_ERR_UNSUPPORTED, who, "byte order or device of the state", 0, 0);
+    if (!snapshot_host_fits()) {
+        return q_fail(diag, Q_ERR_UNSUPPORTED, who, "byte order of the state", 0, 0);
+    }
+    if (q_snapshot_host_states(s, diag) != Q_OK) {
+        return Q_ERR_UNSUPPORTED;
     }
     while (n <= Q_SNAPSHOT_MAX_PATH && path[n] != '\0') {
         n++;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The part of a sequence's state that matters at a position, and its way into another sequence. */
-#include "session.h"
+#include "snapshot_inner.h"
 
 q_error_code q_session_extent(const q_session *s, uint32_t k, uint32_t position, q_state_extent *x, q_diag *diag)
 {
@@ -29,8 +29,8 @@ q_error_code q_sequence_copy(q_session *session, uint32_t to, uint32_t from, uin
     if (e == Q_OK) {
         e = q_session_check_back(session, to, 0, who, diag);
     }
-    if (e == Q_OK && session->context.backend->device != Q_DEVICE_CPU) {
-        e = q_fail(diag, Q_ERR_UNSUPPORTED, who, "device of the state", Q_DEVICE_CPU, session->context.backend->device);
+    if (e == Q_OK) {
+        e = q_snapshot_host_states(session, diag);
     }
     for (uint32_t k = 0; e == Q_OK && k < session->plan->n_steps; k++) {
         e = q_session_extent(session, k, n, &x, diag);

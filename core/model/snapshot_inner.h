@@ -37,6 +37,9 @@ q_error_code q_snapshot_total(const q_session *s, uint32_t position, uint64_t *b
 q_error_code q_snapshot_describe(const q_session *s, const uint8_t *model, uint32_t position,
                                uint32_t n_ids, uint64_t counter, snapshot_header *h, q_diag *diag);
 
+/* Q_OK if all state lies in host memory, else Q_ERR_UNSUPPORTED naming the first step whose state does not. */
+q_error_code q_snapshot_host_states(const q_session *s, q_diag *diag);
+
 /* Arguments that saving and loading have in common. */
 q_error_code q_snapshot_args(const char *who, const q_session *s, const q_port *port,
                            const char *path, const uint8_t *model, const q_snapshot_info *info,

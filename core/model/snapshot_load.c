@@ -267,7 +267,7 @@ q_error_code q_snapshot_load(q_session *session, const q_port *port, const char 
         session->sequences[info->sequence].lost = false;
         session->forward_done = false;
         if (e != Q_OK) {
-            q_session_zero_states(session, info->sequence);
+            (void)q_session_zero_states(session, info->sequence, NULL); /* of the host: q_snapshot_args */
             (void)q_fail(diag, e, path, "session reset", 0, 0);
         }
     }

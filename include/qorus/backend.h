@@ -24,12 +24,25 @@ typedef struct q_backend {
     void *state;             /* a device's own, NULL on CPUs */
     q_kernels kernels;
 
-    /* Buffer operations of a device whose memory the CPU cannot touch (optional as a group; NULL on CPUs, where
-       buffers are plain memory). Offsets and sizes in bytes. */
+    /*
+     * What a device whose memory the CPU cannot touch does besides kernels (all of them, or none: NULL on CPUs, where
+     * buffers are plain memory). Work of a device is done in the order in which it is asked for. Kernels may return
+     * before they are done; what went wrong in them is the result of the next finish or download. Sizes in bytes, n >= 1.
+     */
+    /* From host to device; `from` may be changed once it returns. */
     Q_NODISCARD q_error_code (*upload)(void *state, void *to, const void *from, size_t n);
+    /* From device to host; all earlier work and the bytes themselves are there once it returns. */
     Q_NODISCARD q_error_code (*download)(void *state, void *to, const void *from, size_t n);
     Q_NODISCARD q_error_code (*fill_zero)(void *state, void *to, size_t n);
-    Q_NODISCARD q_error_code (*finish)(void *state); /* all work done, or the first error */
+    /* All work done, or the first error since the last finish; forgets that error. */
+    Q_NODISCARD q_error_code (*finish)(void *state);
+    /* The run block of the kernels that follow, in host memory that stays until finish. */
+    Q_NODISCARD q_error_code (*begin)(void *state, const q_run *run);
+    /* Bytes a parameter takes on the device, in the layout its kernels read. host: a view whose data is not looked at;
+       n: bytes from its first to its last. */
+    Q_NODISCARD q_error_code (*prepare_size)(void *state, const q_tensor *host, size_t n, size_t *bytes);
+    /* Lays the parameter at host->data out at `to`, which has the bytes prepare_size told. */
+    Q_NODISCARD q_error_code (*prepare)(void *state, void *to, const q_tensor *host, size_t n);
 } q_backend;
 
 /* Plain C: complete, runs anywhere, defines what is right. */

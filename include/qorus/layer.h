@@ -31,6 +31,7 @@ typedef enum q_layer_id {
     Q_LAYER_SELECT_ROWS = 12,
     Q_LAYER_QUANTIZE = 13, /* inserted by plans, never in a file */
     Q_LAYER_MSE = 14,
+    Q_LAYER_TRANSFER = 15, /* between the CPU and a device; inserted by plans, never in a file */
     Q_LAYER_USER = 65536
 } q_layer_id;
 
@@ -93,6 +94,7 @@ typedef struct q_layer_sizes {
     size_t state;   /* of one sequence: persists between steps, starts as zero (STATE) */
     size_t scratch; /* during forward or backward (SCRATCH), shared by all workers */
     size_t saved;   /* from forward to backward (TRAIN) */
+    size_t constants; /* made once per session from the config; with the session, and in PREPARED on devices */
 } q_layer_sizes;
 
 /* Which bytes of a state matter at a position: the first `used` of each of n strips of `strip` bytes that lie one
@@ -116,9 +118,11 @@ enum {
     Q_LAYER_STATEFUL = 1u << 1,  /* keeps state between steps */
     Q_LAYER_REWINDS = 1u << 2,   /* its state at position n is a prefix of later ones: rollback is free */
     Q_LAYER_EPILOGUE = 1u << 3,  /* can add a residual to its output: q_layer.residual */
-    Q_LAYER_SEQUENCES = 1u << 4  /* stateful, with a state per sequence: it goes by the spans of q_run. Without this flag
+    Q_LAYER_SEQUENCES = 1u << 4, /* stateful, with a state per sequence: it goes by the spans of q_run. Without this flag
                                     a stateful class is refused in plans of several sequences. A class without state
                                     that looks at positions goes by the spans too. */
+    Q_LAYER_DEVICE = 1u << 5     /* forward touches tensors, state, scratch and constants by kernels alone (and by
+                                    host_in): it runs on devices */
 };
 
 struct q_layer_class {
@@ -150,6 +154,8 @@ struct q_layer_class {
     /* (optional; default: all of the state, as one strip) What a snapshot or a copy keeps of one sequence; layer has
        config, max, precision and kv_dtype. */
     void (*extent)(const q_layer *layer, uint32_t position, q_state_extent *out);
+    /* (where sizes asks for constants) Makes them, in host memory; layer has config, max and precision. */
+    void (*make_constants)(const q_layer *layer, void *out);
 };
 
 /* A layer at work. Tensors have ne at the plan's maxima; the rows of this step come from `*_rows`. */
@@ -184,6 +190,11 @@ struct Q_ALIGNED(Q_ALIGN) q_layer {
     uint32_t accumulate; /* bit i: add to grad_in[i] instead of storing */
     uint32_t precision;
     uint32_t kv_dtype; /* as q_node_info */
+
+    const q_backend *backend; /* where it runs: tensors whose device is not the CPU are this one's */
+    const void *constants;
+    /* On a device: input i of dtype Q_I32 as it lies in host memory, where it came from there; else NULL. */
+    const q_tensor *host_in[Q_MAX_INPUTS];
 };
 
 /* ---- Configs of the library's classes (fixed-width, as in files) --------------------------------------- */

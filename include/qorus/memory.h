@@ -24,7 +24,7 @@ typedef struct q_block {
 typedef enum q_region_kind {
     Q_REGION_FILE = 0,     /* the mapped .qorus file, read-only, used in place */
     Q_REGION_PARAM = 1,    /* parameters that live in memory: F32 masters, running statistics */
-    Q_REGION_PREPARED = 2, /* weights re-laid for a device; 0 bytes on CPUs */
+    Q_REGION_PREPARED = 2, /* parameters re-laid for a device; 0 bytes on CPUs */
     Q_REGION_STATE = 3,    /* KV cache and recurrent state: persists between steps */
     Q_REGION_SCRATCH = 4,  /* activations of one step */
     Q_REGION_TRAIN = 5,    /* gradients, optimizer moments, saved activations */
@@ -36,7 +36,8 @@ typedef struct q_region {
     void *base;   /* multiple of Q_ALIGN; may be NULL only if size is 0 */
     size_t size;
     uint8_t kind;   /* q_region_kind */
-    uint8_t tag;    /* 0 .. Q_MAX_TAGS - 1; 0 unless the plan was told to split */
+    uint8_t tag;    /* 0 .. Q_MAX_TAGS - 1; 0 unless the plan was told to split. Memory of the plan's device i has
+                       tag Q_MAX_TAGS + i */
     uint8_t device; /* q_device_type */
     uint8_t zeroed; /* 1: every byte is 0, as of fresh pages of a system; STATE is then not cleared again */
     uint8_t reserved[4];

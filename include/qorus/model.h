@@ -122,6 +122,25 @@ enum {
     Q_PLAN_NO_IN_PLACE = 1u << 1
 };
 
+/*
+ * Devices beside the CPU, made by q_devices_init; constant while plans and their sessions use it. A program that never
+ * calls it links nothing of what devices need.
+ */
+typedef struct q_devices {
+    uint32_t struct_size; /* sizeof(q_devices) */
+    uint32_t n;
+    const q_backend *backend[Q_MAX_DEVICES];
+    /* (optional; default: 1 for every class that has Q_LAYER_DEVICE, 0 for the others) Which place runs a node: 0 the
+       CPU, i device i - 1. */
+    uint32_t (*place)(void *user, const char *node);
+    void *user;
+    const struct q_device_hooks *hooks;
+} q_devices;
+
+/* Errors: Q_ERR_INVALID_ARG, INVALID_DEVICE for a backend of the CPU, MISALIGNED workspace; diag.offset is the index. */
+Q_NODISCARD q_error_code q_devices_init(q_devices *out, const q_backend *const *backends, uint32_t n,
+                                        uint32_t (*place)(void *user, const char *node), void *user, q_diag *diag);
+
 typedef struct q_plan_config {
     uint32_t struct_size; /* sizeof(q_plan_config) */
     uint32_t mode;        /* q_plan_mode */
@@ -134,14 +153,19 @@ typedef struct q_plan_config {
     /* (optional; default: tag 0) Which of the memories a piece goes to. name is a value, node or parameter. */
     uint8_t (*tag)(void *user, q_region_kind kind, const char *name);
     void *tag_user;
+    /* (optional; default: everything on the CPU) Values that one place makes and another reads are copied by steps of
+       class `transfer`; inputs come from and outputs go to host memory; parameters are laid out in PREPARED of every
+       device that reads them. Refused: training plans, nodes of classes without Q_LAYER_DEVICE, parameters in slots. */
+    const q_devices *devices;
 } q_plan_config;
 
-/* Bytes a session needs of each region kind, per tag. FILE is what the model's views refer to. */
+/* Bytes a session needs of each region kind, per tag; tag Q_MAX_TAGS + i is memory of device i. FILE is what the model's
+   views refer to. */
 typedef struct q_needs {
-    size_t bytes[Q_REGION_KINDS][Q_MAX_TAGS];
+    size_t bytes[Q_REGION_KINDS][Q_MAX_PLACES];
 } q_needs;
 
-/* Bytes of a plan; depends on the model's counts alone. */
+/* Bytes of a plan; depends on the model's counts and the number of devices alone. */
 Q_NODISCARD q_error_code q_plan_size(const q_model *model, const q_plan_config *config, size_t *bytes, q_diag *diag);
 /* Shape inference, pruning, fusion, order, in place, placement. Deterministic. Cost: O(n^2) in values, worst. */
 Q_NODISCARD q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model,
@@ -164,14 +188,14 @@ typedef struct q_session q_session;
 /* Where things run. */
 typedef struct q_context {
     const q_port *port;       /* NULL: memory only, one worker, no clock */
-    const q_backend *backend;
+    const q_backend *backend; /* of the CPU; ops run on one of a device too */
     uint32_t n_workers;       /* 0: as many as the plan allows */
     uint32_t reserved;
 } q_context;
 
 /* What an observer is told after a node has run; called by worker 0 while the others wait. */
 typedef struct q_observation {
-    const q_layer *layer;
+    const q_layer *layer; /* on a device: read its tensors by layer->backend->download */
     const q_run *run;
     uint64_t ticks;   /* this node's time, all stages; 0 without a clock */
     uint32_t node;    /* index of the step in the plan */
@@ -195,8 +219,10 @@ enum {
 
 Q_NODISCARD q_error_code q_session_size(const q_plan *plan, size_t *bytes, q_diag *diag);
 /*
- * regions: any order; each (kind, tag) the plan needs must be there with at least those bytes, on the
- * backend's device. STATE is zeroed, unless its regions say that they are; the other contents do not matter and never change a result.
+ * regions: any order; each (kind, tag) the plan needs must be there with at least those bytes, on the CPU or, from tag
+ * Q_MAX_TAGS on, on the device of that tag. STATE is zeroed, unless its regions say that they are, and PREPARED filled;
+ * the other contents do not matter and never change a result. Sessions that share a device take turns. Errors of a
+ * device: its own, naming the piece.
  */
 Q_NODISCARD q_error_code q_session_init(q_session **session, q_block memory, const q_plan *plan,
                                         const q_context *context, const q_region *regions, size_t n_regions,
@@ -251,7 +277,7 @@ Q_NODISCARD q_error_code q_model_forward(q_session *session, const q_step *step,
  */
 Q_NODISCARD q_error_code q_model_backward(q_session *session, bool accumulate, q_diag *diag);
 
-/* Output i of the last step: in SCRATCH, valid until the next step; ne has the step's rows. */
+/* Output i of the last step: in SCRATCH of the host, valid until the next step; ne has the step's rows. */
 Q_NODISCARD q_error_code q_session_output(const q_session *session, uint32_t i, q_tensor *out, q_diag *diag);
 
 /* Tokens in the KV cache of a sequence; 0 for a sequence out of range. */

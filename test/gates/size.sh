@@ -11,9 +11,9 @@
 # What the design aims at for the core's run-only profile, kernels apart, and what it may not exceed meanwhile.
 AIM=46080
 LIMIT=57344
-# Objects that running a model does not need: text, ops called singly and their views, state in files, printing (what
+# Objects that running a model does not need: text, ops called singly and their views, state in files, devices, printing (what
 # of it a builder of names calls is linked all the same).
-NOT_MODEL='/core-(text|ops|tensor|optim|train)-|core-base-text|snapshot|plan_print|rewrite'
+NOT_MODEL='/core-(text|ops|tensor|optim|train)-|core-base-text|snapshot|plan_print|rewrite|devices'
 NOT_RUN='backward|sgd|adam|grad|train|loss|quantize|panel_pack|panel_unpack|verify|sha256|_mse'
 
 if ! have clang || ! have ld.lld || ! have llvm-nm || ! have llvm-size; then

@@ -83,7 +83,7 @@ done
 empty "control: a right include is accepted" "$(echo "$found" | grep fine.c)"
 rm -rf "$bad"
 
-for folder in include core backends/scalar backends/avx2 backends/avx512 port/posix port/bare-x86 port/x86; do
+for folder in include core backends/scalar backends/avx2 backends/avx512 backends/mock port/posix port/bare-x86 port/x86; do
     [ -d "$folder" ] || { skips "no folder $folder"; continue; }
     empty "$folder includes only what it may" "$(rule_breaks . | grep "^$folder/")"
 done

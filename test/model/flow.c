@@ -125,6 +125,7 @@ static q_plan_config config_of(const flow *f, const flow_setup *s)
     c.n_workers = s->workers;
     c.workspace_size = f->backend.workspace_size;
     c.tag = s->tag;
+    c.devices = s->devices;
     return c;
 }
 
@@ -170,14 +171,18 @@ void flow_open(flow *f, const flow_setup *s, const flow_memory *memory)
     must(f, q_plan_size(f->model, &c, &f->plan_size, &f->diag));
     must(f, flow_plan(f, s, (q_block){memory->take(memory->user, f->plan_size, "plan"), f->plan_size}));
     for (uint32_t kind = Q_REGION_PARAM; kind < Q_REGION_KINDS; kind++) {
-        for (uint32_t tag = 0; tag < Q_MAX_TAGS; tag++) {
+        for (uint32_t tag = 0; tag < Q_MAX_PLACES; tag++) {
             q_region *r = &f->regions[f->n_regions];
             if (f->needs.bytes[kind][tag] != 0) {
                 memset(r, 0, sizeof(*r));
                 r->kind = (uint8_t)kind;
                 r->tag = (uint8_t)tag;
                 r->size = f->needs.bytes[kind][tag];
-                r->base = memory->take(memory->user, r->size, kind == Q_REGION_STATE ? "state" : "scratch");
+                if (tag >= Q_MAX_TAGS) {
+                    r->device = (uint8_t)s->devices->backend[tag - Q_MAX_TAGS]->device;
+                }
+                r->base = memory->take(memory->user, r->size,
+                                       r->device != 0 ? "device" : kind == Q_REGION_STATE ? "state" : "scratch");
                 f->n_regions++;
             }
         }

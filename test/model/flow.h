@@ -5,7 +5,7 @@
 
 #include "qorus/generate.h"
 
-enum { FLOW_CONTEXT = 128, FLOW_TOKENS = 48, FLOW_REGIONS = Q_REGION_KINDS * Q_MAX_TAGS };
+enum { FLOW_CONTEXT = 128, FLOW_TOKENS = 48, FLOW_REGIONS = Q_REGION_KINDS * Q_MAX_PLACES };
 
 /* Gives every object and region of a flow its memory. */
 typedef struct flow_memory {
@@ -26,6 +26,7 @@ typedef struct flow_setup {
     uint32_t context;   /* 0: FLOW_CONTEXT */
     uint32_t sequences; /* 0: 1 */
     uint8_t (*tag)(void *user, q_region_kind kind, const char *name);
+    const q_devices *devices;
     const q_class_swap *swaps;
     size_t n_swaps;
     q_session_config session;
