@@ -8,9 +8,10 @@
 #   full       every public function: also training, quantisation, verification
 . "$(dirname "$0")/gate.sh"
 
-# What the design aims at for the core's run-only profile, kernels apart, and what it may not exceed meanwhile.
+# What the design aims at for the core's run-only profile, kernels apart, and what it may not exceed meanwhile: 58 KiB since
+# steps of several sequences and plans with devices (before them 56).
 AIM=46080
-LIMIT=57344
+LIMIT=59392
 # Objects that running a model does not need: text, ops called singly and their views, state in files, devices, printing (what
 # of it a builder of names calls is linked all the same).
 NOT_MODEL='/core-(text|ops|tensor|optim|train)-|core-base-text|snapshot|plan_print|rewrite|devices'
