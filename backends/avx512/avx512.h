@@ -19,7 +19,7 @@
 /* Mask of the first n of 16 lanes; n >= 16 gives all. */
 static inline __mmask16 avx512_mask(uint32_t n)
 {
-    return n >= 16u ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1u);
+    return (__mmask16)(n >= 16u ? 0xffffu : (1u << n) - 1u);
 }
 
 /* Sum of 16 lanes by the tree 8-4-2-1 of every backend. */

@@ -42,7 +42,7 @@ static int32_t quantize_round_a8(float v)
 }
 
 /* One block into one plane of a row of k values; v becomes what the plane leaves. */
-static void quantize_block(float v[Q_BLOCK], uint8_t *plane, uint32_t k, uint32_t block)
+static void quantize_plane(float v[Q_BLOCK], uint8_t *plane, uint32_t k, uint32_t block)
 {
     int8_t *q = (int8_t *)plane + (size_t)block * Q_BLOCK;
     float *d = (float *)(void *)(plane + k);
@@ -69,9 +69,9 @@ static void quantize_row(const q_quantize_a8_args *a, uint32_t r)
         for (uint32_t i = 0; i < Q_BLOCK; i++) {
             v[i] = (float)x[block * Q_BLOCK + i];
         }
-        quantize_block(v, out, a->k, block);
+        quantize_plane(v, out, a->k, block);
         if (a->planes == 2) {
-            quantize_block(v, out + a->k / 4u * 5u, a->k, block);
+            quantize_plane(v, out + a->k / 4u * 5u, a->k, block);
         }
     }
 }

@@ -19,6 +19,10 @@ function add_edge(from, to) {
     }
 }
 
+function ends_with(text, end) {
+    return substr(text, length(text) - length(end) + 1) == end
+}
+
 # The source text of "file:line:column", from a few columns before it on.
 function source_line(place,    part, i, text) {
     split(place, part, ":")
@@ -101,8 +105,9 @@ FILENAME == ARGV[1] {
 END {
     for (i = 1; i <= n_rules; i++) {
         if (rule_to[i] ~ /^@/) {
+            split(substr(rule_to[i], 2), part, "*")
             for (f in frame) {
-                if (index(where[f], substr(rule_to[i], 2)) == 1) add_edge(rule_to[i], f)
+                if (index(where[f], part[1]) == 1 && ends_with(f, part[2])) add_edge(rule_to[i], f)
             }
         } else if (rule_to[i] != "-") {
             found = 0
