@@ -248,8 +248,10 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
     layer->residual = step->residual == Q_NONE ? NULL : &s->values[step->residual];
     bind_training(s, step, layer);
     if (step->constants.bytes != 0) {
+        q_fp_state fp = q_fp_enter();
         layer->constants = s->constants + step->constants.offset;
         step->cls->make_constants(layer, s->constants + step->constants.offset);
+        q_fp_leave(fp);
     }
 }
 
