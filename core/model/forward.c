@@ -134,6 +134,9 @@ static q_error_code check_step(q_session *s, const q_step *step, q_run *whole, q
 {
     const q_maxima *max = &s->plan->config.max;
     q_error_code e;
+    if ((step->flags & ~(uint32_t)Q_STEP_EVALUATE) != 0) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_step", "flags", Q_STEP_EVALUATE, step->flags);
+    }
     whole->n_batch = step->n_batch != 0 ? step->n_batch : 1;
     if (whole->n_batch > max->batch) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_step", "n_batch", max->batch, whole->n_batch);
@@ -280,7 +283,10 @@ q_error_code q_model_forward(q_session *session, const q_step *step, q_diag *dia
     }
     s->busy = true;
     s->deadline = step->deadline;
-    s->run.training = s->plan->config.mode == Q_PLAN_TRAIN ? 1u : 0u;
+    s->run.training = s->plan->config.mode == Q_PLAN_TRAIN && (step->flags & Q_STEP_EVALUATE) == 0 ? 1u : 0u;
+    s->run.first_sample = step->first_sample;
+    s->run.seed = step->seed;
+    s->run.step = step->index;
     s->run.n_batch = whole.n_batch;
     for (uint32_t first = 0; first < whole.n_tokens && e == Q_OK; first += s->run.n_tokens) {
         uint32_t left = whole.n_tokens - first;
@@ -290,7 +296,7 @@ q_error_code q_model_forward(q_session *session, const q_step *step, q_diag *dia
         e = run_chunk(s, step, first, whole.n_tokens, &listed, diag);
     }
     q_session_end_spans(s, step, whole.n_tokens, e == Q_OK);
-    s->saved = e == Q_OK;
+    s->saved = e == Q_OK && s->run.training != 0;
     s->busy = false;
     return e;
 }
@@ -302,7 +308,7 @@ static q_error_code check_backward(const q_session *s, q_value loss, q_diag *dia
     const plan_value *v = &s->plan->values[loss];
     if (s->busy || s->plan->config.mode != Q_PLAN_TRAIN || !s->saved) {
         return q_fail(diag, Q_ERR_INVALID_STATE, "q_model_backward",
-                      s->busy ? "a step is running" : s->saved ? "the plan is not one for training" : "no forward has run",
+                      s->busy ? "a step is running" : s->saved ? "the plan is not one for training" : "no training forward has run",
                       1, 0);
     }
     if (!v->needs_grad) {

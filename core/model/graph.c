@@ -44,6 +44,11 @@ static uint32_t name_hash(const char *name, size_t n)
     return h;
 }
 
+uint32_t q_graph_name_key(const char *name)
+{
+    return name_hash(name, name_length(name));
+}
+
 /* Copies a name behind the earlier ones. Returns "" while counting. */
 static const char *keep_name(q_graph *g, const char *name, size_t n)
 {
@@ -425,7 +430,7 @@ static const char *input_name(const q_model *m, uint32_t i)
 static void hash_names(const q_model *m, uint32_t n, uint32_t *hash, const char *(*name)(const q_model *m, uint32_t i))
 {
     for (uint32_t i = 0; i < n; i++) {
-        hash[i] = name_hash(name(m, i), name_length(name(m, i)));
+        hash[i] = q_graph_name_key(name(m, i));
     }
 }
 

@@ -71,6 +71,9 @@ struct q_graph {
 /* Bytes of a parameter's view from the first to the last; q_graph_param has seen that this fits a size. */
 size_t q_view_bytes(const model_param *param);
 
+/* A number made from a name, the same in every graph. */
+uint32_t q_graph_name_key(const char *name);
+
 /* True if every dimension counts something, along at most one symbol. */
 bool q_graph_dims_ok(const q_value_type *type);
 

@@ -231,6 +231,8 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
     layer->max = s->plan->config.max;
     layer->precision = s->plan->config.precision;
     layer->kv_dtype = s->plan->kv_dtype;
+    layer->key = q_graph_name_key(step->name);
+    layer->trains = s->plan->config.mode == Q_PLAN_TRAIN ? 1u : 0u;
     layer->state = piece_at(s, Q_REGION_STATE, &step->state);
     layer->state_stride = step->state_stride;
     layer->scratch = piece_at(s, Q_REGION_SCRATCH, &step->scratch);

@@ -62,6 +62,8 @@ typedef struct q_run {
     uint32_t training;        /* 1: dropout and batch statistics on */
     uint32_t n_spans;         /* 0: all rows are one span of sequence 0 at `position` */
     const q_span *spans;      /* [n_spans] rows ascending, without a gap; a sequence occurs at most once */
+    uint32_t first_sample;    /* of the optimizer step: samples in the micro-batches before this one */
+    uint32_t reserved;
 } q_run;
 
 static inline uint32_t q_span_count(const q_run *run)
@@ -85,7 +87,7 @@ static inline q_span q_span_at(const q_run *run, uint32_t rows, uint32_t i)
 
 /* The span that holds row r of a step of `rows` rows, r < rows; by bisection. The position of the row is
    span.position + (r - span.row). */
-static inline q_span q_span_of_row(const q_run *run, uint32_t rows, uint32_t r)
+static inline uint32_t q_span_index_of_row(const q_run *run, uint32_t r)
 {
     uint32_t low = 0;
     uint32_t high = q_span_count(run);
@@ -97,7 +99,32 @@ static inline q_span q_span_of_row(const q_run *run, uint32_t rows, uint32_t r)
             high = middle;
         }
     }
-    return q_span_at(run, rows, low);
+    return low;
+}
+
+static inline q_span q_span_of_row(const q_run *run, uint32_t rows, uint32_t r)
+{
+    return q_span_at(run, rows, q_span_index_of_row(run, r));
+}
+
+/* A row as random numbers are keyed by it, so that they do not depend on how a batch is cut into micro-batches. */
+typedef struct q_sample_row {
+    uint32_t sample; /* of the optimizer step */
+    uint32_t row;    /* within the sample */
+} q_sample_row;
+
+/* Row r of `rows`: per_sample rows are one sample of the batch; or, for 0, a sample is a span. */
+static inline q_sample_row q_sample_of_row(const q_run *run, uint32_t rows, uint32_t per_sample, uint32_t r)
+{
+    q_sample_row s;
+    if (per_sample != 0) {
+        s.sample = run->first_sample + r / per_sample;
+        s.row = r % per_sample;
+        return s;
+    }
+    s.row = r - q_span_of_row(run, rows, r).row;
+    s.sample = run->first_sample + q_span_index_of_row(run, r);
+    return s;
 }
 
 static inline uint32_t q_sym_value(const q_run *run, uint32_t sym)

@@ -32,6 +32,24 @@ typedef enum q_layer_id {
     Q_LAYER_QUANTIZE = 13, /* inserted by plans, never in a file */
     Q_LAYER_MSE = 14,
     Q_LAYER_TRANSFER = 15, /* between the CPU and a device; inserted by plans, never in a file */
+    Q_LAYER_ACTIVATION = 16,
+    Q_LAYER_DROPOUT = 17,
+    Q_LAYER_DROP_PATH = 18,
+    Q_LAYER_LAYERNORM = 19,
+    Q_LAYER_BATCHNORM = 20,
+    Q_LAYER_CROSS_ENTROPY = 21,
+    Q_LAYER_BCE = 22,
+    Q_LAYER_HUBER = 23,
+    Q_LAYER_CONV2D = 24,
+    Q_LAYER_POOL2D = 25,
+    Q_LAYER_RNN = 26,
+    Q_LAYER_LSTM = 27,
+    Q_LAYER_GRU = 28,
+    Q_LAYER_CONCAT = 29,
+    Q_LAYER_RESHAPE = 30,
+    Q_LAYER_ATTENTION_FULL = 31,
+    Q_LAYER_SCALE = 32,
+    Q_LAYER_FAKE_QUANTIZE = 33,
     Q_LAYER_USER = 65536
 } q_layer_id;
 
@@ -141,6 +159,8 @@ struct q_layer_class {
     uint8_t in_place;        /* bit i: output 0 may take the memory of input i */
     uint32_t flags;          /* Q_LAYER_SHARED ... */
     uint32_t saves;          /* what backward reads: bit i input i, bit 8+i output i */
+    uint32_t buffers;        /* bit i: forward of a training step writes parameter i (running statistics), which must
+                                be a slot of reals that is not trainable */
 
     /* Checks config, inputs and parameters, and fills info->out. Errors name the config field. */
     Q_NODISCARD q_error_code (*shape)(const q_node_info *info, q_diag *diag);
@@ -190,6 +210,9 @@ struct Q_ALIGNED(Q_ALIGN) q_layer {
     uint32_t accumulate; /* bit i: add to grad_in[i] instead of storing */
     uint32_t precision;
     uint32_t kv_dtype; /* as q_node_info */
+    uint32_t key;      /* from the node's name: keeps its random numbers apart from other nodes' */
+    uint32_t trains;   /* 1: of a training plan */
+    uint32_t again;    /* 1: this forward was run before in this step and is run again for backward: buffers stay */
 
     const q_backend *backend; /* where it runs: tensors whose device is not the CPU are this one's */
     const void *constants;

@@ -261,7 +261,17 @@ typedef struct q_step {
     uint64_t deadline;          /* port ticks after which Q_ERR_DEADLINE stops the step; 0: none */
     uint32_t n_spans;           /* 0: all tokens continue sequence 0 */
     const q_step_span *spans;   /* whose tokens the step's are, in this order; one batch, a plan with state */
+
+    /* training plans */
+    uint32_t flags;             /* Q_STEP_* */
+    uint32_t first_sample;      /* samples in the micro-batches of this optimizer step before this one */
+    uint64_t seed;              /* of dropout and its kind, with the step's number: the same two, the same numbers */
+    uint64_t index;             /* number of the optimizer step */
 } q_step;
+
+enum {
+    Q_STEP_EVALUATE = 1u << 0 /* as in inference: nothing is dropped, running statistics are used and stay; no backward */
+};
 
 /*
  * Runs the graph forward once. n_tokens above max.tokens is split into chunks of max.tokens: the bits are those
