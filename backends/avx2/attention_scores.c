@@ -8,7 +8,7 @@
 #include "attention.h"
 #include "elementary_avx2.h"
 
-static inline __m256 flash_score(const flash_keys *keys, __m256 dot)
+static inline __m256 flash_score(const q_attention_keys *keys, __m256 dot)
 {
     __m256 s = _mm256_mul_ps(dot, _mm256_set1_ps(keys->scale));
     if (keys->softcap > 0) {
@@ -19,34 +19,34 @@ static inline __m256 flash_score(const flash_keys *keys, __m256 dot)
 }
 
 /* Keys 8*i .. 8*i + 7 of the group at `g`, dimension d; scale: theirs, of the block of d, in Q8_0. */
-Q_AVX2_INLINE __m256 flash_key(const flash_kind kind, const uint8_t *g, uint32_t dim, uint32_t d,
+Q_AVX2_INLINE __m256 flash_key(const uint32_t kind, const uint8_t *g, uint32_t dim, uint32_t d,
                                uint32_t i, __m256 scale)
 {
     size_t at = (size_t)d * 16u + i * 8u;
-    if (kind == FLASH_Q8_0) {
+    if (kind == Q_Q8_0) {
         return flash_dequant(g + dim + at, scale);
     }
-    return kind == FLASH_F16 ? avx2_load_f16((const uint16_t *)(const void *)g + at)
+    return kind == Q_F16 ? avx2_load_f16((const uint16_t *)(const void *)g + at)
                              : _mm256_loadu_ps((const float *)(const void *)g + at);
 }
 
 /* Scales of the block of dimension d for `panels` groups. */
-Q_AVX2_INLINE void flash_key_scales(const flash_kind kind, const uint32_t panels,
-                                    const flash_keys *keys, const uint8_t *g, uint32_t d,
+Q_AVX2_INLINE void flash_key_scales(const uint32_t kind, const uint32_t panels,
+                                    const q_attention_keys *keys, const uint8_t *g, uint32_t d,
                                     __m256 scale[8])
 {
     Q_AVX2_UNROLL
     for (uint32_t i = 0; i < 2u * panels; i++) {
         const uint16_t *at = (const uint16_t *)(const void *)(g + i / 2u * keys->group);
-        scale[i] = kind == FLASH_Q8_0 ? avx2_load_f16(at + q_kv_q8_0_scale(0, d) + i % 2u * 8u)
+        scale[i] = kind == Q_Q8_0 ? avx2_load_f16(at + q_kv_q8_0_scale(0, d) + i % 2u * 8u)
                                       : _mm256_setzero_ps();
     }
 }
 
 /* Dimensions d .. to - 1, all of one block in Q8_0, of `slots` slots by the keys of `panels` groups. */
-Q_AVX2_INLINE void flash_score_block(const flash_kind kind, const uint32_t slots,
-                                     const uint32_t panels, const flash_keys *keys,
-                                     const flash_slot *slot, const uint8_t *g, uint32_t d,
+Q_AVX2_INLINE void flash_score_block(const uint32_t kind, const uint32_t slots,
+                                     const uint32_t panels, const q_attention_keys *keys,
+                                     const q_attention_slot *slot, const uint8_t *g, uint32_t d,
                                      uint32_t to, __m256 c[FLASH_TILE][8])
 {
     const float *q[FLASH_TILE];
@@ -87,12 +87,12 @@ Q_AVX2_INLINE void flash_score_block(const flash_kind kind, const uint32_t slots
 }
 
 /* Scores of `slots` slots by the 16 * `panels` keys from j, a multiple of 16. slots * panels <= 6. */
-Q_AVX2_INLINE void flash_score_tile(const flash_kind kind, const uint32_t slots,
-                                    const uint32_t panels, const flash_keys *keys,
-                                    const flash_slot *slot, float (*p)[FLASH_CHUNK], uint32_t j)
+Q_AVX2_INLINE void flash_score_tile(const uint32_t kind, const uint32_t slots,
+                                    const uint32_t panels, const q_attention_keys *keys,
+                                    const q_attention_slot *slot, float (*p)[Q_ATTENTION_CHUNK], uint32_t j)
 {
     const uint8_t *g = keys->k + j / 16u * keys->group;
-    uint32_t step = kind == FLASH_Q8_0 ? (uint32_t)Q_BLOCK : keys->dim;
+    uint32_t step = kind == Q_Q8_0 ? (uint32_t)Q_BLOCK : keys->dim;
     __m256 c[FLASH_TILE][8];
     Q_AVX2_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
@@ -108,15 +108,15 @@ Q_AVX2_INLINE void flash_score_tile(const flash_kind kind, const uint32_t slots,
     for (uint32_t s = 0; s < slots; s++) {
         Q_AVX2_UNROLL
         for (uint32_t i = 0; i < 2u * panels; i++) {
-            _mm256_store_ps(p[s] + j % FLASH_CHUNK + i * 8u, flash_score(keys, c[s][i]));
+            _mm256_store_ps(p[s] + j % Q_ATTENTION_CHUNK + i * 8u, flash_score(keys, c[s][i]));
         }
     }
 }
 
 /* Scores of `slots` slots by the keys of the chunk, `panels` panels at a time. */
-Q_AVX2_INLINE void flash_score_slots(const flash_kind kind, const uint32_t slots,
-                                     const uint32_t panels, const flash_keys *keys,
-                                     const flash_slot *slot, float (*p)[FLASH_CHUNK])
+Q_AVX2_INLINE void flash_score_slots(const uint32_t kind, const uint32_t slots,
+                                     const uint32_t panels, const q_attention_keys *keys,
+                                     const q_attention_slot *slot, float (*p)[Q_ATTENTION_CHUNK])
 {
     uint32_t j = keys->from / 16u * 16u;
     for (; j + 16u * (panels - 1u) < keys->to; j += 16u * panels) {
@@ -127,8 +127,8 @@ Q_AVX2_INLINE void flash_score_slots(const flash_kind kind, const uint32_t slots
     }
 }
 
-Q_AVX2_INLINE void flash_scores(const flash_kind kind, const flash_keys *keys,
-                                const flash_slot *slot, float (*p)[FLASH_CHUNK], uint32_t n)
+Q_AVX2_INLINE void flash_scores(const uint32_t kind, const q_attention_keys *keys,
+                                const q_attention_slot *slot, float (*p)[Q_ATTENTION_CHUNK], uint32_t n)
 {
     uint32_t s = 0;
     for (; s + 6u <= n; s += 6) {
@@ -142,14 +142,14 @@ Q_AVX2_INLINE void flash_scores(const flash_kind kind, const flash_keys *keys,
     }
 }
 
-void q_flash_scores_avx2(flash_kind kind, const flash_keys *keys, const flash_slot *slot,
-                         float (*p)[FLASH_CHUNK], uint32_t n)
+void q_flash_scores_avx2(uint32_t kind, const q_attention_keys *keys, const q_attention_slot *slot,
+                         float (*p)[Q_ATTENTION_CHUNK], uint32_t n)
 {
-    if (kind == FLASH_Q8_0) {
-        flash_scores(FLASH_Q8_0, keys, slot, p, n);
-    } else if (kind == FLASH_F16) {
-        flash_scores(FLASH_F16, keys, slot, p, n);
+    if (kind == Q_Q8_0) {
+        flash_scores(Q_Q8_0, keys, slot, p, n);
+    } else if (kind == Q_F16) {
+        flash_scores(Q_F16, keys, slot, p, n);
     } else {
-        flash_scores(FLASH_F32, keys, slot, p, n);
+        flash_scores(Q_F32, keys, slot, p, n);
     }
 }

@@ -16,11 +16,11 @@ typedef struct flash_rows {
 
 /* Opens the values from key j on. In Q8_0, head_dim is a multiple of 32 and d of 8*vectors, so that 4 vectors never
    lie in two blocks. */
-Q_AVX2_INLINE void flash_open_rows(const flash_kind kind, const uint32_t vectors,
-                                   const flash_keys *keys, uint32_t j, uint32_t d, flash_rows *rows)
+Q_AVX2_INLINE void flash_open_rows(const uint32_t kind, const uint32_t vectors,
+                                   const q_attention_keys *keys, uint32_t j, uint32_t d, flash_rows *rows)
 {
-    if (kind != FLASH_Q8_0) {
-        size_t element = kind == FLASH_F16 ? sizeof(uint16_t) : sizeof(float);
+    if (kind != Q_Q8_0) {
+        size_t element = kind == Q_F16 ? sizeof(uint16_t) : sizeof(float);
         rows->step = keys->dim * element;
         rows->at = keys->v + j * rows->step + d * element;
         return;
@@ -37,9 +37,9 @@ Q_AVX2_INLINE void flash_open_rows(const flash_kind kind, const uint32_t vectors
 }
 
 /* n < 8 values at p, of reals or halves. */
-Q_AVX2_INLINE __m256 flash_load_tail(const flash_kind kind, const uint8_t *p, uint32_t n)
+Q_AVX2_INLINE __m256 flash_load_tail(const uint32_t kind, const uint8_t *p, uint32_t n)
 {
-    if (kind == FLASH_F16) {
+    if (kind == Q_F16) {
         Q_ALIGNED(16) uint16_t h[8] = {0};
         memcpy(h, p, n * sizeof(uint16_t));
         return avx2_load_f16(h);
@@ -48,29 +48,29 @@ Q_AVX2_INLINE __m256 flash_load_tail(const flash_kind kind, const uint8_t *p, ui
 }
 
 /* Vector i of the next key, number j; n < 8 only in a tile of one vector. */
-Q_AVX2_INLINE __m256 flash_row_vector(const flash_kind kind, const flash_rows *rows, uint32_t j,
+Q_AVX2_INLINE __m256 flash_row_vector(const uint32_t kind, const flash_rows *rows, uint32_t j,
                                       const uint32_t i, uint32_t n)
 {
-    if (kind == FLASH_Q8_0) {
+    if (kind == Q_Q8_0) {
         return flash_dequant(rows->at + i * 8u, _mm256_broadcast_ss(&rows->scale[i / 4u][j % 16u]));
     }
     if (i == 0 && n < 8u) {
         return flash_load_tail(kind, rows->at, n);
     }
-    return kind == FLASH_F16 ? avx2_load_f16((const uint16_t *)(const void *)rows->at + i * 8u)
+    return kind == Q_F16 ? avx2_load_f16((const uint16_t *)(const void *)rows->at + i * 8u)
                              : _mm256_loadu_ps((const float *)(const void *)rows->at + i * 8u);
 }
 
 /* Keys j0 .. j1 - 1 by slots which all see them, or with `ragged` may not; in Q8_0 group by group. */
-Q_AVX2_INLINE void flash_add_values(const flash_kind kind, const uint32_t slots,
+Q_AVX2_INLINE void flash_add_values(const uint32_t kind, const uint32_t slots,
                                     const uint32_t vectors, const bool ragged,
-                                    const flash_keys *keys, const flash_slot *slot,
-                                    const float (*p)[FLASH_CHUNK], uint32_t j0, uint32_t j1,
+                                    const q_attention_keys *keys, const q_attention_slot *slot,
+                                    const float (*p)[Q_ATTENTION_CHUNK], uint32_t j0, uint32_t j1,
                                     uint32_t d, uint32_t n, __m256 c[FLASH_TILE][8])
 {
     flash_rows rows;
     while (j0 < j1) {
-        uint32_t end = kind == FLASH_Q8_0 ? flash_clamp((j0 / 16u + 1u) * 16u, j0, j1) : j1;
+        uint32_t end = kind == Q_Q8_0 ? q_attention_clamp((j0 / 16u + 1u) * 16u, j0, j1) : j1;
         flash_open_rows(kind, vectors, keys, j0, d, &rows);
         for (; j0 < end; j0++) {
             __m256 v[8];
@@ -78,7 +78,7 @@ Q_AVX2_INLINE void flash_add_values(const flash_kind kind, const uint32_t slots,
             const bool few = slots <= 3u && !ragged;
             Q_AVX2_UNROLL
             for (uint32_t s = 0; s < slots && few; s++) {
-                w[s] = _mm256_broadcast_ss(&p[s][j0 % FLASH_CHUNK]);
+                w[s] = _mm256_broadcast_ss(&p[s][j0 % Q_ATTENTION_CHUNK]);
             }
             Q_AVX2_UNROLL
             for (uint32_t i = 0; i < vectors; i++) {
@@ -91,7 +91,7 @@ Q_AVX2_INLINE void flash_add_values(const flash_kind kind, const uint32_t slots,
             Q_AVX2_UNROLL
             for (uint32_t s = 0; s < slots && !few; s++) {
                 if (!ragged || (slot[s].from <= j0 && j0 < slot[s].to)) {
-                    w[s] = _mm256_broadcast_ss(&p[s][j0 % FLASH_CHUNK]);
+                    w[s] = _mm256_broadcast_ss(&p[s][j0 % Q_ATTENTION_CHUNK]);
                     Q_AVX2_UNROLL
                     for (uint32_t i = 0; i < vectors; i++) {
                         c[s][i] = _mm256_fmadd_ps(w[s], v[i], c[s][i]);
@@ -107,7 +107,7 @@ Q_AVX2_INLINE void flash_add_values(const flash_kind kind, const uint32_t slots,
 }
 
 /* out = out*old + o*fresh, n <= 8 values; the first chunk of a slot is stored. */
-static inline void flash_merge(const flash_slot *t, uint32_t d, uint32_t n, __m256 o)
+static inline void flash_merge(const q_attention_slot *t, uint32_t d, uint32_t n, __m256 o)
 {
     if (t->from >= t->to) {
         return;
@@ -119,33 +119,19 @@ static inline void flash_merge(const flash_slot *t, uint32_t d, uint32_t n, __m2
     avx2_store_n(t->out + d, n, o);
 }
 
-/* The keys of the chunk that every slot with a part in it sees; empty ranges come out as from >=
-   to. */
-static void flash_common_range(const flash_slot *slot, uint32_t slots, uint32_t *from, uint32_t *to)
-{
-    *from = 0;
-    *to = UINT32_MAX;
-    for (uint32_t s = 0; s < slots; s++) {
-        if (slot[s].from < slot[s].to) {
-            *from = slot[s].from > *from ? slot[s].from : *from;
-            *to = slot[s].to < *to ? slot[s].to : *to;
-        }
-    }
-}
-
 /*
  * Dimensions d .. d + 8*vectors - 1 (or + n - 1 where vectors is 1) of `slots` slots through the
  * chunk. A slot without a key in it collects values that are dropped.
  */
-Q_AVX2_INLINE void flash_value_tile(const flash_kind kind, const uint32_t slots,
-                                    const uint32_t vectors, const flash_keys *keys,
-                                    const flash_slot *slot, const float (*p)[FLASH_CHUNK],
+Q_AVX2_INLINE void flash_value_tile(const uint32_t kind, const uint32_t slots,
+                                    const uint32_t vectors, const q_attention_keys *keys,
+                                    const q_attention_slot *slot, const float (*p)[Q_ATTENTION_CHUNK],
                                     uint32_t d, uint32_t n)
 {
     uint32_t from;
     uint32_t to;
     __m256 c[FLASH_TILE][8];
-    flash_common_range(slot, slots, &from, &to);
+    q_attention_common(slot, slots, &from, &to);
     Q_AVX2_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
         Q_AVX2_UNROLL
@@ -154,10 +140,10 @@ Q_AVX2_INLINE void flash_value_tile(const flash_kind kind, const uint32_t slots,
         }
     }
     for (uint32_t j = keys->from; j < keys->to;) {
-        uint32_t block = j % FLASH_CHUNK / FLASH_BLOCK;
-        uint32_t end = flash_clamp((j / FLASH_BLOCK + 1u) * FLASH_BLOCK, j, keys->to);
-        uint32_t c0 = flash_clamp(from, j, end);
-        uint32_t c1 = flash_clamp(to, c0, end);
+        uint32_t block = j % Q_ATTENTION_CHUNK / Q_ATTENTION_BLOCK;
+        uint32_t end = q_attention_clamp((j / Q_ATTENTION_BLOCK + 1u) * Q_ATTENTION_BLOCK, j, keys->to);
+        uint32_t c0 = q_attention_clamp(from, j, end);
+        uint32_t c1 = q_attention_clamp(to, c0, end);
         Q_AVX2_UNROLL
         for (uint32_t s = 0; s < slots; s++) {
             __m256 factor = _mm256_broadcast_ss(&slot[s].rescale[block]);
@@ -181,9 +167,9 @@ Q_AVX2_INLINE void flash_value_tile(const flash_kind kind, const uint32_t slots,
 }
 
 /* All dimensions of `slots` slots, `vectors` vectors at a time. */
-Q_AVX2_INLINE void flash_value_slots(const flash_kind kind, const uint32_t slots,
-                                     const uint32_t vectors, const flash_keys *keys,
-                                     const flash_slot *slot, const float (*p)[FLASH_CHUNK])
+Q_AVX2_INLINE void flash_value_slots(const uint32_t kind, const uint32_t slots,
+                                     const uint32_t vectors, const q_attention_keys *keys,
+                                     const q_attention_slot *slot, const float (*p)[Q_ATTENTION_CHUNK])
 {
     uint32_t d = 0;
     for (; d + 8u * vectors <= keys->dim; d += 8u * vectors) {
@@ -195,8 +181,8 @@ Q_AVX2_INLINE void flash_value_slots(const flash_kind kind, const uint32_t slots
     }
 }
 
-Q_AVX2_INLINE void flash_values(const flash_kind kind, const flash_keys *keys,
-                                const flash_slot *slot, const float (*p)[FLASH_CHUNK], uint32_t n)
+Q_AVX2_INLINE void flash_values(const uint32_t kind, const q_attention_keys *keys,
+                                const q_attention_slot *slot, const float (*p)[Q_ATTENTION_CHUNK], uint32_t n)
 {
     uint32_t s = 0;
     for (; s + 6u <= n; s += 6) {
@@ -210,14 +196,14 @@ Q_AVX2_INLINE void flash_values(const flash_kind kind, const flash_keys *keys,
     }
 }
 
-void q_flash_values_avx2(flash_kind kind, const flash_keys *keys, const flash_slot *slot,
-                         const float (*p)[FLASH_CHUNK], uint32_t n)
+void q_flash_values_avx2(uint32_t kind, const q_attention_keys *keys, const q_attention_slot *slot,
+                         const float (*p)[Q_ATTENTION_CHUNK], uint32_t n)
 {
-    if (kind == FLASH_Q8_0) {
-        flash_values(FLASH_Q8_0, keys, slot, p, n);
-    } else if (kind == FLASH_F16) {
-        flash_values(FLASH_F16, keys, slot, p, n);
+    if (kind == Q_Q8_0) {
+        flash_values(Q_Q8_0, keys, slot, p, n);
+    } else if (kind == Q_F16) {
+        flash_values(Q_F16, keys, slot, p, n);
     } else {
-        flash_values(FLASH_F32, keys, slot, p, n);
+        flash_values(Q_F32, keys, slot, p, n);
     }
 }

@@ -9,7 +9,7 @@
 #include "attention.h"
 #include "elementary_avx512.h"
 
-static inline __m512 attend_score(const attend_keys *keys, __m512 dot)
+static inline __m512 attend_score(const q_attention_keys *keys, __m512 dot)
 {
     __m512 s = _mm512_mul_ps(dot, _mm512_set1_ps(keys->scale));
     if (keys->softcap > 0) {
@@ -20,31 +20,31 @@ static inline __m512 attend_score(const attend_keys *keys, __m512 dot)
 }
 
 /* The keys of the group at `g`, dimension d; scale: theirs, of the block of d, in Q8_0. */
-Q_AVX512_INLINE __m512 attend_key(const attend_kind kind, const uint8_t *g, uint32_t dim, uint32_t d, __m512 scale)
+Q_AVX512_INLINE __m512 attend_key(const uint32_t kind, const uint8_t *g, uint32_t dim, uint32_t d, __m512 scale)
 {
     size_t at = (size_t)d * 16u;
-    if (kind == ATTEND_Q8_0) {
+    if (kind == Q_Q8_0) {
         return attend_dequant(g + dim + at, scale);
     }
-    return kind == ATTEND_F16 ? avx512_load_f16((const uint16_t *)(const void *)g + at)
+    return kind == Q_F16 ? avx512_load_f16((const uint16_t *)(const void *)g + at)
                               : _mm512_loadu_ps((const float *)(const void *)g + at);
 }
 
 /* Scales of the block of dimension d for `panels` groups. */
-Q_AVX512_INLINE void attend_key_scales(const attend_kind kind, const uint32_t panels, const attend_keys *keys,
+Q_AVX512_INLINE void attend_key_scales(const uint32_t kind, const uint32_t panels, const q_attention_keys *keys,
                                        const uint8_t *g, uint32_t d, __m512 scale[8])
 {
     Q_AVX512_UNROLL
     for (uint32_t i = 0; i < panels; i++) {
         const uint16_t *at = (const uint16_t *)(const void *)(g + i * keys->group);
-        scale[i] = kind == ATTEND_Q8_0 ? avx512_load_f16(at + q_kv_q8_0_scale(0, d)) : _mm512_setzero_ps();
+        scale[i] = kind == Q_Q8_0 ? avx512_load_f16(at + q_kv_q8_0_scale(0, d)) : _mm512_setzero_ps();
     }
 }
 
 /* Dimensions d .. to - 1, all of one block in Q8_0, of `slots` slots by the keys of `panels` groups. */
-Q_AVX512_INLINE void attend_score_block(const attend_kind kind, const uint32_t slots, const uint32_t panels,
-                                        const attend_keys *keys, const attend_slot *slot, const uint8_t *g,
-                                        uint32_t d, uint32_t to, __m512 c[ATTEND_SLOTS][8])
+Q_AVX512_INLINE void attend_score_block(const uint32_t kind, const uint32_t slots, const uint32_t panels,
+                                        const q_attention_keys *keys, const q_attention_slot *slot,
+                                        const uint8_t *g, uint32_t d, uint32_t to, __m512 c[Q_ATTENTION_SLOTS][8])
 {
     __m512 scale[8];
     attend_key_scales(kind, panels, keys, g, d, scale);
@@ -70,13 +70,13 @@ Q_AVX512_INLINE void attend_score_block(const attend_kind kind, const uint32_t s
 }
 
 /* Scores of `slots` slots by the 16 * `panels` keys from j, a multiple of 16. slots * panels <= 24. */
-Q_AVX512_INLINE void attend_score_tile(const attend_kind kind, const uint32_t slots, const uint32_t panels,
-                                       const attend_keys *keys, const attend_slot *slot, float (*p)[ATTEND_CHUNK],
-                                       uint32_t j)
+Q_AVX512_INLINE void attend_score_tile(const uint32_t kind, const uint32_t slots, const uint32_t panels,
+                                       const q_attention_keys *keys, const q_attention_slot *slot,
+                                       float (*p)[Q_ATTENTION_CHUNK], uint32_t j)
 {
     const uint8_t *g = keys->k + j / 16u * keys->group;
-    uint32_t step = kind == ATTEND_Q8_0 ? (uint32_t)Q_BLOCK : keys->dim;
-    __m512 c[ATTEND_SLOTS][8];
+    uint32_t step = kind == Q_Q8_0 ? (uint32_t)Q_BLOCK : keys->dim;
+    __m512 c[Q_ATTENTION_SLOTS][8];
     Q_AVX512_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
         Q_AVX512_UNROLL
@@ -91,14 +91,15 @@ Q_AVX512_INLINE void attend_score_tile(const attend_kind kind, const uint32_t sl
     for (uint32_t s = 0; s < slots; s++) {
         Q_AVX512_UNROLL
         for (uint32_t i = 0; i < panels; i++) {
-            _mm512_store_ps(p[s] + j % ATTEND_CHUNK + i * 16u, attend_score(keys, c[s][i]));
+            _mm512_store_ps(p[s] + j % Q_ATTENTION_CHUNK + i * 16u, attend_score(keys, c[s][i]));
         }
     }
 }
 
 /* Scores of `slots` slots by the keys of the chunk, `panels` groups at a time. */
-Q_AVX512_INLINE void attend_score_slots(const attend_kind kind, const uint32_t slots, const uint32_t panels,
-                                        const attend_keys *keys, const attend_slot *slot, float (*p)[ATTEND_CHUNK])
+Q_AVX512_INLINE void attend_score_slots(const uint32_t kind, const uint32_t slots, const uint32_t panels,
+                                        const q_attention_keys *keys, const q_attention_slot *slot,
+                                        float (*p)[Q_ATTENTION_CHUNK])
 {
     uint32_t j = keys->from / 16u * 16u;
     for (; j + 16u * (panels - 1u) < keys->to; j += 16u * panels) {
@@ -109,8 +110,8 @@ Q_AVX512_INLINE void attend_score_slots(const attend_kind kind, const uint32_t s
     }
 }
 
-Q_AVX512_INLINE void attend_scores(const attend_kind kind, const attend_keys *keys, const attend_slot *slot,
-                                   float (*p)[ATTEND_CHUNK], uint32_t n)
+Q_AVX512_INLINE void attend_scores(const uint32_t kind, const q_attention_keys *keys, const q_attention_slot *slot,
+                                   float (*p)[Q_ATTENTION_CHUNK], uint32_t n)
 {
     uint32_t s = 0;
     for (; s + 12u <= n; s += 12) {
@@ -130,14 +131,14 @@ Q_AVX512_INLINE void attend_scores(const attend_kind kind, const attend_keys *ke
     }
 }
 
-void q_attend_scores_avx512(attend_kind kind, const attend_keys *keys, const attend_slot *slot,
-                            float (*p)[ATTEND_CHUNK], uint32_t n)
+void q_attend_scores_avx512(uint32_t kind, const q_attention_keys *keys, const q_attention_slot *slot,
+                            float (*p)[Q_ATTENTION_CHUNK], uint32_t n)
 {
-    if (kind == ATTEND_Q8_0) {
-        attend_scores(ATTEND_Q8_0, keys, slot, p, n);
-    } else if (kind == ATTEND_F16) {
-        attend_scores(ATTEND_F16, keys, slot, p, n);
+    if (kind == Q_Q8_0) {
+        attend_scores(Q_Q8_0, keys, slot, p, n);
+    } else if (kind == Q_F16) {
+        attend_scores(Q_F16, keys, slot, p, n);
     } else {
-        attend_scores(ATTEND_F32, keys, slot, p, n);
+        attend_scores(Q_F32, keys, slot, p, n);
     }
 }

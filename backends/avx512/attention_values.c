@@ -21,11 +21,11 @@ typedef struct attend_rows {
 
 /* Opens the values from key j on. In Q8_0, head_dim is a multiple of 32 and d of 16*vectors, so that 2 vectors
    never lie in two blocks. */
-Q_AVX512_INLINE void attend_open_rows(const attend_kind kind, const uint32_t vectors, const attend_keys *keys,
+Q_AVX512_INLINE void attend_open_rows(const uint32_t kind, const uint32_t vectors, const q_attention_keys *keys,
                                       uint32_t j, uint32_t d, attend_rows *rows)
 {
-    if (kind != ATTEND_Q8_0) {
-        size_t element = kind == ATTEND_F16 ? sizeof(uint16_t) : sizeof(float);
+    if (kind != Q_Q8_0) {
+        size_t element = kind == Q_F16 ? sizeof(uint16_t) : sizeof(float);
         rows->step = keys->dim * element;
         rows->at = keys->v + j * rows->step + d * element;
         return;
@@ -41,40 +41,41 @@ Q_AVX512_INLINE void attend_open_rows(const attend_kind kind, const uint32_t vec
 }
 
 /* n < 16 values at p, of reals or halves. */
-Q_AVX512_INLINE __m512 attend_load_tail(const attend_kind kind, const uint8_t *p, uint32_t n)
+Q_AVX512_INLINE __m512 attend_load_tail(const uint32_t kind, const uint8_t *p, uint32_t n)
 {
-    return kind == ATTEND_F16 ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(avx512_mask(n), p))
+    return kind == Q_F16 ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(avx512_mask(n), p))
                               : avx512_load_n((const float *)(const void *)p, n);
 }
 
 /* Vector i of the next key, number j; n < 16 only in a tile of one vector. */
-Q_AVX512_INLINE __m512 attend_row_vector(const attend_kind kind, const attend_rows *rows, uint32_t j,
+Q_AVX512_INLINE __m512 attend_row_vector(const uint32_t kind, const attend_rows *rows, uint32_t j,
                                          const uint32_t i, uint32_t n)
 {
-    if (kind == ATTEND_Q8_0) {
+    if (kind == Q_Q8_0) {
         return attend_dequant(rows->at + i * 16u, _mm512_set1_ps(rows->scale[i / 2u][j % 16u]));
     }
     if (i == 0 && n < 16u) {
         return attend_load_tail(kind, rows->at, n);
     }
-    return kind == ATTEND_F16 ? avx512_load_f16((const uint16_t *)(const void *)rows->at + i * 16u)
+    return kind == Q_F16 ? avx512_load_f16((const uint16_t *)(const void *)rows->at + i * 16u)
                               : _mm512_loadu_ps((const float *)(const void *)rows->at + i * 16u);
 }
 
 /* Keys j0 .. j1 - 1 by slots which all see them, or with `ragged` may not; in Q8_0 group by group. */
-Q_AVX512_INLINE void attend_add_values(const attend_kind kind, const uint32_t slots, const uint32_t vectors,
-                                       const bool ragged, const attend_keys *keys, const attend_slot *slot,
-                                       const float (*p)[ATTEND_CHUNK], uint32_t j0, uint32_t j1, uint32_t d,
+Q_AVX512_INLINE void attend_add_values(const uint32_t kind, const uint32_t slots, const uint32_t vectors,
+                                       const bool ragged, const q_attention_keys *keys, const q_attention_slot *slot,
+                                       const float (*p)[Q_ATTENTION_CHUNK], uint32_t j0, uint32_t j1, uint32_t d,
                                        uint32_t n, __m512 c[ATTEND_TILE][ATTEND_VECTORS])
 {
     attend_rows rows;
     while (j0 < j1) {
-        uint32_t end = kind == ATTEND_Q8_0 ? attend_clamp((j0 / 16u + 1u) * 16u, j0, j1) : j1;
+        uint32_t end = kind == Q_Q8_0 ? q_attention_clamp((j0 / 16u + 1u) * 16u, j0, j1) : j1;
         attend_open_rows(kind, vectors, keys, j0, d, &rows);
         for (; j0 < end; j0++) {
             __m512 v[ATTEND_VECTORS];
             if (slots <= 3u && vectors > 1u && !ragged) {
-                attend_fetch(keys->k, (size_t)(rows.at - keys->v) + keys->ahead, vectors * 16u * attend_element(kind));
+                attend_fetch(keys->k, (size_t)(rows.at - keys->v) + keys->ahead,
+                             vectors * 16u * attend_element(kind));
             }
             Q_AVX512_UNROLL
             for (uint32_t i = 0; i < vectors; i++) {
@@ -83,7 +84,7 @@ Q_AVX512_INLINE void attend_add_values(const attend_kind kind, const uint32_t sl
             Q_AVX512_UNROLL
             for (uint32_t s = 0; s < slots; s++) {
                 if (!ragged || (slot[s].from <= j0 && j0 < slot[s].to)) {
-                    __m512 w = _mm512_set1_ps(p[s][j0 % ATTEND_CHUNK]);
+                    __m512 w = _mm512_set1_ps(p[s][j0 % Q_ATTENTION_CHUNK]);
                     Q_AVX512_UNROLL
                     for (uint32_t i = 0; i < vectors; i++) {
                         c[s][i] = _mm512_fmadd_ps(w, v[i], c[s][i]);
@@ -96,7 +97,7 @@ Q_AVX512_INLINE void attend_add_values(const attend_kind kind, const uint32_t sl
 }
 
 /* out = out*old + o*fresh, n <= 16 values; the first chunk of a slot is stored. */
-static inline void attend_merge(const attend_slot *t, uint32_t d, uint32_t n, __m512 o)
+static inline void attend_merge(const q_attention_slot *t, uint32_t d, uint32_t n, __m512 o)
 {
     if (t->from >= t->to) {
         return;
@@ -108,32 +109,18 @@ static inline void attend_merge(const attend_slot *t, uint32_t d, uint32_t n, __
     avx512_store_n(t->out + d, n, o);
 }
 
-/* The keys of the chunk that every slot with a part in it sees; empty ranges come out as from >=
-   to. */
-static void attend_common_range(const attend_slot *slot, uint32_t slots, uint32_t *from, uint32_t *to)
-{
-    *from = 0;
-    *to = UINT32_MAX;
-    for (uint32_t s = 0; s < slots; s++) {
-        if (slot[s].from < slot[s].to) {
-            *from = slot[s].from > *from ? slot[s].from : *from;
-            *to = slot[s].to < *to ? slot[s].to : *to;
-        }
-    }
-}
-
 /*
  * Dimensions d .. d + 16*vectors - 1 (or + n - 1 where vectors is 1) of `slots` slots through the
  * chunk. A slot without a key in it collects values that are dropped.
  */
-Q_AVX512_INLINE void attend_value_tile(const attend_kind kind, const uint32_t slots, const uint32_t vectors,
-                                       const attend_keys *keys, const attend_slot *slot,
-                                       const float (*p)[ATTEND_CHUNK], uint32_t d, uint32_t n)
+Q_AVX512_INLINE void attend_value_tile(const uint32_t kind, const uint32_t slots, const uint32_t vectors,
+                                       const q_attention_keys *keys, const q_attention_slot *slot,
+                                       const float (*p)[Q_ATTENTION_CHUNK], uint32_t d, uint32_t n)
 {
     uint32_t from;
     uint32_t to;
     __m512 c[ATTEND_TILE][ATTEND_VECTORS];
-    attend_common_range(slot, slots, &from, &to);
+    q_attention_common(slot, slots, &from, &to);
     Q_AVX512_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
         Q_AVX512_UNROLL
@@ -142,10 +129,10 @@ Q_AVX512_INLINE void attend_value_tile(const attend_kind kind, const uint32_t sl
         }
     }
     for (uint32_t j = keys->from; j < keys->to;) {
-        uint32_t block = j % ATTEND_CHUNK / ATTEND_BLOCK;
-        uint32_t end = attend_clamp((j / ATTEND_BLOCK + 1u) * ATTEND_BLOCK, j, keys->to);
-        uint32_t c0 = attend_clamp(from, j, end);
-        uint32_t c1 = attend_clamp(to, c0, end);
+        uint32_t block = j % Q_ATTENTION_CHUNK / Q_ATTENTION_BLOCK;
+        uint32_t end = q_attention_clamp((j / Q_ATTENTION_BLOCK + 1u) * Q_ATTENTION_BLOCK, j, keys->to);
+        uint32_t c0 = q_attention_clamp(from, j, end);
+        uint32_t c1 = q_attention_clamp(to, c0, end);
         Q_AVX512_UNROLL
         for (uint32_t s = 0; s < slots; s++) {
             __m512 factor = _mm512_set1_ps(slot[s].rescale[block]);
@@ -169,9 +156,9 @@ Q_AVX512_INLINE void attend_value_tile(const attend_kind kind, const uint32_t sl
 }
 
 /* All dimensions of `slots` slots, `vectors` vectors at a time. */
-Q_AVX512_INLINE void attend_value_slots(const attend_kind kind, const uint32_t slots, const uint32_t vectors,
-                                        const attend_keys *keys, const attend_slot *slot,
-                                        const float (*p)[ATTEND_CHUNK])
+Q_AVX512_INLINE void attend_value_slots(const uint32_t kind, const uint32_t slots, const uint32_t vectors,
+                                        const q_attention_keys *keys, const q_attention_slot *slot,
+                                        const float (*p)[Q_ATTENTION_CHUNK])
 {
     uint32_t d = 0;
     for (; d + 16u * vectors <= keys->dim; d += 16u * vectors) {
@@ -183,8 +170,8 @@ Q_AVX512_INLINE void attend_value_slots(const attend_kind kind, const uint32_t s
     }
 }
 
-Q_AVX512_INLINE void attend_values(const attend_kind kind, const attend_keys *keys, const attend_slot *slot,
-                                   const float (*p)[ATTEND_CHUNK], uint32_t n)
+Q_AVX512_INLINE void attend_values(const uint32_t kind, const q_attention_keys *keys, const q_attention_slot *slot,
+                                   const float (*p)[Q_ATTENTION_CHUNK], uint32_t n)
 {
     uint32_t s = 0;
     for (; s + 6u <= n; s += 6) {
@@ -201,14 +188,14 @@ Q_AVX512_INLINE void attend_values(const attend_kind kind, const attend_keys *ke
     }
 }
 
-void q_attend_values_avx512(attend_kind kind, const attend_keys *keys, const attend_slot *slot,
-                            const float (*p)[ATTEND_CHUNK], uint32_t n)
+void q_attend_values_avx512(uint32_t kind, const q_attention_keys *keys, const q_attention_slot *slot,
+                            const float (*p)[Q_ATTENTION_CHUNK], uint32_t n)
 {
-    if (kind == ATTEND_Q8_0) {
-        attend_values(ATTEND_Q8_0, keys, slot, p, n);
-    } else if (kind == ATTEND_F16) {
-        attend_values(ATTEND_F16, keys, slot, p, n);
+    if (kind == Q_Q8_0) {
+        attend_values(Q_Q8_0, keys, slot, p, n);
+    } else if (kind == Q_F16) {
+        attend_values(Q_F16, keys, slot, p, n);
     } else {
-        attend_values(ATTEND_F32, keys, slot, p, n);
+        attend_values(Q_F32, keys, slot, p, n);
     }
 }
