@@ -22,7 +22,7 @@ endef
 
 ifeq ($(CROSS),)
 ifeq ($(VARIANT),double)
-$(eval $(call test_program,test_gradient,test/gradient/test_gradient.c))
+$(eval $(call test_program,test_gradient,$(wildcard test/gradient/*.c)))
 else
 $(eval $(call test_program,test_port,$(wildcard test/port/*.c)))
 $(eval $(call test_program,run_vectors,test/vectors/main_posix.c $(VECTORS_SRC)))
@@ -37,7 +37,7 @@ $(eval $(call test_program,test_ops,$(wildcard test/ops/*.c)))
 $(eval $(call test_program,test_sampler,$(wildcard test/sampler/*.c)))
 $(eval $(call test_program,test_snapshot,$(wildcard test/snapshot/*.c) test/port/fault_port.c))
 $(eval $(call test_program,test_faults,$(wildcard test/fault/*.c) test/port/fault_port.c tools/qorus/host.c $(wildcard tools/common/*.c)))
-$(eval $(call test_program,test_gradient,test/gradient/test_gradient.c))
+$(eval $(call test_program,test_gradient,$(wildcard test/gradient/*.c)))
 $(eval $(call test_program,test_model,$(filter-out test/model/fuzz_%,$(wildcard test/model/*.c)),-lm))
 $(eval $(call test_program,test_mock,$(wildcard test/mock/*.c) test/model/flow.c))
 $(eval $(call test_program,fuzz_graphs,$(wildcard test/model/fuzz_*.c)))

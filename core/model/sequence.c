@@ -55,9 +55,9 @@ q_error_code q_session_check_spans(q_session *s, const q_step *step, q_run *whol
     if (step->n_spans == 0) {
         return check_room(s, step, 0, whole->n_tokens, diag);
     }
-    if (step->spans == NULL || !s->plan->attends || whole->n_batch != 1) {
+    if (step->spans == NULL || whole->n_batch != 1) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_step",
-                      step->spans == NULL ? "spans" : "spans: one batch and a layer with state", 1, whole->n_batch);
+                      step->spans == NULL ? "spans" : "n_batch (with spans)", 1, whole->n_batch);
     }
     s->n_checks++;
     for (uint32_t i = 0; i < step->n_spans; i++) {

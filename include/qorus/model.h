@@ -260,7 +260,7 @@ typedef struct q_step {
     void *rows_user;
     uint64_t deadline;          /* port ticks after which Q_ERR_DEADLINE stops the step; 0: none */
     uint32_t n_spans;           /* 0: all tokens continue sequence 0 */
-    const q_step_span *spans;   /* whose tokens the step's are, in this order; one batch, a plan with state */
+    const q_step_span *spans;   /* whose tokens the step's are, in this order; one batch */
 
     /* training plans */
     uint32_t flags;             /* Q_STEP_* */

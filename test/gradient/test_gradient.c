@@ -11,6 +11,8 @@
 #include "qorus/model.h"
 #include "qorus/optim.h"
 
+#include "cases.h"
+
 enum { IN = 7, HIDDEN = 5, OUT = 3, BATCH = 4 };
 
 #ifdef Q_REAL_DOUBLE
@@ -19,16 +21,9 @@ static const double ATOL = 1e-5;
 static const double RTOL = 1e-3;
 #endif
 
-static int passed;
-static int failed;
-
 static void check(int ok, const char *what)
 {
-    passed += ok ? 1 : 0;
-    failed += ok ? 0 : 1;
-    if (!ok) {
-        printf("FAIL %s\n", what);
-    }
+    rig_expect(ok != 0, "whole models", what);
 }
 
 static void must(q_error_code e, const q_diag *d)
@@ -295,6 +290,6 @@ int main(void)
     check_against_differences(&b, "shared weights");
 #endif
     check_micro_batches(&b);
-    printf("%d passed, %d failed, 0 skipped\n", passed, failed);
-    return failed != 0;
+    cases_linear();
+    return rig_end();
 }

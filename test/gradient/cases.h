@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* cases.h: the families of gradient cases, one function per file cases_<family>.c. */
+#ifndef QORUS_TEST_GRADIENT_CASES_H
+#define QORUS_TEST_GRADIENT_CASES_H
+
+#include "rig.h"
+
+void cases_linear(void);
+
+#endif /* QORUS_TEST_GRADIENT_CASES_H */
