@@ -96,12 +96,24 @@ static inline void q_fp_write(uint64_t word)
 
 #endif
 
-/* Sets the library's control word; returns the caller's. */
-static inline q_fp_state q_fp_enter(void)
+/* The two halves of q_fp_enter(): the caller's control word, slow to read; the library's in its place. */
+static inline q_fp_state q_fp_save(void)
 {
     q_fp_state caller;
     caller.word = q_fp_read();
+    return caller;
+}
+
+static inline void q_fp_use(void)
+{
     q_fp_write(Q_FP_WORD);
+}
+
+/* Sets the library's control word; returns the caller's. */
+static inline q_fp_state q_fp_enter(void)
+{
+    q_fp_state caller = q_fp_save();
+    q_fp_use();
     return caller;
 }
 

@@ -46,7 +46,7 @@ static uint64_t op_kv_bytes(const q_kv *kv)
 
 q_error_code q_kv_bytes(const q_kv *kv, size_t *bytes, q_diag *diag)
 {
-    const q_op_call call = {NULL, diag, "q_kv_bytes"};
+    const q_op_call call = {.diag = diag, .op = "q_kv_bytes"};
     Q_OP_TRY(op_kv_fields(&call, kv));
     if (bytes == NULL) {
         return q_op_fail(&call, Q_ERR_INVALID_ARG, "bytes", "NULL", 0, 0);

@@ -28,6 +28,7 @@ typedef struct q_op_call {
     const q_op_context *ctx;
     q_diag *diag;
     const char *op; /* "q_op_add" */
+    q_fp_state fp;  /* the caller's control word, read first: processors check operands meanwhile */
 } q_op_call;
 
 /* An operand that has passed its own checks, and the bytes it lies in: [begin, end). */
@@ -59,6 +60,7 @@ static inline q_error_code q_op_begin(q_op_call *c, const q_op_context *ctx, con
     c->ctx = ctx;
     c->diag = diag;
     c->op = op;
+    c->fp = q_fp_save();
     return Q_UNLIKELY(ctx == NULL || ctx->mark != Q_OP_MARK) ? q_op_check_context(c) : Q_OK;
 }
 

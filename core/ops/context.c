@@ -98,12 +98,13 @@ typedef struct op_job {
     q_op_kernel kernel;
 } op_job;
 
-static void op_call_kernel(const q_kernels *kernels, const op_job *job, const q_work *work)
+static void op_call_kernel(const q_kernels *kernels, q_op_kernel kernel, const q_work *work,
+                           const void *args)
 {
-    switch (job->kernel) {
+    switch (kernel) {
 #define Q_KERNEL(slot, type)                                                                       \
     case Q_OP_KERNEL_##slot:                                                                       \
-        kernels->slot(work, (const type *)job->args);                                              \
+        kernels->slot(work, (const type *)args);                                                   \
         break;
 #include "qorus/kernels.inc"
 #undef Q_KERNEL
@@ -112,34 +113,49 @@ static void op_call_kernel(const q_kernels *kernels, const op_job *job, const q_
     }
 }
 
-static void op_worker(void *arg, uint32_t worker, uint32_t n_workers)
+static inline void op_work(const q_op_context *ctx, q_op_kernel kernel, const void *args,
+                           const q_run *run, uint32_t worker, uint32_t n_workers)
 {
-    const op_job *job = (const op_job *)arg;
-    const q_backend *b = job->ctx->context.backend;
+    const q_backend *b = ctx->context.backend;
     q_work work;
     work.worker = worker;
     work.n_workers = n_workers;
-    work.run = job->run;
+    work.run = run;
     work.workspace = b->workspace_size == 0
                          ? NULL
-                         : (uint8_t *)job->ctx->workspace.base + worker * b->workspace_size;
+                         : (uint8_t *)ctx->workspace.base + worker * b->workspace_size;
     work.workspace_size = b->workspace_size;
     work.state = b->state;
-    q_fp_state fp = q_fp_enter();
-    op_call_kernel(&b->kernels, job, &work);
-    q_fp_leave(fp);
+    op_call_kernel(&b->kernels, kernel, &work, args);
+}
+
+static void op_worker(void *arg, uint32_t worker, uint32_t n_workers)
+{
+    const op_job *job = (const op_job *)arg;
+    q_fp_state caller = q_fp_enter();
+    op_work(job->ctx, job->kernel, job->args, job->run, worker, n_workers);
+    q_fp_leave(caller);
+}
+
+/* False if the port granted no worker. */
+static bool op_share(const q_op_context *ctx, q_op_kernel kernel, const void *args,
+                     const q_run *run)
+{
+    const q_port *port = ctx->context.port;
+    op_job job = {ctx, args, run, kernel};
+    return port->parallel(port->user, ctx->n_workers, op_worker, &job) != 0;
 }
 
 q_error_code q_op_run(const q_op_call *c, q_op_kernel kernel, const void *args, uint32_t position,
                       uint64_t work)
 {
-    const q_port *port = c->ctx->context.port;
     const q_backend *b = c->ctx->context.backend;
     const q_run run = {.position = position};
-    op_job job = {c->ctx, args, &run, kernel};
     bool shared = work > OP_PARALLEL_WORK && c->ctx->n_workers > 1;
-    if (!shared || port->parallel(port->user, c->ctx->n_workers, op_worker, &job) == 0) {
-        op_worker(&job, 0, 1);
+    if (!shared || !op_share(c->ctx, kernel, args, &run)) {
+        q_fp_use();
+        op_work(c->ctx, kernel, args, &run, 0, 1);
+        q_fp_leave(c->fp);
     }
     if (b->finish != NULL) {
         q_error_code code = b->finish(b->state);

@@ -21,21 +21,31 @@ static q_error_code op_binary_check(const q_op_call *call, const q_tensor *a, co
     return Q_OK;
 }
 
-static q_error_code op_binary(const q_op_call *call, q_op_kernel kernel, const q_tensor *a,
-                              const q_tensor *b, q_tensor *out)
+static q_binary_args op_binary_args(const q_tensor *a, const q_tensor *b, const q_tensor *out,
+                                    uint32_t rows)
+{
+    q_binary_args args;
+    args.rows = q_op_count(rows);
+    args.dim = a->ne[3];
+    args.a = (const q_real *)a->data;
+    args.a_stride = a->nb[2];
+    args.b = (const q_real *)b->data;
+    args.b_stride = b->nb[2];
+    args.out = (q_real *)out->data;
+    args.out_stride = out->nb[2];
+    return args;
+}
+
+/* Operands of any form: one call of the kernel per piece. */
+static q_error_code op_binary_pieces(const q_op_call *call, q_op_kernel kernel, const q_tensor *a,
+                                     const q_tensor *b, const q_tensor *out)
 {
     q_op_planes p;
     q_binary_args args;
     bool flat = true;
-    if (!q_op_all_alike(call, a, b, out)) {
-        Q_OP_TRY(op_binary_check(call, a, b, out, &flat));
-    }
+    Q_OP_TRY(op_binary_check(call, a, b, out, &flat));
     p = q_op_split(a, flat);
-    args.rows = q_op_count(p.rows);
-    args.dim = a->ne[3];
-    args.a_stride = a->nb[2];
-    args.b_stride = b->nb[2];
-    args.out_stride = out->nb[2];
+    args = op_binary_args(a, b, out, p.rows);
     for (uint32_t i = 0; i < p.n0; i++) {
         for (uint32_t j = 0; j < p.n1; j++) {
             args.a = (const q_real *)q_op_plane(a, i, j);
@@ -45,6 +55,17 @@ static q_error_code op_binary(const q_op_call *call, q_op_kernel kernel, const q
         }
     }
     return Q_OK;
+}
+
+static q_error_code op_binary(const q_op_call *call, q_op_kernel kernel, const q_tensor *a,
+                              const q_tensor *b, q_tensor *out)
+{
+    q_binary_args args;
+    if (!q_op_all_alike(call, a, b, out)) {
+        return op_binary_pieces(call, kernel, a, b, out);
+    }
+    args = op_binary_args(a, b, out, a->ne[2]);
+    return q_op_run(call, kernel, &args, 0, q_op_work(a->ne[2], args.dim, 1));
 }
 
 q_error_code q_op_add(const q_op_context *ctx, const q_tensor *a, const q_tensor *b, q_tensor *out,

@@ -35,6 +35,7 @@ void ops_tensor_init_refuses(void);
 void ops_tensor_heads_splits(void);
 void ops_kv_bytes_refuses(void);
 void ops_neighbours_are_accepted(void);
+void ops_one_shared_element_is_refused(void);
 void ops_huge_counts_are_refused(void);
 void ops_device_errors_are_returned(void);
 void ops_device_ids_are_downloaded(void);

@@ -197,6 +197,18 @@ void ops_kv_bytes_refuses(void)
     CHECK(names(&d, Q_ERR_INVALID_SIZE, "q_kv_bytes: kv", "capacity"));
 }
 
+/* A context over memory[3 * 256 ..][256] as workspace. */
+static void open_neighbours(q_op_context *ctx, q_backend *scalar, uint8_t *memory)
+{
+    q_context context;
+    q_block work = {memory + 3 * 256, 256};
+    memset(&context, 0, sizeof(context));
+    q_backend_scalar(scalar);
+    scalar->workspace_size = 256;
+    context.backend = scalar;
+    CHECK_EQ(q_op_init(ctx, &context, work, NULL), Q_OK);
+}
+
 /* Buffers that touch without sharing a byte, one behind the other and next to the workspace. */
 void ops_neighbours_are_accepted(void)
 {
@@ -205,14 +217,8 @@ void ops_neighbours_are_accepted(void)
     const uint32_t heads[4] = {1, 2, 2, 16};
     static const uint8_t places[][3] = {{0, 1, 2}, {2, 1, 0}, {1, 2, 0}, {6, 2, 1}, {5, 6, 4}};
     q_backend scalar;
-    q_context context;
     q_op_context ctx;
-    q_block work = {memory + 3 * 256, 256};
-    memset(&context, 0, sizeof(context));
-    q_backend_scalar(&scalar);
-    scalar.workspace_size = 256;
-    context.backend = &scalar;
-    CHECK_EQ(q_op_init(&ctx, &context, work, NULL), Q_OK);
+    open_neighbours(&ctx, &scalar, memory);
     for (uint32_t i = 0; i < 2 * sizeof(places) / sizeof(places[0]); i++) {
         q_tensor t[3];
         for (uint32_t k = 0; k < 3; k++) {
@@ -221,6 +227,40 @@ void ops_neighbours_are_accepted(void)
                      Q_OK);
         }
         CHECK_EQ(q_op_add(&ctx, &t[0], &t[1], &t[2], NULL), Q_OK);
+    }
+}
+
+/* The same buffers, each moved by one element over its neighbour: from below and from above. */
+void ops_one_shared_element_is_refused(void)
+{
+    static Q_ALIGNED(64) uint8_t memory[7 * 256];
+    const uint32_t ne[4] = {1, 1, 1, 256 / sizeof(q_real)};
+    const size_t one = sizeof(q_real);
+    const size_t places[][3] = {
+        {512 + one, 0, 256},   {1024 - one, 0, 256},      /* a and the workspace */
+        {0, 512 + one, 256},   {0, 1024 - one, 256},      /* b and the workspace */
+        {0, 256, 512 + one},   {0, 256, 1024 - one},      /* out and the workspace */
+        {1280, 0, 1280 + one}, {1280 + one, 0, 1280},     /* a and out */
+        {0, 1280, 1280 + one}, {0, 1280 + one, 1280},     /* b and out */
+        {0, 1280, 1536 - one}, {1536 - one, 0, 1280},     /* the last element and the first */
+    };
+    static const char *const fields[] = {"workspace", "workspace", "workspace", "workspace",
+                                         "workspace", "workspace", "a",         "a",
+                                         "b",         "b",         "b",         "a"};
+    static const char *const names_of[] = {"a", "a", "b", "b", "out", "out"};
+    q_backend scalar;
+    q_op_context ctx;
+    open_neighbours(&ctx, &scalar, memory);
+    for (uint32_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        char what[32] = "q_op_add: ";
+        q_tensor t[3];
+        q_diag d;
+        for (uint32_t k = 0; k < 3; k++) {
+            CHECK_EQ(q_tensor_init(&t[k], memory + places[i][k], Q_REAL, Q_PLAIN, ne, NULL), Q_OK);
+        }
+        (void)strcat(what, i < 6 ? names_of[i] : "out");
+        CHECK_EQ(q_op_add(&ctx, &t[0], &t[1], &t[2], &d), Q_ERR_ALIASING);
+        CHECK(names(&d, Q_ERR_ALIASING, what, fields[i]));
     }
 }
 

@@ -223,6 +223,7 @@ int main(int argc, char **argv)
     RUN(ops_tensor_heads_splits);
     RUN(ops_kv_bytes_refuses);
     RUN(ops_neighbours_are_accepted);
+    RUN(ops_one_shared_element_is_refused);
     RUN(ops_huge_counts_are_refused);
     RUN(ops_device_errors_are_returned);
     RUN(ops_device_ids_are_downloaded);

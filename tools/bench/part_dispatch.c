@@ -6,6 +6,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "parts.h"
 
+#include "../../core/base/fpenv.h"
 #include "../common/backends.h"
 #include "../common/engine.h"
 #include "qorus/ops.h"
@@ -96,7 +97,7 @@ static void time_forward(bench_graph *g, const char *what, const char *path)
     (void)printf("}\n");
 }
 
-/* q_op_add of [1, 16], with and without a kernel behind it, and the kernel called by hand. */
+/* q_op_add of [1, 16], with a kernel behind it and with one that does nothing. */
 typedef struct bench_op {
     q_backend backend;
     q_op_context ctx;
@@ -123,6 +124,41 @@ static void open_op(bench_op *p, const q_port *port)
     }
 }
 
+static void print_ns(series *s, const char *what, const char *backend)
+{
+    series_sort(s);
+    (void)printf("{\"part\":\"dispatch\",\"what\":\"%s\",\"backend\":\"%s\"", what, backend);
+    series_print(s, "ns");
+    (void)printf("}\n");
+}
+
+/* The kernel of the operation called by hand, under the library's control word. */
+static void time_by_hand(bench_op *p, const char *what)
+{
+    static series s;
+    const q_run run = {0};
+    const q_work work = {.n_workers = 1, .run = &run, .state = p->backend.state};
+    const q_binary_args args = {.rows = {1, Q_SYM_ONE},
+                                .dim = 16,
+                                .a = p->a.data,
+                                .a_stride = p->a.nb[2],
+                                .b = p->b.data,
+                                .b_stride = p->b.nb[2],
+                                .out = p->out.data,
+                                .out_stride = p->out.nb[2]};
+    s.n = 0;
+    for (uint32_t i = 0; i < SERIES; i++) {
+        double t = parts_seconds();
+        for (uint32_t k = 0; k < CALLS; k++) {
+            q_fp_state caller = q_fp_enter();
+            p->backend.kernels.add(&work, &args);
+            q_fp_leave(caller);
+        }
+        series_add(&s, (parts_seconds() - t) / CALLS * 1e9);
+    }
+    print_ns(&s, what, p->backend.name);
+}
+
 static void time_op(bench_op *p, const char *what)
 {
     static series s;
@@ -136,10 +172,7 @@ static void time_op(bench_op *p, const char *what)
         }
         series_add(&s, (parts_seconds() - t) / CALLS * 1e9);
     }
-    series_sort(&s);
-    (void)printf("{\"part\":\"dispatch\",\"what\":\"%s\",\"backend\":\"%s\"", what, p->backend.name);
-    series_print(&s, "ns");
-    (void)printf("}\n");
+    print_ns(&s, what, p->backend.name);
 }
 
 int part_dispatch(const char *const *words, int n)
@@ -159,6 +192,7 @@ int part_dispatch(const char *const *words, int n)
         }
         open_op(&ops[i], port);
         time_op(&ops[i], i == 0 ? "q_op_add of 16 values" : "q_op_add without its kernel");
+        time_by_hand(&ops[i], i == 0 ? "add of 16 values by hand" : "no kernel by hand");
     }
     return 0;
 }
