@@ -118,6 +118,9 @@ static void flash_divide(const q_attention_slot *slot, uint32_t n, uint32_t dim)
 {
     for (uint32_t s = 0; s < n; s++) {
         const __m256 sum = _mm256_set1_ps(slot[s].sum);
+        if (slot[s].lse != NULL) {
+            *slot[s].lse = slot[s].max + q_log_f32(slot[s].sum);
+        }
         for (uint32_t d = 0; d < dim; d += 8) {
             float *out = slot[s].out + d;
             avx2_store_n(out, dim - d, _mm256_div_ps(avx2_load_n(out, dim - d), sum));

@@ -137,17 +137,17 @@ Q_AVX2_INLINE void kv_store_panel(const uint32_t dtype, const q_kv_store_args *a
 Q_AVX2_INLINE void kv_store_rows(const uint32_t dtype, const q_work *work, const q_kv_store_args *a)
 {
     uint32_t rows = q_count_value(work->run, a->rows);
-    uint32_t spans = q_span_count(work->run);
+    uint32_t spans = q_parts_count(work->run, rows, a->per_sample);
     uint32_t panels = 0;
     uint32_t u;
     uint32_t end;
     for (uint32_t i = 0; i < spans; i++) {
-        panels += kv_span_panels(q_span_at(work->run, rows, i));
+        panels += kv_span_panels(q_part_at(work->run, rows, a->per_sample, i));
     }
     q_share(work, panels * a->kv_heads, &u, &end);
     uint32_t first = 0;
     for (uint32_t i = 0; i < spans && u < end; i++) {
-        q_span span = q_span_at(work->run, rows, i);
+        q_span span = q_part_at(work->run, rows, a->per_sample, i);
         uint32_t next = first + kv_span_panels(span);
         for (; u < end && u < next * a->kv_heads; u++) {
             kv_store_panel(dtype, a, span, u / a->kv_heads - first, u % a->kv_heads);

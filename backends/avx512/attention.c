@@ -13,6 +13,7 @@
  */
 #include "attention.h"
 #include "elementary_avx512.h"
+#include "qorus/base/elementary_f32.h"
 
 /* -- weights ----------------------------------------------------------------------------------- */
 
@@ -124,6 +125,9 @@ static void attend_divide(const q_attention_slot *slot, uint32_t n, uint32_t dim
 {
     for (uint32_t s = 0; s < n; s++) {
         const __m512 sum = _mm512_set1_ps(slot[s].sum);
+        if (slot[s].lse != NULL) {
+            *slot[s].lse = slot[s].max + q_log_f32(slot[s].sum);
+        }
         for (uint32_t d = 0; d < dim; d += 16) {
             float *out = slot[s].out + d;
             avx512_store_n(out, dim - d, _mm512_div_ps(avx512_load_n(out, dim - d), sum));

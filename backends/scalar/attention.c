@@ -180,7 +180,7 @@ static void attn_merge(const attn_query *t, const attn_chunk *c, uint32_t lo, ui
     }
 }
 
-static void attn_head(const attn_query *t, q_real *out)
+static void attn_head(const attn_query *t, q_real *out, q_real *lse)
 {
     attn_chunk c;
     q_real max = 0;
@@ -206,6 +206,9 @@ static void attn_head(const attn_query *t, q_real *out)
     for (uint32_t d = 0; d < t->a->head_dim; d++) {
         out[d] = out[d] / sum;
     }
+    if (lse != NULL) {
+        *lse = max + q_log(sum);
+    }
 }
 
 /* Units are (row, head), dealt out in turn, so that decode and prefill both balance. */
@@ -220,14 +223,15 @@ static inline void attention_units(const q_work *work, const q_attention_args *a
         uint32_t r = u / a->heads;
         uint32_t h = u % a->heads;
         uint32_t kv_head = h / (a->heads / a->kv_heads);
-        q_span span = q_span_of_row(work->run, rows, r);
+        q_span span = q_part_of_row(work->run, rows, a->per_sample, r);
         size_t head = (size_t)q_kv_head_bytes(dtype, a->capacity, a->head_dim) * kv_head;
         t.q = scalar_row(a->q, a->q_stride, r) + (size_t)h * a->head_dim;
         t.k = (const uint8_t *)a->k_cache + span.sequence * a->sequence_stride + head;
         t.v = (const uint8_t *)a->v_cache + span.sequence * a->sequence_stride + head;
-        t.hi = span.position + (r - span.row) + 1u;
+        t.hi = a->full ? span.rows : span.position + (r - span.row) + 1u;
         t.lo = a->window != 0 && t.hi > a->window ? t.hi - a->window : 0;
-        attn_head(&t, scalar_row_out(a->out, a->out_stride, r) + (size_t)h * a->head_dim);
+        attn_head(&t, scalar_row_out(a->out, a->out_stride, r) + (size_t)h * a->head_dim,
+                  a->lse != NULL ? a->lse + (size_t)r * a->heads + h : NULL);
     }
 }
 

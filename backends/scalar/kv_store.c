@@ -104,7 +104,7 @@ static inline void kv_store(const q_work *work, const q_kv_store_args *a, uint32
     for (uint32_t u = begin; u < end; u++) {
         uint32_t r = u / a->kv_heads;
         uint32_t h = u % a->kv_heads;
-        q_span span = q_span_of_row(work->run, rows, r);
+        q_span span = q_part_of_row(work->run, rows, a->per_sample, r);
         kv_token t;
         t.k = scalar_row(a->k, a->k_stride, r) + (size_t)h * a->head_dim;
         t.v = scalar_row(a->v, a->v_stride, r) + (size_t)h * a->head_dim;

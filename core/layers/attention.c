@@ -76,6 +76,7 @@ static void store(const q_layer *layer, const q_work *work, uint8_t *k_cache, ui
 {
     const q_attention_config *c = (const q_attention_config *)layer->config;
     q_kv_store_args a;
+    memset(&a, 0, sizeof(a));
     a.rows = layer->in_rows[1];
     a.kv_heads = c->kv_heads;
     a.head_dim = c->head_dim;
@@ -96,6 +97,7 @@ static void attend(const q_layer *layer, const q_work *work, const uint8_t *k_ca
 {
     const q_attention_config *c = (const q_attention_config *)layer->config;
     q_attention_args a;
+    memset(&a, 0, sizeof(a));
     a.rows = layer->out_rows[0];
     a.heads = c->heads;
     a.kv_heads = c->kv_heads;

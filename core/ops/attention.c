@@ -162,6 +162,8 @@ q_error_code q_op_kv_store(const q_op_context *ctx, const q_tensor *k, const q_t
     args.capacity = kv->capacity;
     args.k_stride = k->nb[2];
     args.v_stride = v->nb[2];
+    args.per_sample = 0;
+    args.reserved = 0;
     for (uint32_t j = 0; j < kv->kv_heads; j += args.kv_heads) {
         args.k = (const q_real *)q_op_plane(k, 0, j);
         args.v = (const q_real *)q_op_plane(v, 0, j);
@@ -244,6 +246,9 @@ q_error_code q_op_attention(const q_op_context *ctx, const q_tensor *q, const q_
     args.softcap = config->softcap;
     args.q_stride = q->nb[2];
     args.out_stride = out->nb[2];
+    args.lse = NULL;
+    args.full = 0;
+    args.per_sample = 0;
     for (uint32_t j = 0; j < q->ne[1]; j += args.heads) {
         uint32_t head = j / (q->ne[1] / kv->kv_heads);
         args.q = (const q_real *)q_op_plane(q, 0, j);

@@ -107,6 +107,30 @@ static inline q_span q_span_of_row(const q_run *run, uint32_t rows, uint32_t r)
     return q_span_at(run, rows, q_span_index_of_row(run, r));
 }
 
+/* The same where, for per_sample != 0, every sample of the batch is a span of that many rows from position 0. */
+static inline uint32_t q_parts_count(const q_run *run, uint32_t rows, uint32_t per_sample)
+{
+    return per_sample != 0 ? rows / per_sample : q_span_count(run);
+}
+
+static inline q_span q_part_at(const q_run *run, uint32_t rows, uint32_t per_sample, uint32_t i)
+{
+    q_span s;
+    if (per_sample == 0) {
+        return q_span_at(run, rows, i);
+    }
+    s.sequence = i;
+    s.position = 0;
+    s.row = i * per_sample;
+    s.rows = per_sample;
+    return s;
+}
+
+static inline q_span q_part_of_row(const q_run *run, uint32_t rows, uint32_t per_sample, uint32_t r)
+{
+    return q_part_at(run, rows, per_sample, per_sample != 0 ? r / per_sample : q_span_index_of_row(run, r));
+}
+
 /* A row as random numbers are keyed by it, so that they do not depend on how a batch is cut into micro-batches. */
 typedef struct q_sample_row {
     uint32_t sample; /* of the optimizer step */
@@ -409,6 +433,8 @@ typedef struct q_kv_store_args {
     void *k_cache; /* of sequence 0: [kv_heads] heads of K */
     void *v_cache; /* of sequence 0: [kv_heads] heads of V */
     size_t sequence_stride; /* bytes from one sequence's caches to the next one's */
+    uint32_t per_sample;    /* as in q_attention_args */
+    uint32_t reserved;
 } q_kv_store_args;
 
 /*
@@ -421,8 +447,8 @@ typedef struct q_kv_store_args {
  * and tree); o = o*a, then o = fma(p_j, v_j, o), j ascending. Each chunk starts afresh; chunks merge in order:
  * m' = max(m1, m2), o = o1*exp(m1-m') + o2*exp(m2-m'), l likewise, products rounded before the sum. At the end
  * out = o / l. Blocks and chunks with no visible key are skipped. attention_q8_0 does the same over the values d*q,
- * exact in f32. Online softmax: Milakov and Gimelshein 2018,
- * arXiv:1805.02867.
+ * exact in f32. Online softmax: Milakov and Gimelshein 2018, arXiv:1805.02867. lse = m + log(l), for the backward pass;
+ * it changes no bit of out.
  */
 typedef struct q_attention_args {
     q_count rows;
@@ -440,43 +466,12 @@ typedef struct q_attention_args {
     size_t sequence_stride;
     q_real *out; /* [rows][heads*head_dim] */
     size_t out_stride;
+    q_real *lse; /* [rows][heads], or NULL */
+    uint32_t full;       /* 1: every key of the row's span; positions begin at 0 */
+    uint32_t per_sample; /* rows of a sample: spans are samples, the cache's sequences; 0: spans of the run block */
 } q_attention_args;
 
-/* ---- Training ----------------------------------------------------------------------------------------- */
-
-/* loss[0] = (1/(rows*dim)) * sum of (x-t)^2, summed per row (lanes, tree), rows ascending; where grad is given,
-   grad = x - t, scaled by 2: the factor 1/(rows*dim) is applied once by the optimizer. One worker computes. */
-typedef struct q_mse_args {
-    q_count rows;
-    uint32_t dim;
-    const q_real *x;
-    size_t x_stride;
-    const q_real *target;
-    size_t target_stride;
-    q_real *loss;
-    q_real *grad; /* may be NULL */
-    size_t grad_stride;
-} q_mse_args;
-
-/* grad[i] = (accumulate ? grad[i] : 0) + sum over rows of dy[r][i], rows ascending. */
-typedef struct q_bias_grad_args {
-    q_count rows;
-    uint32_t dim;
-    const q_real *dy;
-    size_t dy_stride;
-    q_real *grad;
-    uint32_t accumulate;
-    uint32_t reserved;
-} q_bias_grad_args;
-
-/* w = w - lr * (g*grad_scale), lr = run.learning_rate; hyper-parameters are double, one rounding at the end
-   of each product. */
-typedef struct q_sgd_args {
-    size_t n;
-    q_real *w;
-    const q_real *grad;
-    double grad_scale;
-} q_sgd_args;
+#include "kernels_train.h"
 
 /* ---- The table ---------------------------------------------------------------------------------------- */
 

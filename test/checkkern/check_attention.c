@@ -99,8 +99,20 @@ static void check_one_by_one(check *c, attention_kernel kernel, const q_attentio
     check_canaries(c, text);
 }
 
-/* A step whose spans the run block has, by heads, window and values at random. */
-static void attention_case(check *c, const attention_check *k, uint32_t rows, uint32_t room)
+/* Logarithms of the sums, in one case of two. */
+static float *want_lse(check *c, q_attention_args *a, q_attention_args *b, uint32_t rows)
+{
+    size_t bytes = (size_t)rows * a->heads * sizeof(float);
+    if (check_below(c, 2) != 0) {
+        a->lse = (float *)check_alloc(c, bytes, sizeof(float));
+        b->lse = (float *)check_alloc(c, bytes, sizeof(float));
+    }
+    return b->lse;
+}
+
+/* A step whose spans the run block has, by heads, window and values at random. samples: its spans are samples of as
+   many rows each, and the run block is not to be asked. */
+static void attention_case(check *c, const attention_check *k, uint32_t rows, uint32_t room, bool samples)
 {
     char text[128];
     q_attention_args a;
@@ -115,6 +127,8 @@ static void attention_case(check *c, const attention_check *k, uint32_t rows, ui
     a.window = check_below(c, 3) == 0 ? CHECK_PICK(c, 1, 5, 63, 64, 100, 256, 300) : 0;
     a.scale = check_below(c, 2) != 0 ? 0.125f : 3.0f;
     a.softcap = check_below(c, 4) == 0 ? 5.0f : 0.0f;
+    a.full = check_below(c, 4) == 0 ? 1 : 0;
+    a.window = a.full != 0 ? 0 : a.window;
     fill_caches(c, &a, k->dtype, rows, fill, check_below(c, 2) != 0);
     a.q = check_rows(c, rows, a.heads * a.head_dim, fill, &a.q_stride);
     check_pair y = check_out(c, rows, a.heads * a.head_dim);
@@ -122,21 +136,50 @@ static void attention_case(check *c, const attention_check *k, uint32_t rows, ui
     q_attention_args b = a;
     a.out = y.expected;
     b.out = y.got;
+    float *lse = want_lse(c, &a, &b, rows);
     (void)snprintf(text, sizeof(text),
                    "rows %u spans %u position %u heads %u/%u dim %u window %u cap %g fill %d", rows,
                    c->run.n_spans, q_span_at(&c->run, rows, 0).position, a.heads, a.kv_heads,
                    a.head_dim, a.window, (double)a.softcap, (int)fill);
+    const q_run run = c->run;
+    if (samples) {
+        a.per_sample = b.per_sample = run.spans[0].rows;
+        c->run.n_spans = 0;
+        c->run.position = 1000003;
+    }
     run_attention(c, k->reference, &c->reference, &a, 1);
     run_attention(c, k->tested, &c->tested, &b, c->n_workers);
     check_pair_same(c, y, text);
-    check_one_by_one(c, k->tested, &b, y, rows, text);
+    if (lse != NULL) {
+        check_same(c, a.lse, lse, (size_t)rows * a.heads * sizeof(float), ELEMENT_F32, text);
+    }
+    c->run = run;
+    a.lse = b.lse = NULL;
+    a.per_sample = b.per_sample = 0;
+    if (a.full == 0) {
+        check_one_by_one(c, k->tested, &b, y, rows, text);
+    }
 }
 
 static void attention_at(check *c, const attention_check *k, uint32_t rows, uint32_t position)
 {
     check_begin(c);
     c->run.position = position;
-    attention_case(c, k, rows, position + rows);
+    attention_case(c, k, rows, position + rows, false);
+}
+
+static void attention_samples(check *c, const attention_check *k)
+{
+    q_span spans[CHECK_SEQUENCES];
+    uint32_t n = 1 + check_below(c, CHECK_SEQUENCES);
+    uint32_t each = CHECK_PICK(c, 1, 2, 7, 16, 30, 66);
+    check_begin(c);
+    for (uint32_t i = 0; i < n; i++) {
+        spans[i] = (q_span){i, 0, i * each, each};
+    }
+    c->run.n_spans = n;
+    c->run.spans = spans;
+    attention_case(c, k, n * each, each, true);
 }
 
 static void check_attention(check *c, const attention_check *k)
@@ -151,7 +194,10 @@ static void check_attention(check *c, const attention_check *k)
     for (uint32_t i = 0; i < 60; i++) {
         uint32_t room = CHECK_PICK(c, 40, 64, 128, 300, 540);
         check_begin(c);
-        attention_case(c, k, check_spans(c, CHECK_PICK(c, 1, 2, 5, 9, 16), room), room);
+        attention_case(c, k, check_spans(c, CHECK_PICK(c, 1, 2, 5, 9, 16), room), room, false);
+    }
+    for (uint32_t i = 0; i < 20; i++) {
+        attention_samples(c, k);
     }
 }
 

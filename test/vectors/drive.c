@@ -5,7 +5,7 @@
  * One builder per argument struct; the table of kernels comes from kernels.inc, so a kernel whose arguments
  * have no builder does not compile. Scalars are taken in the order listed in vectors/README.md.
  */
-#include "qvec.h"
+#include "drive.h"
 
 uint32_t vec_find(const vec_run *c, vec_role role)
 {
@@ -14,78 +14,6 @@ uint32_t vec_find(const vec_run *c, vec_role role)
         i++;
     }
     return i;
-}
-
-/* Address of a tensor; NULL if the case has none. Kernels take inputs by const pointer. */
-static void *vec_optional(const vec_run *c, vec_role role)
-{
-    uint32_t i = vec_find(c, role);
-    if (i == c->head->n_tensors) {
-        return NULL;
-    }
-    if (c->at[i] != NULL) {
-        return c->at[i];
-    }
-    return (void *)((uintptr_t)c->head + c->tensors[i].data);
-}
-
-static void *vec_needed(vec_run *c, vec_role role)
-{
-    void *p = vec_optional(c, role);
-    c->bad = c->bad || p == NULL;
-    return p;
-}
-
-/* Address of an input that may be the output itself: computing in place. */
-static void *vec_or_output(vec_run *c, vec_role role)
-{
-    void *p = vec_optional(c, role);
-    return p != NULL ? p : vec_needed(c, VEC_Y);
-}
-
-static size_t vec_stride(const vec_run *c, vec_role role)
-{
-    uint32_t i = vec_find(c, role);
-    return i == c->head->n_tensors ? 0 : c->tensors[i].stride;
-}
-
-/* Planes of a tensor of 8-bit activations. */
-static uint32_t vec_planes(const vec_run *c, vec_role role)
-{
-    uint32_t i = vec_find(c, role);
-    return i != c->head->n_tensors && c->tensors[i].dtype == Q_A8X2 ? 2 : 1;
-}
-
-static size_t vec_stride_or_output(const vec_run *c, vec_role role)
-{
-    return vec_find(c, role) == c->head->n_tensors ? vec_stride(c, VEC_Y) : vec_stride(c, role);
-}
-
-static double vec_f64(vec_run *c)
-{
-    if (c->next_scalar == c->head->n_scalars) {
-        c->bad = true;
-        return 0.0;
-    }
-    return c->scalars[c->next_scalar++];
-}
-
-static uint32_t vec_u32(vec_run *c)
-{
-    double v = vec_f64(c);
-    if (!(v >= 0.0 && v <= 4294967295.0)) {
-        c->bad = true;
-        return 0;
-    }
-    return (uint32_t)v;
-}
-
-static q_count vec_count(vec_run *c)
-{
-    q_count count;
-    count.n = vec_u32(c);
-    count.sym = vec_u32(c);
-    return count;
 }
 
 static q_epilogue vec_epilogue(vec_run *c)
@@ -288,6 +216,8 @@ static void vec_build_q_kv_store_args(vec_run *c, void *args)
     a->k_cache = vec_needed(c, VEC_K_CACHE);
     a->v_cache = vec_needed(c, VEC_V_CACHE);
     a->sequence_stride = vec_stride(c, VEC_K_CACHE);
+    a->per_sample = vec_u32_or(c, 0);
+    a->reserved = 0;
 }
 
 static void vec_build_q_attention_args(vec_run *c, void *args)
@@ -308,41 +238,9 @@ static void vec_build_q_attention_args(vec_run *c, void *args)
     a->sequence_stride = vec_stride(c, VEC_K_CACHE);
     a->out = (q_real *)vec_needed(c, VEC_Y);
     a->out_stride = vec_stride(c, VEC_Y);
-}
-
-static void vec_build_q_mse_args(vec_run *c, void *args)
-{
-    q_mse_args *a = (q_mse_args *)args;
-    a->rows = vec_count(c);
-    a->dim = vec_u32(c);
-    a->x = (const q_real *)vec_needed(c, VEC_X);
-    a->x_stride = vec_stride(c, VEC_X);
-    a->target = (const q_real *)vec_needed(c, VEC_TARGET);
-    a->target_stride = vec_stride(c, VEC_TARGET);
-    a->loss = (q_real *)vec_needed(c, VEC_LOSS);
-    a->grad = (q_real *)vec_optional(c, VEC_GRAD);
-    a->grad_stride = vec_stride(c, VEC_GRAD);
-}
-
-static void vec_build_q_bias_grad_args(vec_run *c, void *args)
-{
-    q_bias_grad_args *a = (q_bias_grad_args *)args;
-    a->rows = vec_count(c);
-    a->dim = vec_u32(c);
-    a->accumulate = vec_u32(c);
-    a->reserved = 0;
-    a->dy = (const q_real *)vec_needed(c, VEC_DY);
-    a->dy_stride = vec_stride(c, VEC_DY);
-    a->grad = (q_real *)vec_needed(c, VEC_GRAD);
-}
-
-static void vec_build_q_sgd_args(vec_run *c, void *args)
-{
-    q_sgd_args *a = (q_sgd_args *)args;
-    a->n = vec_u32(c);
-    a->grad_scale = vec_f64(c);
-    a->w = (q_real *)vec_needed(c, VEC_Y);
-    a->grad = (const q_real *)vec_needed(c, VEC_GRAD);
+    a->lse = (q_real *)vec_optional(c, VEC_LSE);
+    a->full = vec_u32_or(c, 0);
+    a->per_sample = vec_u32_or(c, 0);
 }
 
 #define Q_KERNEL(slot, args)                                                                    \

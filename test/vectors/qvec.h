@@ -78,7 +78,8 @@ Q_STATIC_ASSERT(sizeof(vec_tensor) == 64, "layout of a tensor record");
 typedef enum vec_role {
     VEC_X, VEC_Y, VEC_WEIGHTS, VEC_BIAS, VEC_SCALE, VEC_SHIFT, VEC_GATE, VEC_RESIDUAL, VEC_A, VEC_B, VEC_IDS,
     VEC_SELECTED, VEC_TABLE, VEC_INV_FREQ, VEC_K, VEC_V, VEC_K_CACHE, VEC_V_CACHE, VEC_Q, VEC_TARGET, VEC_LOSS,
-    VEC_GRAD, VEC_DY, VEC_SPANS, VEC_ROLES
+    VEC_GRAD, VEC_DY, VEC_SPANS, VEC_LSE, VEC_DX, VEC_OUT, VEC_DOUT, VEC_DQ, VEC_DK, VEC_DV, VEC_DA, VEC_DB, VEC_DW,
+    VEC_ROLES
 } vec_role;
 
 /* A case on its way through the runner. */

@@ -44,6 +44,7 @@ typedef struct q_attention_slot {
     uint32_t to;
     q_real max; /* of the chunks merged so far */
     q_real sum;
+    q_real *lse; /* NULL: not wanted */
     q_real old;                         /* factor of what out holds; 0 before the first chunk */
     q_real fresh;                       /* factor of the current chunk */
     q_real rescale[Q_ATTENTION_BLOCKS]; /* factor of the chunk's o before each of its blocks */
@@ -125,8 +126,8 @@ static inline void q_attention_common(const q_attention_slot *slot, uint32_t slo
 /* Cost of one head of rows r0 .. r0 + nr - 1 of the span: keys times rows, and a constant. */
 static inline uint64_t q_attention_cost(const q_attention_args *a, q_span span, uint32_t r0, uint32_t nr)
 {
-    uint32_t last = span.position + r0 + nr - 1u;
-    uint32_t keys = last + 1u - q_attention_first_key(a, span.position + r0);
+    uint32_t last = a->full ? span.rows - 1u : span.position + r0 + nr - 1u;
+    uint32_t keys = last + 1u - q_attention_first_key(a, a->full ? last : span.position + r0);
     return (uint64_t)nr * (keys + (uint32_t)Q_ATTENTION_BLOCK);
 }
 
@@ -140,8 +141,8 @@ static inline uint32_t q_attention_tile_rows(const q_attention_walk *w, q_span s
 static inline uint64_t q_attention_head_cost(const q_attention_walk *w)
 {
     uint64_t cost = 0;
-    for (uint32_t i = 0; i < q_span_count(w->run); i++) {
-        q_span span = q_span_at(w->run, w->rows, i);
+    for (uint32_t i = 0; i < q_parts_count(w->run, w->rows, w->a->per_sample); i++) {
+        q_span span = q_part_at(w->run, w->rows, w->a->per_sample, i);
         for (uint32_t r0 = 0; r0 < span.rows; r0 += w->part_rows) {
             cost += q_attention_cost(w->a, span, r0, q_attention_tile_rows(w, span, r0));
         }
@@ -215,7 +216,7 @@ static inline q_attention_batch q_attention_collect(q_attention_walk *w)
     q_attention_batch batch = {{0, 0, 0, 0}, 0, 0, 0, 0};
     while (w->at < w->end) {
         uint32_t left = group - w->h0 % group;
-        q_attention_batch tile = {q_span_at(w->run, w->rows, w->i), w->h0, 0, w->r0, 0};
+        q_attention_batch tile = {q_part_at(w->run, w->rows, w->a->per_sample, w->i), w->h0, 0, w->r0, 0};
         tile.nh = left < w->part ? left : w->part;
         tile.nr = q_attention_tile_rows(w, tile.span, tile.r0);
         uint64_t cost = q_attention_cost(w->a, tile.span, tile.r0, tile.nr);
@@ -229,7 +230,7 @@ static inline q_attention_batch q_attention_collect(q_attention_walk *w)
             w->r0 = 0;
             w->i++;
         }
-        if (w->i == q_span_count(w->run)) {
+        if (w->i == q_parts_count(w->run, w->rows, w->a->per_sample)) {
             w->i = 0;
             w->h0 += tile.nh;
         }
@@ -250,7 +251,8 @@ static inline void q_attention_fill(q_attention_walk *w, const q_attention_batch
         for (uint32_t h = batch->h0; h < batch->h0 + batch->nh; h++, t++) {
             t->q = (const q_real *)(const void *)q + (size_t)h * a->head_dim;
             t->out = (q_real *)(void *)out + (size_t)h * a->head_dim;
-            t->hi = batch->span.position + i + 1u;
+            t->lse = a->lse != NULL ? a->lse + r * a->heads + h : NULL;
+            t->hi = a->full ? batch->span.rows : batch->span.position + i + 1u;
             t->lo = q_attention_first_key(a, t->hi - 1u);
         }
     }

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* drive.h: what builders of arguments share: a case's tensors by role, its scalars in order. */
+#ifndef QORUS_TEST_VECTORS_DRIVE_H
+#define QORUS_TEST_VECTORS_DRIVE_H
+
+#include "qvec.h"
+
+/* Address of a tensor; NULL if the case has none. Kernels take inputs by const pointer. */
+static inline void *vec_optional(const vec_run *c, vec_role role)
+{
+    uint32_t i = vec_find(c, role);
+    if (i == c->head->n_tensors) {
+        return NULL;
+    }
+    if (c->at[i] != NULL) {
+        return c->at[i];
+    }
+    return (void *)((uintptr_t)c->head + c->tensors[i].data);
+}
+
+static inline void *vec_needed(vec_run *c, vec_role role)
+{
+    void *p = vec_optional(c, role);
+    c->bad = c->bad || p == NULL;
+    return p;
+}
+
+/* Address of an input that may be the output itself: computing in place. */
+static inline void *vec_or_output(vec_run *c, vec_role role)
+{
+    void *p = vec_optional(c, role);
+    return p != NULL ? p : vec_needed(c, VEC_Y);
+}
+
+static inline size_t vec_stride(const vec_run *c, vec_role role)
+{
+    uint32_t i = vec_find(c, role);
+    return i == c->head->n_tensors ? 0 : c->tensors[i].stride;
+}
+
+/* Planes of a tensor of 8-bit activations. */
+static inline uint32_t vec_planes(const vec_run *c, vec_role role)
+{
+    uint32_t i = vec_find(c, role);
+    return i != c->head->n_tensors && c->tensors[i].dtype == Q_A8X2 ? 2 : 1;
+}
+
+static inline size_t vec_stride_or_output(const vec_run *c, vec_role role)
+{
+    return vec_find(c, role) == c->head->n_tensors ? vec_stride(c, VEC_Y) : vec_stride(c, role);
+}
+
+static inline double vec_f64(vec_run *c)
+{
+    if (c->next_scalar == c->head->n_scalars) {
+        c->bad = true;
+        return 0.0;
+    }
+    return c->scalars[c->next_scalar++];
+}
+
+static inline uint32_t vec_u32(vec_run *c)
+{
+    double v = vec_f64(c);
+    if (!(v >= 0.0 && v <= 4294967295.0)) {
+        c->bad = true;
+        return 0;
+    }
+    return (uint32_t)v;
+}
+
+/* The next scalar; `otherwise` where the case has no more. */
+static inline uint32_t vec_u32_or(vec_run *c, uint32_t otherwise)
+{
+    return c->next_scalar == c->head->n_scalars ? otherwise : vec_u32(c);
+}
+
+static inline q_count vec_count(vec_run *c)
+{
+    q_count count;
+    count.n = vec_u32(c);
+    count.sym = vec_u32(c);
+    return count;
+}
+
+/* Builders of the arguments of training kernels (drive_train.c). */
+void vec_build_q_mse_args(vec_run *c, void *args);
+void vec_build_q_bias_grad_args(vec_run *c, void *args);
+void vec_build_q_sgd_args(vec_run *c, void *args);
+
+#endif /* QORUS_TEST_VECTORS_DRIVE_H */
