@@ -28,7 +28,8 @@ enum {
     A8_SLAB_BLOCKS = A8_SLAB / 32,
     A8_FEW_ROWS = 4, /* below: the streaming form */
     A8_TILE = 4,     /* rows of x in a register tile */
-    A8_AHEAD = 16384 /* bytes the streaming form prefetches ahead */
+    A8_FETCHES = 4, /* times the streaming form asks for a cache line */
+    A8_FETCH_STEP = 3072 /* bytes between two requests, the last of which comes as far ahead of the use */
 };
 
 /* Workspace of the many-rows form. */
@@ -117,18 +118,22 @@ Q_AVX2_INLINE __m256 a8_add_block(const uint32_t dtype, __m256 acc, __m256i i, _
 
 /* -- few rows ---------------------------------------------------------------------------------- */
 
-/* Fetches the cache line A8_AHEAD bytes ahead: scales and quants of all panels form one stream, of
-   which the processor's own prefetchers lose track. It cannot fault: past the last panel it fetches
-   for nothing. */
+/* Fetches cache lines ahead: scales and quants of all panels form one stream, of which the
+   processor's own prefetchers lose track. A processor that has as many lines under way as it can
+   drops requests without a word, so each line is asked for again as its use draws nearer. It cannot
+   fault: past the last panel it fetches for nothing. */
 Q_AVX2_INLINE void a8_prefetch(const uint8_t *q)
 {
-    _mm_prefetch((const char *)((uintptr_t)q + A8_AHEAD), _MM_HINT_T0);
+    Q_AVX2_UNROLL
+    for (uint32_t i = A8_FETCHES; i > 0; i--) {
+        _mm_prefetch((const char *)((uintptr_t)q + i * A8_FETCH_STEP), _MM_HINT_T0);
+    }
 }
 
 /* The start of the stream, which no earlier block has fetched. */
 static inline void a8_prefetch_start(const void *weights)
 {
-    for (uint32_t i = 0; i < A8_AHEAD; i += 64) {
+    for (uint32_t i = 0; i < A8_FETCHES * A8_FETCH_STEP; i += 64) {
         _mm_prefetch((const char *)((uintptr_t)weights + i), _MM_HINT_T0);
     }
 }

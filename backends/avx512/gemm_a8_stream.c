@@ -6,21 +6,32 @@
 #include "gemm_a8.h"
 
 enum {
-    A8_AHEAD = 8192,   /* bytes fetched ahead */
+    A8_FETCHES = 4,    /* times each cache line is asked for */
     A8_STREAM_TILE = 8 /* chains of integers at once: rows by planes by panels */
 };
 
-/* Fetches the cache line A8_AHEAD bytes ahead: scales and quants of all panels form one stream, of which the
-   processor's own prefetchers lose track. It cannot fault: past the last panel it fetches for nothing. */
-Q_AVX512_INLINE void a8_prefetch(const void *q)
+/* Bytes between two requests for a line, the last of which comes as far ahead of its use: as far as the processor needs
+   to have enough lines under way, farther for types with more instructions per line. */
+Q_AVX512_INLINE uint32_t a8_fetch_step(const uint32_t dtype)
 {
-    _mm_prefetch((const char *)((uintptr_t)q + A8_AHEAD), _MM_HINT_T0);
+    return dtype == Q_Q8_0 ? 2304u : 3072u;
+}
+
+/* Fetches cache lines ahead: scales and quants of all panels form one stream, of which the processor's own prefetchers
+   lose track. A processor that has as many lines under way as it can drops requests without a word, so each line is
+   asked for again as its use draws nearer. It cannot fault: past the last panel it fetches for nothing. */
+Q_AVX512_INLINE void a8_prefetch(const uint32_t dtype, const void *q)
+{
+    Q_AVX512_UNROLL
+    for (uint32_t i = A8_FETCHES; i > 0; i--) {
+        _mm_prefetch((const char *)((uintptr_t)q + i * a8_fetch_step(dtype)), _MM_HINT_T0);
+    }
 }
 
 /* The start of the stream, which no earlier block has fetched. */
-static void a8_prefetch_start(const void *weights)
+static void a8_prefetch_start(const void *weights, uint32_t bytes)
 {
-    for (uint32_t i = 0; i < A8_AHEAD; i += 64) {
+    for (uint32_t i = 0; i < bytes; i += 64) {
         _mm_prefetch((const char *)((uintptr_t)weights + i), _MM_HINT_T0);
     }
 }
@@ -47,7 +58,7 @@ Q_AVX512_INLINE void a8_stream_q4(const uint32_t n, const uint32_t panels, const
             __m512i v = _mm512_load_si512(q);
             __m512i lo = _mm512_and_si512(v, nibble);
             __m512i hi = _mm512_and_si512(_mm512_srli_epi16(v, 4), nibble);
-            a8_prefetch(q);
+            a8_prefetch(Q_Q4_0, q);
             Q_AVX512_UNROLL
             for (uint32_t t = 0; t < n; t++) {
                 __m512i *dot = &s[t * panels + i];
@@ -68,7 +79,7 @@ Q_AVX512_INLINE void a8_stream_q8(const uint32_t n, const uint32_t panels, const
         for (uint32_t i = 0; i < panels; i++) {
             const uint8_t *q = w[i].q + (size_t)b * 512u + g * 64u;
             __m512i v = _mm512_xor_si512(_mm512_load_si512(q), sign);
-            a8_prefetch(q);
+            a8_prefetch(Q_Q8_0, q);
             Q_AVX512_UNROLL
             for (uint32_t t = 0; t < n; t++) {
                 s[t * panels + i] =
@@ -96,9 +107,9 @@ Q_AVX512_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t rows, 
     for (uint32_t i = 0; i < panels; i++) {
         __m512 d = avx512_load_f16(w[i].d + b * 16u);
         __m512 m = dtype == Q_Q4_1 ? avx512_load_f16(w[i].m + b * 16u) : d;
-        a8_prefetch(w[i].d + b * 16u);
+        a8_prefetch(dtype, w[i].d + b * 16u);
         if (dtype == Q_Q4_1) {
-            a8_prefetch(w[i].m + b * 16u);
+            a8_prefetch(dtype, w[i].m + b * 16u);
         }
         Q_AVX512_UNROLL
         for (uint32_t t = 0; t < rows * planes; t++) {
@@ -155,7 +166,7 @@ Q_AVX512_INLINE void a8_stream_part(const uint32_t dtype, const uint32_t planes,
                                     avx512_part part, a8_stream_space *space)
 {
     if (part.panel0 < part.panel1) {
-        a8_prefetch_start(a8_panel_at(a, dtype, part.panel0).d);
+        a8_prefetch_start(a8_panel_at(a, dtype, part.panel0).d, A8_FETCHES * a8_fetch_step(dtype));
     }
     switch (part.row1 - part.row0) {
     case 0:
