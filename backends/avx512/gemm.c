@@ -191,8 +191,8 @@ static void gemm_stream_avx512(const q_work *work, const q_gemm_args *a, uint32_
 static void gemm_exact_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype)
 {
     product x;
-    avx512_part part =
-        avx512_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
+    uint32_t rows = q_count_value(work->run, a->rows);
+    avx512_part part = avx512_share(work, rows, q_ceil_div_u32(a->m, Q_PANEL_ROWS));
     if (part.row1 - part.row0 < GEMM_FEW_ROWS) {
         gemm_stream_avx512(work, a, dtype, part);
         return;
@@ -207,7 +207,7 @@ static void gemm_exact_avx512(const q_work *work, const q_gemm_args *a, uint32_t
     x.c_stride = a->y_stride;
     x.accumulate = false;
     x.epilogue = &a->epilogue;
-    q_product_avx512(work, &x, part);
+    q_product_avx512(work, &x, rows);
 }
 
 void q_gemm_f32_avx512(const q_work *work, const q_gemm_args *a)

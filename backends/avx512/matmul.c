@@ -19,5 +19,5 @@ void q_matmul_avx512(const q_work *work, const q_matmul_args *a)
     x.c_stride = a->c_stride;
     x.accumulate = a->accumulate != 0;
     x.epilogue = &a->epilogue;
-    q_product_avx512(work, &x, avx512_share(work, m, q_ceil_div_u32(x.n, 16)));
+    q_product_avx512(work, &x, m);
 }

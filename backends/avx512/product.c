@@ -6,121 +6,173 @@
  * Register tile: 12 rows of A by 32 columns. Peak needs 2 FMAs a cycle, each waiting 4 cycles for its accumulator; 24
  * accumulators leave 8 registers, and a step of 24 FMAs (12 cycles) loads 14 values (7 cycles).
  *
- * 256 rows of B by 32 columns (32 KiB) meet up to 96 rows of A, which are copied into the workspace when several
- * slabs meet them: rows a power of two apart would fall into the same sets of the cache. Chains rest in c from one slab
- * to the next, or, where c is also the residual and so still to be read, in the workspace.
+ * A slab, up to 512 rows of B by 32 columns (64 KiB), meets up to 96 rows of A, which are copied into the workspace
+ * as tiles [p][12]: 24 KiB of them stay in the first cache while the slab streams from the second. Chains rest in c
+ * from one slab to the next, or, where c is also the residual and so still to be read, 256 columns at a time in the
+ * workspace. Meanwhile the next slab and the chains of the next tile are fetched.
  */
 #include "product.h"
 
-enum { PRODUCT_A_PITCH = PRODUCT_SLAB + 16 /* floats: no power of two */ };
+enum {
+    PRODUCT_STEPS = 16, /* of p between fetches */
+    PRODUCT_REST = 256, /* columns */
+    PRODUCT_PITCH = PRODUCT_REST + 16
+};
 
 typedef struct product_space {
     float b[PRODUCT_SLAB * PRODUCT_COLUMNS];
-    float acc[PRODUCT_GROUP][PRODUCT_COLUMNS];
-    float a[PRODUCT_GROUP * PRODUCT_A_PITCH];
+    float start[PRODUCT_COLUMNS];
+    float acc[PRODUCT_GROUP][PRODUCT_PITCH];
+    float a[PRODUCT_GROUP * PRODUCT_SLAB + 16]; /* the last register stored reaches beyond */
 } product_space;
 
 Q_STATIC_ASSERT(sizeof(product_space) <= Q_AVX512_WORKSPACE, "slab, chains and rows fit the workspace");
 
-/* Up to a group of rows of A: p columns from the slab's first. */
-typedef struct product_rows {
-    const float *a;
-    size_t row;
-    size_t step;
-} product_rows;
+/* Where the chains of a tile begin and end; bytes between rows. */
+typedef struct product_ends {
+    const float *from;
+    size_t from_row;
+    float *to;
+    size_t to_row;
+} product_ends;
+
+/* What a tile fetches on the way, every PRODUCT_STEPS steps: `at_once` lines from each of b[0] and b[1], b_step bytes
+   apart, and a row of c. */
+typedef struct product_ahead {
+    const uint8_t *b[2];
+    size_t b_step;
+    uint32_t at_once;
+    const uint8_t *c;
+    size_t c_row;
+} product_ahead;
 
 static inline const float *product_at(const float *a, size_t bytes)
 {
     return (const float *)(const void *)((const uint8_t *)(const void *)a + bytes);
 }
 
-/* -- the register tile --------------------------------------------------------------------------- */
-
-/* acc[t][0..31] = fma(A[t][p], B[p][0..31], acc) for p = 0 .. k - 1, t < rows, a constant. */
-Q_AVX512_INLINE void product_tile(const uint32_t rows, uint32_t k, product_rows x, const float *const at[2],
-                                  size_t b_step, float acc[][PRODUCT_COLUMNS])
+static inline float *product_to(float *a, size_t bytes)
 {
-    const float *a[PRODUCT_ROWS];
-    __m512 c[PRODUCT_ROWS][2];
-    Q_AVX512_UNROLL
-    for (uint32_t t = 0; t < rows; t++) {
-        a[t] = product_at(x.a, x.row * t);
-        c[t][0] = _mm512_load_ps(acc[t]);
-        c[t][1] = _mm512_load_ps(acc[t] + 16);
-    }
-    size_t a_at = 0;
-    size_t b_at = 0;
-    for (uint32_t p = 0; p < k; p++) {
-        __m512 b0 = _mm512_loadu_ps(product_at(at[0], b_at));
-        __m512 b1 = _mm512_loadu_ps(product_at(at[1], b_at));
-        Q_AVX512_UNROLL
-        for (uint32_t t = 0; t < rows; t++) {
-            __m512 v = _mm512_set1_ps(*product_at(a[t], a_at));
-            c[t][0] = _mm512_fmadd_ps(v, b0, c[t][0]);
-            c[t][1] = _mm512_fmadd_ps(v, b1, c[t][1]);
-        }
-        a_at += x.step;
-        b_at += b_step;
-    }
-    Q_AVX512_UNROLL
-    for (uint32_t t = 0; t < rows; t++) {
-        _mm512_store_ps(acc[t], c[t][0]);
-        _mm512_store_ps(acc[t] + 16, c[t][1]);
-    }
+    return (float *)(void *)((uint8_t *)(void *)a + bytes);
 }
 
-/* All rows of a group by one slab. */
-static void product_slab_rows(uint32_t rows, uint32_t k, product_rows x, const float *const at[2], size_t b_step,
-                              float acc[][PRODUCT_COLUMNS])
+/* -- the register tile --------------------------------------------------------------------------- */
+
+/* No address faults: past an end it fetches for nothing. */
+Q_AVX512_INLINE void product_fetch(product_ahead *x)
 {
-    uint32_t t = 0;
-    for (; t + PRODUCT_ROWS <= rows; t += PRODUCT_ROWS, x.a = product_at(x.a, x.row * PRODUCT_ROWS)) {
-        product_tile(PRODUCT_ROWS, k, x, at, b_step, acc + t);
+    for (uint32_t i = 0; i < x->at_once; i++) {
+        _mm_prefetch((const char *)x->b[0], _MM_HINT_T1);
+        _mm_prefetch((const char *)x->b[1], _MM_HINT_T1);
+        x->b[0] = (const uint8_t *)((uintptr_t)x->b[0] + x->b_step);
+        x->b[1] = (const uint8_t *)((uintptr_t)x->b[1] + x->b_step);
     }
-    for (; t + 4u <= rows; t += 4u, x.a = product_at(x.a, x.row * 4u)) {
-        product_tile(4, k, x, at, b_step, acc + t);
+    _mm_prefetch((const char *)x->c, _MM_HINT_T0);
+    _mm_prefetch((const char *)((uintptr_t)x->c + 64u), _MM_HINT_T0);
+    x->c = (const uint8_t *)((uintptr_t)x->c + x->c_row);
+}
+
+/* Chain [t][0..31] = fma(A[t][p], B[p][0..31], chain) for p = 0 .. k - 1, t < rows, a constant; a is [p][12]. */
+Q_AVX512_INLINE void product_tile(const uint32_t rows, uint32_t k, const float *a, const float *const at[2],
+                                  size_t b_step, product_ends ends, product_ahead ahead)
+{
+    __m512 c[PRODUCT_ROWS][2];
+    const float *b0 = at[0];
+    const float *b1 = at[1];
+    Q_AVX512_UNROLL
+    for (uint32_t t = 0; t < rows; t++) {
+        const float *from = product_at(ends.from, ends.from_row * t);
+        c[t][0] = _mm512_loadu_ps(from);
+        c[t][1] = _mm512_loadu_ps(from + 16);
     }
-    for (; t < rows; t++, x.a = product_at(x.a, x.row)) {
-        product_tile(1, k, x, at, b_step, acc + t);
+    while (k != 0) {
+        uint32_t n = k < PRODUCT_STEPS ? k : (uint32_t)PRODUCT_STEPS;
+        product_fetch(&ahead);
+        k -= n;
+        for (; n != 0; n--) {
+            __m512 w0 = _mm512_loadu_ps(b0);
+            __m512 w1 = _mm512_loadu_ps(b1);
+            Q_AVX512_UNROLL
+            for (uint32_t t = 0; t < rows; t++) {
+                __m512 v = _mm512_set1_ps(a[t]);
+                c[t][0] = _mm512_fmadd_ps(v, w0, c[t][0]);
+                c[t][1] = _mm512_fmadd_ps(v, w1, c[t][1]);
+            }
+            a += PRODUCT_ROWS;
+            b0 = product_at(b0, b_step);
+            b1 = product_at(b1, b_step);
+        }
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t t = 0; t < rows; t++) {
+        float *to = product_to(ends.to, ends.to_row * t);
+        _mm512_storeu_ps(to, c[t][0]);
+        _mm512_storeu_ps(to + 16, c[t][1]);
     }
 }
 
 /* -- rows of A ------------------------------------------------------------------------------------ */
 
-/* Copies n values of each of `rows` lines, `line` bytes apart, to lines `pitch` floats apart. */
-static void product_copy(const float *from, size_t line, uint32_t rows, uint32_t n, float *to, size_t pitch)
+/* Rows i .. i + rows - 1 <= 12 of A, which are lines of n values, to [n][12]; missing rows become 0. A register
+   stored covers the first values of the next p, which come later. */
+static void product_pack_lines(const product *x, uint32_t i, uint32_t rows, uint32_t p0, uint32_t n, float *to)
 {
-    for (uint32_t t = 0; t < rows; t++) {
-        const float *v = product_at(from, line * t);
-        uint32_t i = 0;
-        for (; i + 16u <= n; i += 16u) {
-            _mm512_store_ps(to + pitch * t + i, _mm512_loadu_ps(v + i));
+    const float *from = product_at(x->a, x->a_row * i + p0 * sizeof(float));
+    for (uint32_t p = 0; p < n; p += 16u) {
+        const __mmask16 mask = avx512_mask(n - p);
+        __m512 v[16];
+        Q_AVX512_UNROLL
+        for (uint32_t t = 0; t < 16; t++) {
+            v[t] = t < PRODUCT_ROWS && t < rows ? _mm512_maskz_loadu_ps(mask, product_at(from, x->a_row * t) + p)
+                                                : _mm512_setzero_ps();
         }
-        if (i < n) {
-            _mm512_store_ps(to + pitch * t + i, avx512_load_n(v + i, n - i));
+        for (uint32_t t = PRODUCT_ROWS; t < 2u * PRODUCT_ROWS && t < rows; t++) {
+            _mm_prefetch((const char *)(product_at(from, x->a_row * t) + p), _MM_HINT_T0);
+        }
+        product_turn_16(v);
+        Q_AVX512_UNROLL
+        for (uint32_t l = 0; l < 16; l++) {
+            if (p + l < n) {
+                _mm512_storeu_ps(to + (p + l) * PRODUCT_ROWS, v[l]);
+            }
         }
     }
 }
 
-/* Rows i .. i + rows - 1 of A, n columns from p0: copied into the workspace if `copy`. */
-static product_rows product_group(const product *x, uint32_t i, uint32_t rows, uint32_t p0, uint32_t n, bool copy,
-                                  float *to)
+/* Rows i .. of A, a group, n columns from p0, tile by tile as [n][12]. */
+static void product_pack(const product *x, uint32_t i, uint32_t rows, uint32_t p0, uint32_t n, float *to)
 {
-    product_rows g = {product_at(x->a, x->a_row * i + x->a_step * p0), x->a_row, x->a_step};
-    if (copy && x->a_step == sizeof(float)) {
-        product_copy(g.a, x->a_row, rows, n, to, PRODUCT_A_PITCH);
-        g.row = PRODUCT_A_PITCH * sizeof(float);
-        g.a = to;
-    } else if (copy) {
-        product_copy(g.a, x->a_step, n, rows, to, PRODUCT_GROUP);
-        g.row = sizeof(float);
-        g.step = PRODUCT_GROUP * sizeof(float);
-        g.a = to;
+    if (x->a_step == sizeof(float)) {
+        for (uint32_t t = 0; t < rows; t += PRODUCT_ROWS) {
+            product_pack_lines(x, i + t, rows - t, p0, n, to + (size_t)t * n);
+        }
+        return;
     }
-    return g;
+    for (uint32_t p = 0; p < n; p++) {
+        const float *from = product_at(x->a, x->a_step * (p0 + p)) + i;
+        for (uint32_t t = 0; t < rows; t += PRODUCT_ROWS) {
+            uint32_t lanes = rows - t < PRODUCT_ROWS ? rows - t : (uint32_t)PRODUCT_ROWS;
+            _mm512_mask_storeu_ps(to + (size_t)t * n + p * PRODUCT_ROWS, (__mmask16)0xfff,
+                                  avx512_load_n(from + t, lanes));
+        }
+    }
 }
 
 /* -- where chains begin, rest and end ------------------------------------------------------------- */
+
+/* A group of rows by one slab. */
+typedef struct product_turn {
+    const product *x;
+    product_space *space;
+    uint32_t i; /* rows of A */
+    uint32_t rows;
+    uint32_t p0; /* rows of B */
+    uint32_t n;
+    uint32_t j;     /* columns of B, 32 from here */
+    uint32_t begin; /* the first of them in the workspace */
+    bool rest_in_c; /* else in the workspace */
+    product_lines next; /* of the slab after this one */
+} product_turn;
 
 /* Lanes of half h of the 32 columns from j. */
 static inline uint32_t product_lanes(const product *x, uint32_t j, uint32_t h)
@@ -130,86 +182,208 @@ static inline uint32_t product_lanes(const product *x, uint32_t j, uint32_t h)
     return left < 16u ? left : 16u;
 }
 
-static void product_load(const product *x, uint32_t i, uint32_t rows, uint32_t j, bool from_c,
-                         float acc[][PRODUCT_COLUMNS])
+static inline bool product_plain(const q_epilogue *e)
 {
-    for (uint32_t h = 0; h < 2 && product_lanes(x, j, h) != 0; h++) {
-        uint32_t lanes = product_lanes(x, j, h);
-        if (!from_c) {
-            q_tile_start_avx512(rows, x->epilogue->bias, j + h * 16u, lanes, acc[0] + h * 16u, PRODUCT_COLUMNS);
-            continue;
-        }
-        for (uint32_t t = 0; t < rows; t++) {
-            const float *c = avx512_row(x->c, x->c_stride, i + t) + j + h * 16u;
-            _mm512_store_ps(acc[t] + h * 16u, avx512_load_n(c, lanes));
+    return e->scale == NULL && e->shift == NULL && e->activation == Q_ACT_NONE && e->gate == NULL &&
+           e->residual == NULL;
+}
+
+/* Chains of row t of the group in the workspace. */
+static inline float *product_acc(const product_turn *v, uint32_t t)
+{
+    return v->space->acc[t] + (v->rest_in_c ? 0 : v->j - v->begin);
+}
+
+static void product_start(const product_turn *v)
+{
+    for (uint32_t h = 0; h < 2; h++) {
+        uint32_t lanes = product_lanes(v->x, v->j, h);
+        const float *bias = lanes != 0 ? v->x->epilogue->bias : NULL;
+        q_tile_start_avx512(1, bias, v->j + h * 16u, lanes, v->space->start + h * 16u, PRODUCT_COLUMNS);
+    }
+}
+
+/* Chains of rows t .. t + rows - 1 of the group: from c into the workspace, or back. */
+static void product_carry(const product_turn *v, uint32_t t, uint32_t rows, bool back)
+{
+    const product *x = v->x;
+    for (uint32_t h = 0; h < 2 && product_lanes(x, v->j, h) != 0; h++) {
+        uint32_t lanes = product_lanes(x, v->j, h);
+        for (uint32_t r = t; r < t + rows; r++) {
+            float *c = avx512_row_out(x->c, x->c_stride, v->i + r) + v->j + h * 16u;
+            float *acc = product_acc(v, r) + h * 16u;
+            if (back) {
+                avx512_store_n(c, lanes, _mm512_load_ps(acc));
+            } else {
+                _mm512_store_ps(acc, avx512_load_n(c, lanes));
+            }
         }
     }
 }
 
-static void product_store(const product *x, uint32_t i, uint32_t rows, uint32_t j, bool finished,
-                          float acc[][PRODUCT_COLUMNS])
+static void product_finish(const product_turn *v, uint32_t t, uint32_t rows)
 {
-    for (uint32_t h = 0; h < 2 && product_lanes(x, j, h) != 0; h++) {
-        uint32_t lanes = product_lanes(x, j, h);
-        if (finished) {
-            q_tile_finish_avx512(x->epilogue, i, rows, j + h * 16u, lanes, acc[0] + h * 16u, PRODUCT_COLUMNS, x->c,
-                                 x->c_stride);
-            continue;
-        }
-        for (uint32_t t = 0; t < rows; t++) {
-            float *c = avx512_row_out(x->c, x->c_stride, i + t) + j + h * 16u;
-            avx512_store_n(c, lanes, _mm512_load_ps(acc[t] + h * 16u));
-        }
+    const product *x = v->x;
+    for (uint32_t h = 0; h < 2 && product_lanes(x, v->j, h) != 0; h++) {
+        q_tile_finish_avx512(x->epilogue, v->i + t, rows, v->j + h * 16u, product_lanes(x, v->j, h),
+                             product_acc(v, t) + h * 16u, PRODUCT_PITCH, x->c, x->c_stride);
+    }
+}
+
+/* What rows t .. t + rows - 1 fetch: their share of the next slab, and the chains of the next tile. */
+static inline product_ahead product_look(const product_turn *v, uint32_t t, uint32_t rows)
+{
+    const product *x = v->x;
+    const uint8_t *c = (const uint8_t *)(const void *)(x->c + v->j);
+    uint32_t next = t + rows < v->rows ? v->i + t + rows : v->i;
+    product_ahead ahead;
+    ahead.b_step = v->next.step;
+    ahead.at_once = v->n != 0 ? q_ceil_div_u32(v->next.n, q_ceil_div_u32(v->n, PRODUCT_STEPS)) : 0;
+    for (uint32_t h = 0; h < 2; h++) {
+        ahead.b[h] = (const uint8_t *)((uintptr_t)v->next.b[h] + t / PRODUCT_ROWS * v->next.tile);
+    }
+    ahead.c_row = x->c_stride;
+    ahead.c = (const uint8_t *)((uintptr_t)c + x->c_stride * next + (next == v->i ? PRODUCT_COLUMNS * 4u : 0));
+    return ahead;
+}
+
+/* Rows t .. t + rows - 1 of the group, rows a constant. */
+Q_AVX512_INLINE void product_tile_of(const product_turn *v, uint32_t t, const uint32_t rows, const float *const at[2],
+                                     size_t b_step)
+{
+    const product *x = v->x;
+    const bool whole = x->n - v->j >= PRODUCT_COLUMNS;
+    const bool last = v->p0 + v->n == x->k;
+    float *c = avx512_row_out(x->c, x->c_stride, v->i + t) + v->j;
+    float *acc = product_acc(v, t);
+    const float *a = v->space->a + (size_t)(t / PRODUCT_ROWS * PRODUCT_ROWS) * v->n + t % PRODUCT_ROWS;
+    product_ends ends = {acc, sizeof(v->space->acc[0]), acc, sizeof(v->space->acc[0])};
+    if (v->p0 == 0 && !x->accumulate) {
+        ends.from = v->space->start;
+        ends.from_row = 0;
+    } else if (whole && v->rest_in_c) {
+        ends.from = c;
+        ends.from_row = x->c_stride;
+    } else if (v->rest_in_c || v->p0 == 0) {
+        product_carry(v, t, rows, false);
+    }
+    if (whole && (last ? product_plain(x->epilogue) : v->rest_in_c)) {
+        ends.to = c;
+        ends.to_row = x->c_stride;
+    }
+    product_tile(rows, v->n, a, at, b_step, ends, product_look(v, t, rows));
+    if (ends.to == c) {
+        return;
+    }
+    if (last) {
+        product_finish(v, t, rows);
+    } else if (v->rest_in_c) {
+        product_carry(v, t, rows, true);
+    }
+}
+
+/* All rows of the group by the slab. */
+static void product_run(const product_turn *v)
+{
+    const float *at[2];
+    size_t step;
+    uint32_t t = 0;
+    q_product_slab_avx512(v->x, v->j, v->p0, v->n, v->rows <= PRODUCT_ROWS, v->space->b, at, &step);
+    product_start(v);
+    for (; t + PRODUCT_ROWS <= v->rows; t += PRODUCT_ROWS) {
+        product_tile_of(v, t, PRODUCT_ROWS, at, step);
+    }
+    for (; t + 4u <= v->rows; t += 4u) {
+        product_tile_of(v, t, 4, at, step);
+    }
+    for (; t < v->rows; t++) {
+        product_tile_of(v, t, 1, at, step);
     }
 }
 
 /* -- loops ---------------------------------------------------------------------------------------- */
 
-/* A group by one slab of B, of n rows from p0, and the 32 columns from j; chains come from c and go there. */
-static void product_step(const product *x, product_rows g, uint32_t i, uint32_t rows, uint32_t p0, uint32_t n,
-                         uint32_t j, product_space *space)
+/* Cuts k into slabs of whole blocks of weights, as equal as they may be; at least one, which may be empty. */
+static inline uint32_t product_slabs(uint32_t k)
 {
-    const float *at[2];
-    size_t step;
-    product_load(x, i, rows, j, p0 != 0 || x->accumulate, space->acc);
-    q_product_slab_avx512(x, j, p0, n, rows <= PRODUCT_ROWS, space->b, at, &step);
-    product_slab_rows(rows, n, g, at, step, space->acc);
-    product_store(x, i, rows, j, p0 + n == x->k, space->acc);
+    return k != 0 ? q_ceil_div_u32(k, PRODUCT_SLAB) : 1u;
 }
 
-/* A group by all of k and the 32 columns from j; chains stay in the workspace. */
-static void product_columns(const product *x, uint32_t i, uint32_t rows, uint32_t j, product_space *space)
+static inline uint32_t product_cut(uint32_t k, uint32_t s)
 {
-    product_load(x, i, rows, j, x->accumulate, space->acc);
-    for (uint32_t p0 = 0; p0 < x->k; p0 += PRODUCT_SLAB) {
-        uint32_t n = x->k - p0 < PRODUCT_SLAB ? x->k - p0 : (uint32_t)PRODUCT_SLAB;
-        const float *at[2];
-        size_t step;
-        q_product_slab_avx512(x, j, p0, n, rows <= PRODUCT_ROWS, space->b, at, &step);
-        product_slab_rows(rows, n, product_group(x, i, rows, p0, n, false, space->a), at, step, space->acc);
+    uint32_t at = (uint32_t)((uint64_t)q_ceil_div_u32(k, Q_BLOCK) * s / product_slabs(k)) * Q_BLOCK;
+    return at < k ? at : k;
+}
+
+/* The lines of slab s from column j, or of what comes after the last column. */
+static product_lines product_next(const product_turn *v, uint32_t s, uint32_t j, uint32_t end)
+{
+    if (j >= end) {
+        j = v->begin;
+        s = s + 1u < product_slabs(v->x->k) ? s + 1u : 0;
     }
-    product_store(x, i, rows, j, true, space->acc);
+    uint32_t p0 = product_cut(v->x->k, s);
+    return q_product_lines_avx512(v->x, j, p0, product_cut(v->x->k, s + 1u) - p0,
+                                  q_ceil_div_u32(v->rows, PRODUCT_ROWS));
 }
 
-void q_product_avx512(const q_work *work, const product *x, avx512_part part)
+/* A group of rows by the columns v->begin .. end - 1, slab by slab. */
+static void product_block(product_turn *v, uint32_t end)
 {
-    product_space *space = (product_space *)work->workspace;
-    uint32_t begin = part.panel0 * 16u;
-    uint32_t end = part.panel1 * 16u < x->n ? part.panel1 * 16u : x->n;
-    product mine = *x;
-    bool rest_in_c = x->epilogue->residual != x->c && x->k != 0 && end - begin > 2u * PRODUCT_COLUMNS;
-    mine.n = end;
-    for (uint32_t i = part.row0; i < part.row1; i += PRODUCT_GROUP) {
-        uint32_t rows = part.row1 - i < PRODUCT_GROUP ? part.row1 - i : (uint32_t)PRODUCT_GROUP;
-        for (uint32_t j = begin; j < end && !rest_in_c; j += PRODUCT_COLUMNS) {
-            product_columns(&mine, i, rows, j, space);
+    const product *x = v->x;
+    for (uint32_t s = 0; s < product_slabs(x->k); s++) {
+        v->p0 = product_cut(x->k, s);
+        v->n = product_cut(x->k, s + 1u) - v->p0;
+        product_pack(x, v->i, v->rows, v->p0, v->n, v->space->a);
+        for (v->j = v->begin; v->j < end; v->j += PRODUCT_COLUMNS) {
+            v->next = product_next(v, s, v->j + PRODUCT_COLUMNS, end);
+            product_run(v);
         }
-        for (uint32_t p0 = 0; p0 < x->k && rest_in_c; p0 += PRODUCT_SLAB) {
-            uint32_t n = x->k - p0 < PRODUCT_SLAB ? x->k - p0 : (uint32_t)PRODUCT_SLAB;
-            product_rows g = product_group(x, i, rows, p0, n, true, space->a);
-            for (uint32_t j = begin; j < end; j += PRODUCT_COLUMNS) {
-                product_step(&mine, g, i, rows, p0, n, j, space);
-            }
+    }
+}
+
+/* Whole tiles of rows or of columns, whichever leaves the busiest worker less; without enough of them as any product
+   is shared. */
+static avx512_part product_share(const q_work *work, uint32_t rows, uint32_t panels)
+{
+    uint32_t tiles = q_ceil_div_u32(rows, PRODUCT_ROWS);
+    uint32_t pairs = q_ceil_div_u32(panels, 2);
+    uint64_t by_rows = (uint64_t)q_ceil_div_u32(tiles, work->n_workers) * pairs;
+    uint64_t by_columns = (uint64_t)q_ceil_div_u32(pairs, work->n_workers) * tiles;
+    avx512_part part = {0, rows, 0, panels};
+    if (tiles < 4u * work->n_workers && pairs < 4u * work->n_workers) {
+        return avx512_share(work, rows, panels);
+    }
+    if (by_rows + by_rows / 16u < by_columns) {
+        q_share(work, tiles, &part.row0, &part.row1);
+        part.row0 *= PRODUCT_ROWS;
+        part.row1 = part.row1 * PRODUCT_ROWS < rows ? part.row1 * PRODUCT_ROWS : rows;
+    } else {
+        q_share(work, pairs, &part.panel0, &part.panel1);
+        part.panel0 *= 2u;
+        part.panel1 = part.panel1 * 2u < panels ? part.panel1 * 2u : panels;
+    }
+    return part;
+}
+
+void q_product_avx512(const q_work *work, const product *x, uint32_t rows)
+{
+    avx512_part part = product_share(work, rows, q_ceil_div_u32(x->n, 16));
+    product mine = *x;
+    product_turn v;
+    mine.n = part.panel1 * 16u < x->n ? part.panel1 * 16u : x->n;
+    v.x = &mine;
+    v.space = (product_space *)work->workspace;
+    v.rest_in_c = x->epilogue->residual != x->c;
+    for (v.i = part.row0; v.i < part.row1; v.i += v.rows) {
+        uint32_t left = part.row1 - v.i;
+        uint32_t tiles = q_ceil_div_u32(left, PRODUCT_ROWS);
+        v.rows = q_ceil_div_u32(tiles, q_ceil_div_u32(left, PRODUCT_GROUP)) * PRODUCT_ROWS;
+        v.rows = v.rows < left ? v.rows : left;
+        uint32_t end;
+        for (v.begin = part.panel0 * 16u; v.begin < mine.n; v.begin = end) {
+            end = v.rest_in_c || mine.n - v.begin < PRODUCT_REST ? mine.n : v.begin + (uint32_t)PRODUCT_REST;
+            product_block(&v, end);
         }
     }
 }

@@ -11,7 +11,7 @@
 enum {
     PRODUCT_ROWS = 12,   /* rows of A in a register tile */
     PRODUCT_COLUMNS = 32, /* columns of B in it: two registers */
-    PRODUCT_SLAB = 256,  /* k of a slab: 32 KiB of B */
+    PRODUCT_SLAB = 512,   /* k of a slab: 64 KiB of B */
     PRODUCT_GROUP = 96   /* rows that share a slab; multiple of the tile */
 };
 
@@ -43,8 +43,20 @@ typedef struct product {
 void q_product_slab_avx512(const product *x, uint32_t j, uint32_t p0, uint32_t n, bool in_place, float *out,
                            const float *at[2], size_t *step);
 
-/* The rows and panels of `part`. */
-void q_product_avx512(const q_work *work, const product *x, avx512_part part);
+/* Lines of memory that a slab is made of, one from each of b[0] and b[1] at a time, `step` bytes from the last. Tile t
+   of a group fetches `n` from each, t * tile bytes on. */
+typedef struct product_lines {
+    const uint8_t *b[2];
+    size_t step;
+    size_t tile;
+    uint32_t n;
+} product_lines;
+
+/* The lines of the slab of n rows p0 .. by the columns from j, for a group of `tiles` tiles. */
+product_lines q_product_lines_avx512(const product *x, uint32_t j, uint32_t p0, uint32_t n, uint32_t tiles);
+
+/* This worker's part of a product of `rows` rows. */
+void q_product_avx512(const q_work *work, const product *x, uint32_t rows);
 
 /* Column i of the group of 4 whose bytes are in q: 16 rows, sign-extended, as f32. */
 Q_AVX512_INLINE __m512 product_signed_column(__m512i q, const uint32_t i)
@@ -56,6 +68,36 @@ Q_AVX512_INLINE __m512 product_signed_column(__m512i q, const uint32_t i)
 Q_AVX512_INLINE __m512 product_nibble_column(__m512i q, const uint32_t i)
 {
     return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(q, 8u * i), _mm512_set1_epi32(15)));
+}
+
+/* v[i] lane l = former v[l] lane i. */
+Q_AVX512_INLINE void product_turn_16(__m512 v[16])
+{
+    __m512 t[16];
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < 8; i++) {
+        t[2 * i] = _mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        v[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        v[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        v[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        v[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0xdd);
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < 8; i++) {
+        v[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+        v[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+    }
 }
 
 #endif /* Q_PRODUCT_AVX512_H */

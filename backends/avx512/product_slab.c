@@ -95,36 +95,6 @@ static void slab_copy(const product *x, uint32_t j, uint32_t p0, uint32_t n, flo
     }
 }
 
-/* v[i] lane l = former v[l] lane i. */
-static inline void slab_turn(__m512 v[16])
-{
-    __m512 t[16];
-    Q_AVX512_UNROLL
-    for (uint32_t i = 0; i < 8; i++) {
-        t[2 * i] = _mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
-    }
-    Q_AVX512_UNROLL
-    for (uint32_t i = 0; i < 4; i++) {
-        v[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
-        v[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
-        v[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
-        v[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
-    }
-    Q_AVX512_UNROLL
-    for (uint32_t i = 0; i < 4; i++) {
-        t[i] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x88);
-        t[i + 4] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd);
-        t[i + 8] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x88);
-        t[i + 12] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0xdd);
-    }
-    Q_AVX512_UNROLL
-    for (uint32_t i = 0; i < 8; i++) {
-        v[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
-        v[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
-    }
-}
-
 /* 16 columns of B from j, which are rows where it lies; those beyond the last become 0. */
 static void slab_transpose(const product *x, uint32_t j, uint32_t p0, uint32_t n, float *out)
 {
@@ -136,7 +106,7 @@ static void slab_transpose(const product *x, uint32_t j, uint32_t p0, uint32_t n
             const float *b = avx512_row((const float *)x->b.data, x->b.stride, row) + p0 + p;
             v[l] = _mm512_maskz_loadu_ps(j + l < x->n ? mask : (__mmask16)0, b);
         }
-        slab_turn(v);
+        product_turn_16(v);
         for (uint32_t l = 0; l < 16 && p + l < n; l++) {
             _mm512_store_ps(out + (p + l) * PRODUCT_COLUMNS, v[l]);
         }
@@ -172,4 +142,33 @@ void q_product_slab_avx512(const product *x, uint32_t j, uint32_t p0, uint32_t n
     } else {
         slab_copy(x, j, p0, n, out);
     }
+}
+
+/* Panels and plain matrices row by row, transposed ones 16 columns of B at a time; quantised ones are short and
+   fetched when they are read. */
+product_lines q_product_lines_avx512(const product *x, uint32_t j, uint32_t p0, uint32_t n, uint32_t tiles)
+{
+    const uint8_t *data = (const uint8_t *)x->b.data;
+    product_lines lines = {{data, data}, 0, 0, 0};
+    if (x->b.dtype == Q_F32 || x->b.dtype == Q_F16 || x->b.dtype == Q_BF16) {
+        size_t row = Q_PANEL_ROWS * (x->b.dtype == Q_F32 ? sizeof(float) : sizeof(uint16_t));
+        lines.b[0] = data + j / 16u * x->b.panel + p0 * row;
+        lines.b[1] = lines.b[0] + (j + 16u < x->n ? x->b.panel : 0);
+        lines.n = q_ceil_div_u32((uint32_t)(n * row / 64u), tiles);
+        lines.step = 64;
+    } else if (x->b.dtype == Q_DTYPE_COUNT && !x->b.transposed) {
+        lines.b[0] = data + x->b.stride * p0 + j * sizeof(float);
+        lines.b[1] = lines.b[0] + (x->n - j > 16u ? 64 : 0);
+        lines.n = q_ceil_div_u32(n, tiles);
+        lines.step = x->b.stride;
+    } else if (x->b.dtype == Q_DTYPE_COUNT) {
+        lines.b[0] = data + x->b.stride * j + p0 * sizeof(float);
+        lines.b[1] = lines.b[0] + 64;
+        lines.n = x->n - j < PRODUCT_COLUMNS ? x->n - j : (uint32_t)PRODUCT_COLUMNS;
+        lines.step = x->b.stride;
+        lines.tile = 128;
+        return lines;
+    }
+    lines.tile = lines.step * lines.n;
+    return lines;
 }

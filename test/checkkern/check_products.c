@@ -297,6 +297,8 @@ void check_matmul(check *c)
     matmul_case(c, 100, 40, 300);
     for (uint32_t i = 0; i < 6; i++) {
         matmul_case(c, 100, 130, 600); /* several groups, slabs and columns of a block */
+        matmul_case(c, 26, 300, 530);  /* more columns than chains rest for at once */
+        matmul_case(c, 110, 16, 40);   /* whole tiles of rows to each worker */
     }
     for (uint32_t i = 0; i < 150; i++) {
         uint32_t m = CHECK_PICK(c, 1, 2, 5, 6, 7, 12, 13, 32);

@@ -115,7 +115,7 @@ static q_error_code make_plan(flow *f, const variant *v, uint32_t mode, q_diag *
     c.max.tokens = v->tokens != 0 ? v->tokens : f->max.tokens;
     c.max.selected = v->selected != 0 ? v->selected : f->max.selected;
     c.n_workers = v->workers;
-    c.workspace_size = 1u << 18; /* of any backend */
+    c.workspace_size = 1u << 19; /* of any backend */
     e = q_plan_size(f->model, &c, &bytes, d);
     if (e != Q_OK) {
         must_tell(e, d, "q_plan_size");
