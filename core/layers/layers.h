@@ -23,6 +23,9 @@ q_error_code q_expect_vector(const q_node_info *info, uint32_t i, uint32_t n, q_
 /* A float of a config must be finite and at least `low`. */
 q_error_code q_expect_finite(double value, double low, const char *field, q_diag *diag);
 
+/* Hands the gradient of output 0 on as it is: to = grad_out[0], or to + grad_out[0]. Shared by all workers. */
+void q_pass_gradient(const q_layer *layer, const q_work *work, const q_tensor *to, bool accumulate);
+
 /* Data of a tensor as reals. */
 static inline q_real *q_reals(const q_tensor *t)
 {

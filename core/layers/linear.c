@@ -42,6 +42,13 @@ static uint32_t linear_input_dtype(const q_node_info *info, uint32_t i)
     return c->planes == 2 ? Q_A8X2 : Q_A8;
 }
 
+/* Backward finds the activation's derivative from the output, which must then be all there is to it. */
+static uint32_t linear_can(const q_node_info *info)
+{
+    const q_linear_config *c = (const q_linear_config *)info->config;
+    return info->trains == 0 || c->activation == Q_ACT_NONE ? Q_EPILOGUE_RESIDUAL : 0;
+}
+
 typedef void (*gemm_kernel)(const q_work *work, const q_gemm_args *a);
 
 static gemm_kernel pick_gemm(const q_kernels *k, uint32_t weights, uint32_t activations)
@@ -166,6 +173,9 @@ static q_error_code linear_backward(const q_layer *layer, const q_work *work, ui
     if (c->activation != Q_ACT_NONE || layer->param[0]->layout != Q_PLAIN) {
         return Q_ERR_UNSUPPORTED;
     }
+    if (layer->grad_residual != NULL) {
+        q_pass_gradient(layer, work, layer->grad_residual, layer->accumulate_residual != 0);
+    }
     if (layer->grad_in[0] != NULL) {
         linear_grad_input(layer, work);
     }
@@ -199,10 +209,11 @@ const q_layer_class q_layer_linear = {
     .max_param = 2,
     .forward_stages = 1,
     .backward_stages = 1,
-    .flags = Q_LAYER_SHARED | Q_LAYER_EPILOGUE | Q_LAYER_DEVICE,
+    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .saves = 1u << 0,
     .shape = linear_shape,
     .input_dtype = linear_input_dtype,
+    .epilogue = linear_can,
     .forward = linear_forward,
     .backward = linear_backward,
 };

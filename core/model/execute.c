@@ -70,17 +70,18 @@ static bool outputs_finite(const q_session *s, uint32_t step)
 }
 
 /* Worker 0 after a node, the others waiting. */
-static void look_at(q_session *s, uint32_t step, uint64_t begin)
+static void look_at(q_session *s, uint32_t step, bool backward, uint64_t begin)
 {
     q_error_code e = Q_OK;
     if (s->plan->steps[step].place != 0) {
         e = device_hooks(s)->settle(s, step);
     }
     if (e == Q_OK && s->config.observe != NULL) {
-        q_observation seen = {&s->layers[step], &s->run, ticks_since(s, begin), step, s->backward ? 1u : 0u};
+        q_observation seen = {backward ? &s->back_layers[step] : &s->layers[step], &s->run, ticks_since(s, begin), step,
+                              backward ? 1u : 0u};
         e = s->config.observe(s->config.user, &seen);
     }
-    if (e == Q_OK && (s->config.flags & Q_SESSION_CHECK_FINITE) != 0 && !s->backward && !outputs_finite(s, step)) {
+    if (e == Q_OK && (s->config.flags & Q_SESSION_CHECK_FINITE) != 0 && !backward && !outputs_finite(s, step)) {
         e = Q_ERR_NON_FINITE;
     }
     if (e != Q_OK) {
@@ -94,12 +95,12 @@ static bool is_watched(const q_session *s)
 }
 
 /* All stages of one step on this worker. False: stop. */
-static bool run_layer(q_session *s, uint32_t step, const q_work *w)
+static bool run_layer(q_session *s, uint32_t step, bool backward, const q_work *w)
 {
-    const q_layer *layer = &s->layers[step];
+    const q_layer *layer = backward ? &s->back_layers[step] : &s->layers[step];
     const q_layer_class *cls = layer->cls;
-    uint32_t stages = s->backward ? cls->backward_stages : cls->forward_stages;
-    q_layer_fn fn = s->backward ? layer->backward : layer->forward;
+    uint32_t stages = backward ? cls->backward_stages : cls->forward_stages;
+    q_layer_fn fn = backward ? layer->backward : layer->forward;
     bool device = s->plan->steps[step].place != 0;
     bool shared = (cls->flags & Q_LAYER_SHARED) != 0 && !device;
     q_work alone = *w;
@@ -121,44 +122,53 @@ static bool run_layer(q_session *s, uint32_t step, const q_work *w)
     return true;
 }
 
-static bool run_watched(q_session *s, uint32_t step, const q_work *w)
+static bool run_watched(q_session *s, uint32_t step, bool backward, const q_work *w)
 {
     uint64_t begin;
     if (!q_barrier_meet(&s->barrier, w->n_workers, s->context.port)) {
         return false;
     }
     begin = w->worker == 0 ? now(s) : 0;
-    if (!run_layer(s, step, w) || !q_barrier_meet(&s->barrier, w->n_workers, s->context.port)) {
+    if (!run_layer(s, step, backward, w) || !q_barrier_meet(&s->barrier, w->n_workers, s->context.port)) {
         return false;
     }
     if (w->worker == 0) {
-        look_at(s, step, begin);
+        look_at(s, step, backward, begin);
     }
     return true;
 }
 
-static void walk(q_session *s, const q_work *w)
+/* Worker 0 asks the caller, then everyone meets. False: stop. */
+static bool meet_before(q_session *s, uint32_t step, const q_work *w)
 {
-    const q_plan *plan = s->plan;
-    uint32_t n = s->end_step - s->first_step;
+    if (w->worker == 0) {
+        ask_caller(s, step);
+    }
+    return q_barrier_meet(&s->barrier, w->n_workers, s->context.port);
+}
+
+static bool run_one(q_session *s, uint32_t step, bool backward, const q_work *w)
+{
+    return is_watched(s) ? run_watched(s, step, backward, w) : run_layer(s, step, backward, w);
+}
+
+static void walk_forward(q_session *s, const q_work *w)
+{
     uint32_t group = Q_NONE;
-    bool watched = is_watched(s);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t k = s->backward ? s->end_step - 1 - i : s->first_step + i;
-        const plan_step *step = &plan->steps[k];
-        if (s->backward && !step->has_backward) {
-            continue;
+    for (uint32_t k = s->first_step; k < s->end_step; k++) {
+        uint32_t own = s->plan->steps[k].group;
+        if ((own != group && !meet_before(s, k, w)) || !run_one(s, k, false, w)) {
+            return;
         }
-        if (step->group != group || s->backward) {
-            if (w->worker == 0) {
-                ask_caller(s, k);
-            }
-            if (!q_barrier_meet(&s->barrier, w->n_workers, s->context.port)) {
-                return;
-            }
-            group = step->group;
-        }
-        if (!(watched ? run_watched(s, k, w) : run_layer(s, k, w))) {
+        group = own;
+    }
+}
+
+static void walk_backward(q_session *s, const q_work *w)
+{
+    for (uint32_t i = 0; i < s->plan->n_events; i++) {
+        plan_event e = s->plan->events[i];
+        if (!meet_before(s, e.step, w) || !run_one(s, e.step, e.backward, w)) {
             return;
         }
     }
@@ -182,7 +192,11 @@ static void region_worker(void *arg, uint32_t worker, uint32_t n_workers)
     if (devices != NULL) {
         devices->begin(s);
     }
-    walk(s, &w);
+    if (s->backward) {
+        walk_backward(s, &w);
+    } else {
+        walk_forward(s, &w);
+    }
     if (devices != NULL) { /* also after an error: nothing of theirs runs when a step is over */
         devices->finish(s);
     }

@@ -350,6 +350,7 @@ q_error_code q_model_backward(q_session *session, bool accumulate, q_diag *diag)
     }
     *(q_real *)s->grads[loss].data = 1;
     s->busy = true;
+    s->joined = false;
     e = q_session_run_steps(s, 0, plan->n_steps, true, diag);
     s->busy = false;
     s->saved = false; /* gradients have taken the place of activations */

@@ -289,6 +289,7 @@ static void node_place(q_graph *g, const q_node_desc *desc, const char *name)
     node->first_param = g->n.param_refs;
     node->n_param = desc->n_param;
     node->first_value = g->n.values;
+    node->block = g->block;
     if (desc->cls->config_size != 0) {
         memcpy(m->configs + g->n.config_bytes, desc->config, desc->cls->config_size);
     }
@@ -326,6 +327,11 @@ q_value q_graph_node(q_graph *g, const q_node_desc *desc)
     g->n.config_bytes += desc->cls->config_size;
     g->n.values += desc->cls->n_out;
     return first;
+}
+
+void q_graph_block(q_graph *g, uint32_t block)
+{
+    g->block = block;
 }
 
 void q_graph_output(q_graph *g, const char *name, q_value value)

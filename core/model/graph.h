@@ -27,6 +27,7 @@ typedef struct model_node {
     uint32_t first_param;
     uint32_t n_param;
     uint32_t first_value; /* its output 0 */
+    uint32_t block;
 } model_node;
 
 typedef struct model_output {
@@ -65,6 +66,7 @@ Q_STATIC_ASSERT(sizeof(struct q_model) % 128 == 0, "q_model keeps its alignment 
 struct q_graph {
     q_model *model; /* NULL: counting */
     graph_counts n; /* so far */
+    uint32_t block; /* of the nodes to come */
     q_diag diag;    /* code != Q_OK: the build has ended */
 };
 

@@ -92,6 +92,7 @@ void q_plan_view_step(const q_plan *plan, const plan_step *step, plan_view *view
     view->info.param = view->param;
     view->info.max = plan->config.max;
     view->info.kv_dtype = plan->kv_dtype;
+    view->info.trains = plan->config.mode == Q_PLAN_TRAIN ? 1u : 0u;
 }
 
 static q_error_code config_check(const q_plan_config *c, q_diag *diag)
@@ -106,8 +107,11 @@ static q_error_code config_check(const q_plan_config *c, q_diag *diag)
     if (c->precision > Q_PRECISION_EXACT) {
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "precision", Q_PRECISION_EXACT, c->precision);
     }
-    if ((c->flags & ~(uint32_t)(Q_PLAN_NO_FUSE | Q_PLAN_NO_IN_PLACE)) != 0) {
+    if ((c->flags & ~(uint32_t)(Q_PLAN_NO_FUSE | Q_PLAN_NO_IN_PLACE | Q_PLAN_RECOMPUTE)) != 0) {
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "flags", 0, c->flags);
+    }
+    if (c->moments > Q_MAX_MOMENTS) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, "moments", Q_MAX_MOMENTS, c->moments);
     }
     if (c->max.batch == 0 || c->max.tokens == 0 || c->max.selected == 0) {
         return q_fail(diag, Q_ERR_INVALID_ARG, what, c->max.batch == 0 ? "max.batch" : c->max.tokens == 0 ? "max.tokens" : "max.selected", 1, 0);
@@ -142,16 +146,22 @@ static uint32_t kv_dtype_of(const q_plan_config *c)
 static void plan_layout(q_arena *arena, const q_model *m, q_plan *fill, q_plan **out)
 {
     uint32_t n_devices = q_plan_n_devices(&fill->config);
-    uint32_t values = m->n.values * 2 * (1 + n_devices);
-    uint32_t steps = m->n.nodes + m->n.values * (1 + 2 * n_devices);
+    bool train = fill->config.mode == Q_PLAN_TRAIN;
+    uint32_t runs = train && (fill->config.flags & Q_PLAN_RECOMPUTE) != 0 ? 2 : 1; /* of a step */
+    uint32_t values = m->n.values * 2 * (runs + n_devices);
+    uint32_t steps = (m->n.nodes + m->n.values * (1 + 2 * n_devices)) * runs;
     *out = (q_plan *)q_arena_alloc(arena, sizeof(q_plan), Q_ALIGN);
     fill->cap_values = values;
     fill->cap_steps = steps;
-    fill->cap_pieces = values * 2 + steps;
+    fill->cap_pieces = values * 2 + steps * 2;
     fill->steps = (plan_step *)q_arena_alloc(arena, steps * sizeof(plan_step), Q_ALIGN);
     fill->values = (plan_value *)q_arena_alloc(arena, values * sizeof(plan_value), Q_ALIGN);
     fill->params = (plan_param *)q_arena_alloc(arena, m->n.params * sizeof(plan_param), Q_ALIGN);
     fill->pieces = (plan_piece **)q_arena_alloc(arena, fill->cap_pieces * sizeof(plan_piece *), Q_ALIGN);
+    if (train) {
+        fill->events = (plan_event *)q_arena_alloc(arena, steps * 2 * sizeof(plan_event), Q_ALIGN);
+        fill->uses = (plan_piece *)q_arena_alloc(arena, m->n.param_refs * sizeof(plan_piece), Q_ALIGN);
+    }
     if (n_devices != 0) {
         size_t n = (size_t)n_devices * m->n.params;
         fill->prepared = (plan_piece *)q_arena_alloc(arena, n * sizeof(plan_piece), Q_ALIGN);
@@ -208,7 +218,7 @@ q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model, co
     p->model = model;
     e = q_plan_infer(p, diag);
     if (e == Q_OK) {
-        if ((config->flags & Q_PLAN_NO_FUSE) == 0 && config->mode == Q_PLAN_INFER) {
+        if ((config->flags & Q_PLAN_NO_FUSE) == 0) {
             q_plan_fuse(p);
         }
         e = q_plan_order(p, diag);

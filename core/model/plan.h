@@ -7,7 +7,7 @@
 
 /*
  * Time. Steps without a dependency between them share a group; a barrier stands between groups. Forward, group
- * g happens at time g; backward, at time 2*n_groups - 1 - g. Memory is reused between times, never within one.
+ * g happens at time g; event i of backward at time n_groups + i. Memory is reused between times, never within one.
  */
 
 /* A piece of a region with a lifetime. */
@@ -26,6 +26,9 @@ typedef struct plan_value {
     uint32_t producer; /* step, or Q_NONE for an input */
     uint32_t root;     /* the value whose memory it takes: itself, or through in-place its operand */
     uint32_t a8;       /* its quantised twin, or Q_NONE */
+    uint32_t origin;   /* the value itself; of one made again for backward, the one that was made first: whose gradient
+                          it shares */
+    uint32_t again;    /* made again for backward, the value that holds it then, or Q_NONE */
     uint32_t copy;     /* the first of its copies on other places, from one to the next by this field, or Q_NONE */
     uint32_t n_uses;   /* steps reading it, outputs counted too */
     bool used;
@@ -33,6 +36,7 @@ typedef struct plan_value {
     bool needs_grad;
     bool feeds_loss; /* training: the loss depends on it */
     bool grad_fed;   /* some step writes its gradient going backward */
+    bool needed;     /* made again: something reads it */
     uint8_t place;   /* whose memory it lies in: 0 the CPU's, i device i - 1's */
     plan_piece data;
     plan_piece grad;
@@ -51,19 +55,33 @@ typedef struct plan_step {
     uint32_t group;
     bool tail;         /* below select_rows: repeated per window of selected rows */
     bool has_backward; /* some gradient passes through it */
+    bool runs;         /* a copy: forward is run again, not only backward */
+    uint32_t block;    /* computed again together, or 0 */
+    uint32_t twin;     /* a copy: of which step; else Q_NONE */
+    uint32_t backward_time;
+    uint32_t accumulate; /* bit i: adds to the gradient of what it reads i-th (q_plan_reads) instead of storing */
     uint8_t place;     /* what runs it, as of values; a transfer is run by the device it goes to or comes from */
     plan_piece constants; /* in the session's block of constants */
     plan_piece prepared;  /* PREPARED of its device: the constants again */
     plan_piece state;    /* of all sequences */
     size_t state_stride; /* of one */
     plan_piece scratch;
+    plan_piece scratch_back; /* during backward */
     plan_piece saved;
 } plan_step;
 
+/* One thing that happens during backward, all workers meeting between two. */
+typedef struct plan_event {
+    uint32_t step;
+    bool backward; /* or a forward that is run again */
+} plan_event;
+
 typedef struct plan_param {
-    plan_piece slot; /* PARAM region; 0 bytes for views */
-    plan_piece grad; /* TRAIN region */
+    plan_piece slot;   /* PARAM region; 0 bytes for views */
+    plan_piece grad;   /* TRAIN region */
+    plan_piece moment; /* TRAIN region: config.moments tensors like grad, one behind the other */
     bool used;
+    bool grad_fed;     /* some step adds to grad */
 } plan_param;
 
 struct q_plan {
@@ -83,6 +101,11 @@ struct q_plan {
     plan_param *params;
     bool *node_used;       /* [model nodes] */
     plan_piece **pieces;   /* placement's work list */
+    uint32_t n_again;      /* steps behind the first n_steps: copies for backward */
+    uint32_t n_events;
+    plan_event *events;    /* backward, in order */
+    plan_piece *uses;      /* [model param_refs] TRAIN region: the gradient of a parameter's second and later uses, so
+                              that each is one sum over all micro-batches; 0 bytes for the first */
     uint32_t cap_steps;
     uint32_t cap_values;
     uint32_t cap_pieces;
@@ -136,6 +159,17 @@ bool q_plan_writes_selected(const q_plan *plan);
 
 /* Puts a piece behind those of its region and tag; false on overflow. */
 bool q_plan_append(q_plan *plan, q_region_kind kind, plan_piece *piece);
+
+/* What a step reads: its inputs and its residual, as one list. Returns how many. */
+uint32_t q_plan_reads(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1]);
+
+/* The piece lives at that time too. */
+void q_plan_touch(plan_piece *piece, uint32_t time);
+
+/* plan_train.c: the parts of ordering that only plans for training have, in the order of their calls. */
+q_error_code q_plan_mark_gradients(q_plan *plan, q_diag *diag);
+void q_plan_order_backward(q_plan *plan);
+void q_plan_live_backward(q_plan *plan);
 
 /* The passes, in order. */
 q_error_code q_plan_infer(q_plan *plan, q_diag *diag);  /* prune, shapes, quantised inputs: fills steps */

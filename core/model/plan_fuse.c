@@ -3,6 +3,32 @@
    the residual to the finished chain exactly as the separate kernel would. */
 #include "plan.h"
 
+/* The gradient of `value` is a sum in the order in which backward comes to its readers: in training a step that takes its
+   reader's place must not overtake another one. */
+static bool read_between(const q_plan *plan, uint32_t value, uint32_t first, uint32_t end)
+{
+    for (uint32_t k = first; k < end && plan->config.mode == Q_PLAN_TRAIN; k++) {
+        uint32_t reads[Q_MAX_INPUTS + 1];
+        uint32_t n = q_plan_reads(&plan->steps[k], reads);
+        for (uint32_t i = 0; i < n; i++) {
+            if (reads[i] == value) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool takes_residual(const q_plan *plan, const plan_step *s)
+{
+    plan_view view;
+    if (s->cls->epilogue == NULL || s->cls->n_out != 1 || s->residual != Q_NONE) {
+        return false;
+    }
+    q_plan_view_step(plan, s, &view);
+    return (s->cls->epilogue(&view.info) & Q_EPILOGUE_RESIDUAL) != 0;
+}
+
 /* The operand of `add` that a product makes for it alone, and can take the other one as residual; or Q_NONE. */
 static uint32_t fusable_operand(const q_plan *plan, uint32_t add)
 {
@@ -15,8 +41,8 @@ static uint32_t fusable_operand(const q_plan *plan, uint32_t add)
             continue;
         }
         p = &plan->steps[v->producer];
-        if ((p->cls->flags & Q_LAYER_EPILOGUE) != 0 && p->cls->n_out == 1 && p->residual == Q_NONE && p->tail == s->tail && p->place == s->place &&
-            (other->producer == Q_NONE || other->producer < v->producer)) {
+        if (p->tail == s->tail && p->place == s->place && (other->producer == Q_NONE || other->producer < v->producer) &&
+            takes_residual(plan, p) && !read_between(plan, s->in[1 - i], v->producer, add)) {
             return i;
         }
     }

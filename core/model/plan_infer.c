@@ -36,6 +36,8 @@ static void init_values(q_plan *plan)
         plan->values[v].producer = Q_NONE;
         plan->values[v].root = v;
         plan->values[v].a8 = Q_NONE;
+        plan->values[v].origin = v;
+        plan->values[v].again = Q_NONE;
         plan->values[v].copy = Q_NONE;
         plan->values[v].name = "";
     }
@@ -52,6 +54,7 @@ plan_step *q_plan_new_step(q_plan *plan, const q_layer_class *cls, const char *n
     s->cls = cls;
     s->name = name;
     s->residual = Q_NONE;
+    s->twin = Q_NONE;
     return s;
 }
 
@@ -121,6 +124,8 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
     probe.n_in = node->n_in;
     probe.out = node->first_value;
     probe.residual = Q_NONE;
+    probe.twin = Q_NONE;
+    probe.block = node->block;
     memcpy(probe.in, m->edges + node->first_edge, node->n_in * sizeof(uint32_t));
     q_plan_view_step(plan, &probe, &view);
     for (uint32_t i = 0; i < probe.n_in && node->cls->input_dtype != NULL; i++) {

@@ -3,7 +3,7 @@
 #include "devices.h"
 
 /* Inputs of a step and its residual, as one list. */
-static uint32_t reads_of(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1])
+uint32_t q_plan_reads(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1])
 {
     memcpy(reads, s->in, s->n_in * sizeof(uint32_t));
     if (s->residual == Q_NONE) {
@@ -16,7 +16,7 @@ static uint32_t reads_of(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1])
 static bool reads_from_group(const q_plan *plan, const plan_step *s, uint32_t group)
 {
     uint32_t reads[Q_MAX_INPUTS + 1];
-    uint32_t n = reads_of(s, reads);
+    uint32_t n = q_plan_reads(s, reads);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t p = plan->values[reads[i]].producer;
         if (p != Q_NONE && plan->steps[p].group == group) {
@@ -40,113 +40,35 @@ static void make_groups(q_plan *plan)
     plan->n_groups = group + 1;
 }
 
-/* ---- Gradients: which values lie between a trainable parameter and the loss ----------------------------- */
-
-/* Walks up from output 0, the loss. */
-static void mark_loss(q_plan *plan)
-{
-    plan->values[plan->model->outputs[0].value].feeds_loss = true;
-    for (uint32_t k = plan->n_steps; k-- > 0;) {
-        plan_step *s = &plan->steps[k];
-        for (uint32_t i = 0; i < s->cls->n_out; i++) {
-            s->has_backward = s->has_backward || plan->values[s->out + i].feeds_loss;
-        }
-        for (uint32_t i = 0; i < s->n_in && s->has_backward; i++) {
-            plan->values[s->in[i]].feeds_loss = true;
-        }
-    }
-}
-
-static q_error_code mark_gradients(q_plan *plan, q_diag *diag)
-{
-    const q_model *m = plan->model;
-    if (plan->config.mode != Q_PLAN_TRAIN) {
-        return Q_OK;
-    }
-    mark_loss(plan);
-    for (uint32_t k = 0; k < plan->n_steps; k++) {
-        plan_step *s = &plan->steps[k];
-        bool any = false;
-        for (uint32_t i = 0; i < s->n_param; i++) {
-            any = any || m->params[s->params[i]].trainable;
-        }
-        for (uint32_t i = 0; i < s->n_in; i++) {
-            any = any || plan->values[s->in[i]].needs_grad;
-        }
-        s->has_backward = s->has_backward && any;
-        if (s->has_backward && s->cls->backward == NULL) {
-            return q_fail(diag, Q_ERR_UNSUPPORTED, s->name, "backward of its class", 1, 0);
-        }
-        for (uint32_t i = 0; i < s->cls->n_out; i++) {
-            plan->values[s->out + i].needs_grad = s->has_backward;
-        }
-    }
-    return Q_OK;
-}
-
 /* ---- Lifetimes ------------------------------------------------------------------------------------------ */
 
-static void touch(plan_piece *piece, uint32_t time)
+void q_plan_touch(plan_piece *piece, uint32_t time)
 {
     piece->first = time < piece->first ? time : piece->first;
     piece->last = time > piece->last ? time : piece->last;
 }
 
-static uint32_t backward_time(const q_plan *plan, const plan_step *s)
-{
-    return 2 * plan->n_groups - 1 - s->group;
-}
-
 static void live_forward(q_plan *plan)
 {
-    uint32_t end = plan->config.mode == Q_PLAN_TRAIN ? 2 * plan->n_groups - 1 : plan->n_groups - 1;
+    uint32_t end = plan->n_groups + plan->n_events - 1;
     for (uint32_t v = 0; v < plan->n_values; v++) {
         plan_value *value = &plan->values[v];
+        if (value->origin != v) {
+            value->data.first = UINT32_MAX; /* made during backward */
+            continue;
+        }
         value->data.first = value->producer == Q_NONE ? 0 : plan->steps[value->producer].group;
         value->data.last = value->output ? end : value->data.first;
     }
     for (uint32_t k = 0; k < plan->n_steps; k++) {
         const plan_step *s = &plan->steps[k];
         uint32_t reads[Q_MAX_INPUTS + 1];
-        uint32_t n = reads_of(s, reads);
+        uint32_t n = q_plan_reads(s, reads);
         for (uint32_t i = 0; i < n; i++) {
             plan_value *v = &plan->values[reads[i]];
             bool from_body = v->producer == Q_NONE || !plan->steps[v->producer].tail;
             /* the tail repeats: what the body hands it lives to the end */
-            touch(&v->data, s->tail && from_body ? end : s->group);
-        }
-    }
-}
-
-static void live_backward(q_plan *plan)
-{
-    for (uint32_t k = 0; k < plan->n_steps; k++) {
-        const plan_step *s = &plan->steps[k];
-        uint32_t t = backward_time(plan, s);
-        if (!s->has_backward) {
-            continue;
-        }
-        for (uint32_t i = 0; i < s->n_in; i++) {
-            plan_value *v = &plan->values[s->in[i]];
-            if ((s->cls->saves >> i & 1u) != 0) {
-                touch(&v->data, t);
-            }
-            if (v->needs_grad) {
-                touch(&v->grad, t);
-                v->grad_fed = true;
-            }
-        }
-        for (uint32_t i = 0; i < s->cls->n_out; i++) {
-            plan_value *v = &plan->values[s->out + i];
-            if ((s->cls->saves >> (8 + i) & 1u) != 0) {
-                touch(&v->data, t);
-            }
-            touch(&v->grad, t);
-        }
-    }
-    for (uint32_t v = 0; v < plan->n_values; v++) {
-        if (plan->values[v].needs_grad && !plan->values[v].grad_fed) {
-            touch(&plan->values[v].grad, plan->n_groups); /* set before the first step goes backward */
+            q_plan_touch(&v->data, s->tail && from_body ? end : s->group);
         }
     }
 }
@@ -163,7 +85,7 @@ static bool read_elsewhere_in_group(const q_plan *plan, uint32_t k, uint32_t val
         if (j == k || plan->steps[j].group != group) {
             continue;
         }
-        n = reads_of(&plan->steps[j], reads);
+        n = q_plan_reads(&plan->steps[j], reads);
         for (uint32_t i = 0; i < n; i++) {
             if (plan->values[reads[i]].root == root) {
                 return true;
@@ -180,7 +102,7 @@ static bool may_take(const q_plan *plan, uint32_t k, uint32_t value)
     const plan_value *root = &plan->values[v->root];
     const plan_value *out = &plan->values[s->out];
     uint32_t reads[Q_MAX_INPUTS + 1];
-    uint32_t n = reads_of(s, reads);
+    uint32_t n = q_plan_reads(s, reads);
     uint32_t same = 0;
     for (uint32_t i = 0; i < n; i++) {
         same += plan->values[reads[i]].root == v->root ? 1u : 0u;
@@ -195,12 +117,12 @@ static void take(q_plan *plan, const plan_step *s, uint32_t value)
 {
     plan_value *out = &plan->values[s->out];
     out->root = plan->values[value].root;
-    touch(&plan->values[out->root].data, out->data.last);
+    q_plan_touch(&plan->values[out->root].data, out->data.last);
 }
 
 static void make_in_place(q_plan *plan)
 {
-    if ((plan->config.flags & Q_PLAN_NO_IN_PLACE) != 0 || plan->config.mode == Q_PLAN_TRAIN) {
+    if ((plan->config.flags & Q_PLAN_NO_IN_PLACE) != 0) {
         return;
     }
     for (uint32_t k = 0; k < plan->n_steps; k++) {
@@ -271,8 +193,9 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
         s->state.tag = piece_tag(plan, Q_REGION_STATE, s->name, s->place);
         s->scratch.tag = piece_tag(plan, Q_REGION_SCRATCH, s->name, s->place);
         s->saved.tag = piece_tag(plan, Q_REGION_TRAIN, s->name, s->place);
-        s->scratch.first = s->group;
-        s->scratch.last = s->has_backward ? backward_time(plan, s) : s->group;
+        s->scratch.first = s->scratch.last = s->group;
+        s->scratch_back = s->scratch;
+        s->scratch_back.bytes = s->has_backward ? s->scratch.bytes : 0;
         if ((s->cls->flags & Q_LAYER_STATEFUL) != 0) {
             if (plan->config.max.sequences > 1 && (s->cls->flags & Q_LAYER_SEQUENCES) == 0) {
                 return q_fail(diag, Q_ERR_UNSUPPORTED, s->name, "one state for several sequences", 1,
@@ -287,20 +210,28 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
 
 q_error_code q_plan_order(q_plan *plan, q_diag *diag)
 {
-    q_error_code e;
+    bool train = plan->config.mode == Q_PLAN_TRAIN;
+    q_error_code e = Q_OK;
     make_groups(plan);
-    e = mark_gradients(plan, diag);
-    if (e == Q_OK) {
-        e = size_values(plan, diag);
+    if (train) {
+        e = q_plan_mark_gradients(plan, diag);
     }
     if (e == Q_OK) {
         e = size_steps(plan, diag);
+    }
+    if (e == Q_OK && train) {
+        q_plan_order_backward(plan);
+    }
+    if (e == Q_OK) {
+        e = size_values(plan, diag);
     }
     if (e != Q_OK) {
         return e;
     }
     live_forward(plan);
-    live_backward(plan);
+    if (train) {
+        q_plan_live_backward(plan);
+    }
     if (plan->config.devices != NULL) {
         plan->config.devices->hooks->extend(plan);
     }

@@ -78,10 +78,13 @@ static uint32_t collect_scratch(q_plan *plan, uint32_t tag)
             insert_by_size(plan->pieces, n++, &value->grad);
         }
     }
-    for (uint32_t k = 0; k < plan->n_steps; k++) {
+    for (uint32_t k = 0; k < plan->n_steps + plan->n_again; k++) {
         plan_step *s = &plan->steps[k];
-        if (s->scratch.bytes != 0 && s->scratch.tag == tag) {
+        if (s->scratch.bytes != 0 && s->scratch.tag == tag && (s->twin == Q_NONE || s->runs)) {
             insert_by_size(plan->pieces, n++, &s->scratch);
+        }
+        if (s->scratch_back.bytes != 0 && s->scratch.tag == tag) {
+            insert_by_size(plan->pieces, n++, &s->scratch_back);
         }
     }
     return n;
@@ -149,9 +152,20 @@ static q_error_code place_params(q_plan *plan, q_diag *diag)
         }
         if (plan->config.mode == Q_PLAN_TRAIN && p->trainable && slot->used) {
             slot->grad.bytes = slot->slot.bytes;
-            slot->grad.tag = slot->slot.tag;
-            if (!q_plan_append(plan, Q_REGION_TRAIN, &slot->grad)) {
+            slot->grad.tag = slot->moment.tag = slot->slot.tag;
+            if (!q_mul_size(slot->slot.bytes, plan->config.moments, &slot->moment.bytes) ||
+                !q_plan_append(plan, Q_REGION_TRAIN, &slot->grad) || !q_plan_append(plan, Q_REGION_TRAIN, &slot->moment)) {
                 return q_fail(diag, Q_ERR_OVERFLOW, p->name, "gradient bytes", 0, 0);
+            }
+        }
+    }
+    for (uint32_t i = 0; plan->uses != NULL && i < m->n.param_refs; i++) {
+        plan_piece *use = &plan->uses[i];
+        if (use->bytes != 0) {
+            use->bytes = plan->params[m->param_refs[i]].grad.bytes;
+            use->tag = plan->params[m->param_refs[i]].grad.tag;
+            if (!q_plan_append(plan, Q_REGION_TRAIN, use)) {
+                return q_fail(diag, Q_ERR_OVERFLOW, m->params[m->param_refs[i]].name, "gradient bytes", 0, 0);
             }
         }
     }
@@ -173,6 +187,11 @@ q_error_code q_plan_place(q_plan *plan, q_diag *diag)
             !q_plan_append(plan, Q_REGION_PREPARED, &s->prepared)) {
             e = q_fail(diag, Q_ERR_OVERFLOW, s->name, "state", 0, 0);
         }
+    }
+    for (uint32_t k = plan->n_steps; k < plan->n_steps + plan->n_again; k++) {
+        plan_step *s = &plan->steps[k];
+        s->state = plan->steps[s->twin].state;
+        s->saved = plan->steps[s->twin].saved;
     }
     return e;
 }

@@ -86,6 +86,10 @@ static void json_head(plan_out *out)
     json_field(out, "workspace_offset", p->workspace_offset);
     json_bool(out, "fuse", (c->flags & Q_PLAN_NO_FUSE) == 0);
     json_bool(out, "in_place", (c->flags & Q_PLAN_NO_IN_PLACE) == 0);
+    if (c->mode == Q_PLAN_TRAIN) {
+        json_bool(out, "recompute", (c->flags & Q_PLAN_RECOMPUTE) != 0);
+        json_field(out, "moments", c->moments);
+    }
     json_field(out, "nodes", p->model->n.nodes);
     json_field(out, "body_steps", p->n_body);
     json_field(out, "groups", p->n_groups);
@@ -113,34 +117,72 @@ static void json_regions(plan_out *out)
     q_print_str(out, "]");
 }
 
-static void json_steps(plan_out *out)
+static void json_step(plan_out *out, uint32_t k)
+{
+    const plan_step *s = &out->plan->steps[k];
+    uint32_t outs[Q_MAX_OUTPUTS];
+    for (uint32_t i = 0; i < s->cls->n_out; i++) {
+        outs[i] = s->out + i;
+    }
+    q_print_count(out, "\n{\"step\":", k, "");
+    json_field(out, "group", s->group);
+    if (out->plan->config.devices != NULL) {
+        json_field(out, "place", s->place);
+    }
+    json_text(out, "class", s->cls->name);
+    json_text(out, "name", s->name);
+    json_list(out, "in", s->in, s->n_in);
+    json_list(out, "out", outs, s->cls->n_out);
+    json_list(out, "params", s->params, s->n_param);
+    json_index(out, "residual", s->residual);
+    json_bool(out, "tail", s->tail);
+    json_bool(out, "backward", s->has_backward);
+    if (s->twin != Q_NONE) {
+        json_field(out, "twin", s->twin);
+        json_bool(out, "runs", s->runs);
+    }
+    json_field(out, "saves", s->cls->saves);
+    json_piece(out, "state", &s->state, false);
+    json_piece(out, "scratch", &s->scratch, true);
+    if (s->has_backward) {
+        json_piece(out, "scratch_back", &s->scratch_back, true);
+    }
+    json_piece(out, "saved", &s->saved, false);
+    q_print_str(out, "}");
+}
+
+static void json_steps(plan_out *out, const char *name, uint32_t first, uint32_t end)
+{
+    q_print_str(out, ",\n\"");
+    q_print_str(out, name);
+    q_print_str(out, "\":[");
+    for (uint32_t k = first; k < end; k++) {
+        q_print_str(out, k == first ? "" : ",");
+        json_step(out, k);
+    }
+    q_print_str(out, "]");
+}
+
+/* What backward does, and the gradients of parameters' second and later uses. */
+static void json_backward(plan_out *out)
 {
     const q_plan *p = out->plan;
-    q_print_str(out, ",\n\"steps\":[");
-    for (uint32_t k = 0; k < p->n_steps; k++) {
-        const plan_step *s = &p->steps[k];
-        uint32_t outs[Q_MAX_OUTPUTS];
-        for (uint32_t i = 0; i < s->cls->n_out; i++) {
-            outs[i] = s->out + i;
-        }
-        q_print_count(out, k == 0 ? "\n{\"step\":" : ",\n{\"step\":", k, "");
-        json_field(out, "group", s->group);
-        if (p->config.devices != NULL) {
-            json_field(out, "place", s->place);
-        }
-        json_text(out, "class", s->cls->name);
-        json_text(out, "name", s->name);
-        json_list(out, "in", s->in, s->n_in);
-        json_list(out, "out", outs, s->cls->n_out);
-        json_list(out, "params", s->params, s->n_param);
-        json_index(out, "residual", s->residual);
-        json_bool(out, "tail", s->tail);
-        json_bool(out, "backward", s->has_backward);
-        json_field(out, "saves", s->cls->saves);
-        json_piece(out, "state", &s->state, false);
-        json_piece(out, "scratch", &s->scratch, true);
-        json_piece(out, "saved", &s->saved, false);
+    bool any = false;
+    json_steps(out, "again", p->n_steps, p->n_steps + p->n_again);
+    q_print_str(out, ",\n\"events\":[");
+    for (uint32_t i = 0; i < p->n_events; i++) {
+        q_print_count(out, i == 0 ? "{\"step\":" : ",{\"step\":", p->events[i].step, "");
+        json_bool(out, "backward", p->events[i].backward);
         q_print_str(out, "}");
+    }
+    q_print_str(out, "],\n\"uses\":[");
+    for (uint32_t i = 0; i < p->model->n.param_refs; i++) {
+        if (p->uses[i].bytes != 0) {
+            q_print_count(out, any ? ",{\"param\":" : "{\"param\":", p->model->param_refs[i], "");
+            json_piece(out, "grad", &p->uses[i], false);
+            q_print_str(out, "}");
+            any = true;
+        }
     }
     q_print_str(out, "]");
 }
@@ -173,6 +215,9 @@ static void json_values(plan_out *out)
         json_text(out, "dtype", q_print_dtype(value->type.dtype));
         json_shape(out, &value->type);
         json_field(out, "root", value->root);
+        if (value->origin != v) {
+            json_field(out, "origin", value->origin);
+        }
         json_bool(out, "output", value->output);
         json_piece(out, "data", &value->data, true);
         json_piece(out, "grad", &value->grad, true);
@@ -199,6 +244,9 @@ static void json_params(plan_out *out)
         json_bool(out, "used", slot->used);
         json_piece(out, "slot", &slot->slot, false);
         json_piece(out, "grad", &slot->grad, false);
+        if (slot->moment.bytes != 0) {
+            json_piece(out, "moment", &slot->moment, false);
+        }
         q_print_str(out, "}");
     }
     q_print_str(out, "]");
@@ -229,7 +277,10 @@ void q_print_plan_json(plan_out *out)
     json_head(out);
     json_regions(out);
     json_ends(out);
-    json_steps(out);
+    json_steps(out, "steps", 0, out->plan->n_steps);
+    if (out->plan->config.mode == Q_PLAN_TRAIN) {
+        json_backward(out);
+    }
     json_values(out);
     json_params(out);
     q_print_str(out, "}\n");

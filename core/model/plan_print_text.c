@@ -27,6 +27,15 @@ static void table_number(plan_out *out, uint64_t value, uint32_t width)
     q_print_str(out, digits);
 }
 
+static uint32_t runs_again(const q_plan *p)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->n_events; i++) {
+        n += p->events[i].backward ? 0u : 1u;
+    }
+    return n;
+}
+
 static void table_head(plan_out *out)
 {
     const q_plan *p = out->plan;
@@ -54,6 +63,10 @@ static void table_head(plan_out *out)
     q_print_count(out, "\nnodes      ", p->model->n.nodes, "");
     q_print_count(out, ", ", p->n_pruned, " pruned");
     q_print_count(out, ", ", p->n_fused, " fused\n");
+    if (c->mode == Q_PLAN_TRAIN) {
+        q_print_count(out, "backward   ", p->n_events, " events");
+        q_print_count(out, ", ", runs_again(p), " of them steps run again\n");
+    }
 }
 
 static void table_regions(plan_out *out)
@@ -128,6 +141,37 @@ static void table_extra(plan_out *out, const char *role, const char *region, con
     }
 }
 
+static void table_step(plan_out *out, uint32_t k)
+{
+    const q_plan *p = out->plan;
+    const plan_step *s = &p->steps[k];
+    table_number(out, k, 5);
+    table_number(out, s->group, 6);
+    q_print_str(out, " ");
+    table_cell(out, s->cls->name, 12);
+    q_print_str(out, s->name);
+    if (s->place != 0) {
+        q_print_str(out, " on ");
+        q_print_str(out, p->config.devices->backend[s->place - 1]->name);
+        q_print_count(out, " (device ", s->place - 1u, ")");
+    }
+    q_print_str(out, s->tail ? " (per window)\n" : "\n");
+    for (uint32_t i = 0; i < s->n_in; i++) {
+        table_value(out, "in", s->in[i]);
+    }
+    if (s->residual != Q_NONE) {
+        table_value(out, "residual", s->residual);
+    }
+    for (uint32_t i = 0; i < s->cls->n_out; i++) {
+        table_value(out, "out", s->out + i);
+    }
+    table_extra(out, "state", "state", &s->state);
+    table_extra(out, "scratch", "scratch", &s->scratch);
+    table_extra(out, "back", "scratch", &s->scratch_back);
+    table_extra(out, "saved", "train", &s->saved);
+    table_extra(out, "constants", "prepared", &s->prepared);
+}
+
 static void table_steps(plan_out *out)
 {
     const q_plan *p = out->plan;
@@ -139,31 +183,22 @@ static void table_steps(plan_out *out)
         table_value(out, "out", i);
     }
     for (uint32_t k = 0; k < p->n_steps; k++) {
-        const plan_step *s = &p->steps[k];
-        table_number(out, k, 5);
-        table_number(out, s->group, 6);
-        q_print_str(out, " ");
-        table_cell(out, s->cls->name, 12);
-        q_print_str(out, s->name);
-        if (s->place != 0) {
-            q_print_str(out, " on ");
-            q_print_str(out, p->config.devices->backend[s->place - 1]->name);
-            q_print_count(out, " (device ", s->place - 1u, ")");
+        table_step(out, k);
+    }
+}
+
+/* Steps that run again for backward, in the order in which they do. */
+static void table_again(plan_out *out)
+{
+    const q_plan *p = out->plan;
+    if (p->n_again == 0) {
+        return;
+    }
+    q_print_str(out, "\nagain  time class        name\n");
+    for (uint32_t i = 0; i < p->n_events; i++) {
+        if (!p->events[i].backward) {
+            table_step(out, p->events[i].step);
         }
-        q_print_str(out, s->tail ? " (per window)\n" : "\n");
-        for (uint32_t i = 0; i < s->n_in; i++) {
-            table_value(out, "in", s->in[i]);
-        }
-        if (s->residual != Q_NONE) {
-            table_value(out, "residual", s->residual);
-        }
-        for (uint32_t i = 0; i < s->cls->n_out; i++) {
-            table_value(out, "out", s->out + i);
-        }
-        table_extra(out, "state", "state", &s->state);
-        table_extra(out, "scratch", "scratch", &s->scratch);
-        table_extra(out, "saved", "train", &s->saved);
-        table_extra(out, "constants", "prepared", &s->prepared);
     }
 }
 
@@ -194,6 +229,9 @@ static void table_param(plan_out *out, uint32_t i)
     }
     if (slot->grad.bytes != 0) {
         table_piece(out, ", gradient train", &slot->grad);
+    }
+    if (slot->moment.bytes != 0) {
+        table_piece(out, ", moments train", &slot->moment);
     }
     for (uint32_t d = 0; d < q_plan_n_devices(&out->plan->config); d++) {
         const plan_piece *piece = &out->plan->prepared[(size_t)d * out->plan->model->n.params + i];
@@ -231,6 +269,7 @@ void q_print_plan_text(plan_out *out)
     table_head(out);
     table_regions(out);
     table_steps(out);
+    table_again(out);
     q_print_str(out, "\nparam type layout           bytes name\n");
     for (uint32_t i = 0; i < out->plan->model->n.params; i++) {
         table_param(out, i);

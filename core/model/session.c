@@ -9,7 +9,7 @@ static void session_layout(q_arena *arena, const q_plan *plan, q_session *fill, 
     bool train = plan->config.mode == Q_PLAN_TRAIN;
     uint32_t n_params = plan->model->n.params;
     *out = (q_session *)q_arena_alloc(arena, sizeof(q_session), Q_ALIGN);
-    fill->layers = (q_layer *)q_arena_alloc(arena, plan->n_steps * sizeof(q_layer), Q_ALIGN);
+    fill->layers = (q_layer *)q_arena_alloc(arena, (plan->n_steps + plan->n_again) * sizeof(q_layer), Q_ALIGN);
     fill->values = (q_tensor *)q_arena_alloc(arena, plan->n_values * sizeof(q_tensor), Q_ALIGN);
     fill->params = (q_tensor *)q_arena_alloc(arena, n_params * sizeof(q_tensor), Q_ALIGN);
     fill->selected = (uint32_t *)q_arena_alloc(arena, plan->config.max.selected * sizeof(uint32_t), Q_ALIGN);
@@ -22,6 +22,8 @@ static void session_layout(q_arena *arena, const q_plan *plan, q_session *fill, 
     if (train) {
         fill->grads = (q_tensor *)q_arena_alloc(arena, plan->n_values * sizeof(q_tensor), Q_ALIGN);
         fill->param_grads = (q_tensor *)q_arena_alloc(arena, n_params * sizeof(q_tensor), Q_ALIGN);
+        fill->use_grads = (q_tensor *)q_arena_alloc(arena, plan->model->n.param_refs * sizeof(q_tensor), Q_ALIGN);
+        fill->back_layers = (q_layer *)q_arena_alloc(arena, (plan->n_steps + plan->n_again) * sizeof(q_layer), Q_ALIGN);
     }
 }
 
@@ -185,31 +187,42 @@ static void bind_tensors(q_session *s)
             bind_param(p, piece_at(s, Q_REGION_TRAIN, &slot->grad), &s->param_grads[i]);
         }
     }
+    for (uint32_t i = 0; s->use_grads != NULL && i < plan->model->n.param_refs; i++) {
+        const model_param *p = &plan->model->params[plan->model->param_refs[i]];
+        bind_param(p, piece_at(s, Q_REGION_TRAIN, &plan->uses[i]), &s->use_grads[i]);
+    }
+}
+
+/* The gradient of a value that a step reads or makes. */
+static const q_tensor *grad_of(const q_session *s, uint32_t value)
+{
+    return &s->grads[s->plan->values[value].origin];
 }
 
 static void bind_training(const q_session *s, const plan_step *step, q_layer *layer)
 {
     const q_plan *plan = s->plan;
+    layer->saved = piece_at(s, Q_REGION_TRAIN, &step->saved);
     if (!step->has_backward) {
         return;
     }
-    layer->saved = piece_at(s, Q_REGION_TRAIN, &step->saved);
     for (uint32_t i = 0; i < step->n_in; i++) {
-        bool again = false; /* one step reading a value twice: its second gradient adds to the first */
-        for (uint32_t j = 0; j < i; j++) {
-            again = again || step->in[j] == step->in[i];
-        }
-        if (plan->values[step->in[i]].needs_grad) {
-            layer->grad_in[i] = &s->grads[step->in[i]];
-            layer->accumulate |= again ? 1u << i : 0u;
+        if (plan->values[plan->values[step->in[i]].origin].needs_grad) {
+            layer->grad_in[i] = grad_of(s, step->in[i]);
         }
     }
+    if (step->residual != Q_NONE && plan->values[plan->values[step->residual].origin].needs_grad) {
+        layer->grad_residual = grad_of(s, step->residual);
+    }
+    layer->accumulate = step->accumulate & ((1u << step->n_in) - 1u);
+    layer->accumulate_residual = step->accumulate >> step->n_in & 1u;
     for (uint32_t i = 0; i < step->cls->n_out; i++) {
-        layer->grad_out[i] = &s->grads[step->out + i];
+        layer->grad_out[i] = grad_of(s, step->out + i);
     }
     for (uint32_t i = 0; i < step->n_param; i++) {
+        size_t use = (size_t)(step->params - plan->model->param_refs) + i;
         if (plan->params[step->params[i]].grad.bytes != 0) {
-            layer->grad_param[i] = &s->param_grads[step->params[i]];
+            layer->grad_param[i] = plan->uses[use].bytes != 0 ? &s->use_grads[use] : &s->param_grads[step->params[i]];
         }
     }
 }
@@ -248,7 +261,10 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
         layer->param[i] = &s->params[step->params[i]];
     }
     layer->residual = step->residual == Q_NONE ? NULL : &s->values[step->residual];
-    bind_training(s, step, layer);
+    layer->again = step->twin != Q_NONE ? 1u : 0u;
+    if (layer->trains != 0) {
+        bind_training(s, step, layer);
+    }
     if (step->constants.bytes != 0) {
         q_fp_state fp = q_fp_enter();
         layer->constants = s->constants + step->constants.offset;
@@ -257,20 +273,14 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
     }
 }
 
-/* Whoever goes backward first into a value's gradient stores, later ones add; backward runs from the last step
-   down. Gradients of parameters start from zero or from earlier micro-batches, so everyone adds to those. */
-static void bind_accumulation(q_session *s)
+static void bind_layers(q_session *s)
 {
     const q_plan *plan = s->plan;
-    for (uint32_t k = plan->n_steps; k-- > 0;) {
-        const plan_step *step = &plan->steps[k];
-        for (uint32_t j = k + 1; j < plan->n_steps && step->has_backward; j++) {
-            const plan_step *later = &plan->steps[j];
-            for (uint32_t i = 0; i < step->n_in && later->has_backward; i++) {
-                for (uint32_t o = 0; o < later->n_in; o++) {
-                    s->layers[k].accumulate |= step->in[i] == later->in[o] ? 1u << i : 0u;
-                }
-            }
+    for (uint32_t k = 0; k < plan->n_steps + plan->n_again; k++) {
+        bind_layer(s, &plan->steps[k], &s->layers[k]);
+        if (s->back_layers != NULL) {
+            s->back_layers[k] = s->layers[k];
+            s->back_layers[k].scratch = piece_at(s, Q_REGION_SCRATCH, &plan->steps[k].scratch_back);
         }
     }
 }
@@ -296,6 +306,39 @@ void q_session_zero_grads(const q_session *s)
     for (uint32_t i = 0; i < s->plan->model->n.params && s->param_grads != NULL; i++) {
         if (s->plan->params[i].grad.bytes != 0) {
             memset(s->param_grads[i].data, 0, s->plan->params[i].grad.bytes);
+        }
+    }
+    for (uint32_t i = 0; i < s->plan->model->n.param_refs && s->use_grads != NULL; i++) {
+        if (s->plan->uses[i].bytes != 0) {
+            memset(s->use_grads[i].data, 0, s->plan->uses[i].bytes);
+        }
+    }
+}
+
+void q_session_join_grads(q_session *s)
+{
+    const q_model *m = s->plan->model;
+    for (uint32_t i = 0; i < m->n.param_refs && !s->joined; i++) {
+        const q_tensor *sum = &s->param_grads[m->param_refs[i]];
+        size_t n = (size_t)sum->ne[0] * sum->ne[1] * sum->ne[2] * sum->ne[3];
+        if (s->plan->uses[i].bytes != 0) {
+            q_real *to = (q_real *)sum->data;
+            q_real *from = (q_real *)s->use_grads[i].data;
+            for (size_t j = 0; j < n; j++) {
+                to[j] = to[j] + from[j];
+                from[j] = 0;
+            }
+        }
+    }
+    s->joined = true;
+}
+
+static void zero_moments(const q_session *s)
+{
+    for (uint32_t i = 0; i < s->plan->model->n.params; i++) {
+        const plan_piece *moment = &s->plan->params[i].moment;
+        if (moment->bytes != 0) {
+            memset(piece_at(s, Q_REGION_TRAIN, moment), 0, moment->bytes);
         }
     }
 }
@@ -383,10 +426,7 @@ q_error_code q_session_init(q_session **session, q_block memory, const q_plan *p
     *s = fill;
     s->workspaces = s->base[Q_REGION_SCRATCH][0] == NULL ? NULL : s->base[Q_REGION_SCRATCH][0] + plan->workspace_offset;
     bind_tensors(s);
-    for (uint32_t k = 0; k < plan->n_steps; k++) {
-        bind_layer(s, &plan->steps[k], &s->layers[k]);
-    }
-    bind_accumulation(s);
+    bind_layers(s);
     memset(s->sequences, 0, plan->config.max.sequences * sizeof(*s->sequences));
     if (plan->config.devices != NULL) {
         plan->config.devices->hooks->bind(s);
@@ -396,6 +436,7 @@ q_error_code q_session_init(q_session **session, q_block memory, const q_plan *p
         e = q_session_zero_states(s, i, diag);
     }
     q_session_zero_grads(s);
+    zero_moments(s);
     *session = e == Q_OK ? s : *session;
     return e;
 }

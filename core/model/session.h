@@ -25,11 +25,13 @@ struct q_session {
     uint32_t first_span; /* of the step, in this chunk */
     uint32_t n_ended;    /* spans whose last row is in this chunk */
     uint64_t deadline;
-    q_layer *layers;    /* [n_steps] */
+    q_layer *layers;    /* [n_steps + n_again] */
+    q_layer *back_layers; /* the same as backward sees them; training only */
     q_tensor *values;   /* [n_values] */
     q_tensor *grads;    /* [n_values], training only */
     q_tensor *params;   /* [model params] */
     q_tensor *param_grads; /* [model params], training only */
+    q_tensor *use_grads;   /* [model param_refs] of second and later uses, training only */
     uint32_t *selected; /* [max.selected] */
     uint64_t *ticks;    /* unused without an observer */
     uint8_t *workspaces;
@@ -39,6 +41,7 @@ struct q_session {
     bool accumulate;
     bool forward_done;
     bool saved;        /* what the last forward left for backward is still there */
+    bool joined;       /* the gradients of a parameter's uses have been added up since the last backward */
     bool busy;         /* a step runs: its callbacks may not start another or move the position */
 
     /* of the region that runs now */
@@ -76,5 +79,7 @@ void q_session_end_spans(q_session *s, const q_step *step, uint32_t n_tokens, bo
 
 /* Gradients of parameters start from zero. */
 void q_session_zero_grads(const q_session *s);
+/* Adds the gradients of a parameter's second and later uses to its first one's, once after the last micro-batch. */
+void q_session_join_grads(q_session *s);
 
 #endif /* QORUS_CORE_MODEL_SESSION_H */

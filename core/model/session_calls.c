@@ -36,7 +36,7 @@ q_error_code q_session_param(const q_session *session, q_param param, q_tensor *
     return Q_OK;
 }
 
-q_error_code q_session_param_grad(const q_session *session, q_param param, q_tensor *out, q_diag *diag)
+q_error_code q_session_param_grad(q_session *session, q_param param, q_tensor *out, q_diag *diag)
 {
     if (session == NULL || out == NULL || param >= session->plan->model->n.params) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_param_grad", "param",
@@ -45,7 +45,26 @@ q_error_code q_session_param_grad(const q_session *session, q_param param, q_ten
     if (session->param_grads == NULL || session->plan->params[param].grad.bytes == 0) {
         return q_fail(diag, Q_ERR_NOT_FOUND, session->plan->model->params[param].name, "gradient", 1, 0);
     }
+    q_session_join_grads(session);
     *out = session->param_grads[param];
+    return Q_OK;
+}
+
+q_error_code q_session_param_moment(const q_session *session, q_param param, uint32_t i, q_tensor *out, q_diag *diag)
+{
+    const plan_piece *moment;
+    if (session == NULL || out == NULL || param >= session->plan->model->n.params) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_param_moment", "param",
+                      session != NULL ? session->plan->model->n.params : 1, param);
+    }
+    moment = &session->plan->params[param].moment;
+    if (moment->bytes == 0 || i >= session->plan->config.moments) {
+        return q_fail(diag, Q_ERR_NOT_FOUND, session->plan->model->params[param].name, "moment",
+                      session->plan->config.moments, i);
+    }
+    *out = session->params[param];
+    out->data = session->base[Q_REGION_TRAIN][moment->tag] + moment->offset +
+                moment->bytes / session->plan->config.moments * i;
     return Q_OK;
 }
 

@@ -104,8 +104,14 @@ typedef struct q_node_info {
     const q_param_type *param;
     q_maxima max;
     uint32_t kv_dtype; /* q_dtype of KV caches: Q_REAL, Q_F16 or Q_Q8_0 */
-    uint32_t reserved;
+    uint32_t trains;   /* 1: of a training plan */
 } q_node_info;
+
+/* What a class can do to its output 0 before it stores it (q_epilogue), where a plan fuses a node behind it. In training
+   its backward does the same: hands grad_out on to grad_residual, or goes through the activation first. */
+enum {
+    Q_EPILOGUE_RESIDUAL = 1u << 0 /* q_layer.residual is added */
+};
 
 /* Bytes a node needs besides its values; each piece is aligned to Q_ALIGN. */
 typedef struct q_layer_sizes {
@@ -135,7 +141,6 @@ enum {
     Q_LAYER_SHARED = 1u << 0,    /* forward and backward share the work among all workers by q_share() */
     Q_LAYER_STATEFUL = 1u << 1,  /* keeps state between steps */
     Q_LAYER_REWINDS = 1u << 2,   /* its state at position n is a prefix of later ones: rollback is free */
-    Q_LAYER_EPILOGUE = 1u << 3,  /* can add a residual to its output: q_layer.residual */
     Q_LAYER_SEQUENCES = 1u << 4, /* stateful, with a state per sequence: it goes by the spans of q_run. Without this flag
                                     a stateful class is refused in plans of several sequences. A class without state
                                     that looks at positions goes by the spans too. */
@@ -169,6 +174,8 @@ struct q_layer_class {
     /* (optional; default: as it comes) The dtype input i should have: Q_A8 or Q_A8X2 asks the plan to quantise it; asked
        for both, it makes one Q_A8X2, whose first plane is the Q_A8. */
     uint32_t (*input_dtype)(const q_node_info *info, uint32_t i);
+    /* (optional; default: nothing) Q_EPILOGUE_* that this node can take. */
+    uint32_t (*epilogue)(const q_node_info *info);
     q_layer_fn forward;
     q_layer_fn backward; /* NULL where backward_stages is 0 */
     /* (optional; default: all of the state, as one strip) What a snapshot or a copy keeps of one sequence; layer has
@@ -207,7 +214,9 @@ struct Q_ALIGNED(Q_ALIGN) q_layer {
     const q_tensor *grad_in[Q_MAX_INPUTS];    /* where to put d loss / d in[i]; NULL: not needed */
     const q_tensor *grad_out[Q_MAX_OUTPUTS];  /* d loss / d out[i] */
     const q_tensor *grad_param[Q_MAX_PARAMS]; /* add d loss / d param[i] to it; NULL: frozen */
+    const q_tensor *grad_residual; /* where to put d loss / d residual, which is grad_out[0]'s; NULL: not needed */
     uint32_t accumulate; /* bit i: add to grad_in[i] instead of storing */
+    uint32_t accumulate_residual; /* 1: add to grad_residual */
     uint32_t precision;
     uint32_t kv_dtype; /* as q_node_info */
     uint32_t key;      /* from the node's name: keeps its random numbers apart from other nodes' */

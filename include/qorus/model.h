@@ -67,6 +67,8 @@ q_param q_graph_param(q_graph *g, const q_param_desc *desc);
 /* Returns the first output; output i is that plus i. */
 q_value q_graph_node(q_graph *g, const q_node_desc *desc);
 void q_graph_output(q_graph *g, const char *name, q_value value);
+/* Nodes added from now on belong to that block (0: none), until the next call: see Q_PLAN_RECOMPUTE. */
+void q_graph_block(q_graph *g, uint32_t block);
 /* Ends the build with an error of the builder's own. */
 void q_graph_fail(q_graph *g, q_error_code code, const char *what, const char *field);
 
@@ -119,8 +121,13 @@ typedef enum q_plan_mode { Q_PLAN_INFER = 0, Q_PLAN_TRAIN = 1 } q_plan_mode;
 
 enum {
     Q_PLAN_NO_FUSE = 1u << 0,    /* one kernel per node; the bits stay */
-    Q_PLAN_NO_IN_PLACE = 1u << 1
+    Q_PLAN_NO_IN_PLACE = 1u << 1,
+    Q_PLAN_RECOMPUTE = 1u << 2 /* training: what lies within a block (q_graph_block) is not kept for backward but computed
+                                  again: fewer bytes, up to one more forward; the bits stay. A step whose state cannot go
+                                  back is kept. */
 };
+
+enum { Q_MAX_MOMENTS = 4 };
 
 /*
  * Devices beside the CPU, made by q_devices_init; constant while plans and their sessions use it. A program that never
@@ -149,6 +156,8 @@ typedef struct q_plan_config {
     q_maxima max;         /* each >= 1, except kv, which may be 0 where nothing attends */
     uint32_t n_workers;   /* 1 .. Q_MAX_WORKERS: most workers a session of this plan will use */
     uint32_t kv_type;     /* q_kv_type */
+    uint32_t moments;     /* training: tensors of its size kept for each trainable parameter: an optimizer's state */
+    uint32_t reserved;    /* 0 */
     size_t workspace_size; /* q_backend.workspace_size of the backend that will run it */
     /* (optional; default: tag 0) Which of the memories a piece goes to. name is a value, node or parameter. */
     uint8_t (*tag)(void *user, q_region_kind kind, const char *name);
@@ -233,8 +242,12 @@ Q_NODISCARD q_error_code q_session_configure(q_session *session, const q_session
 
 /* A parameter that lives in the PARAM region (write it before the first step), or a view of a file's. */
 Q_NODISCARD q_error_code q_session_param(const q_session *session, q_param param, q_tensor *out, q_diag *diag);
-/* Its gradient, summed over micro-batches; training plans only. */
-Q_NODISCARD q_error_code q_session_param_grad(const q_session *session, q_param param, q_tensor *out, q_diag *diag);
+/* Its gradient, summed over micro-batches; training plans only. Q_ERR_NOT_FOUND: it has none. Where a parameter is used
+   more than once the sums of its uses are joined first: ask after the last micro-batch. */
+Q_NODISCARD q_error_code q_session_param_grad(q_session *session, q_param param, q_tensor *out, q_diag *diag);
+/* Moment i of a trainable parameter, zero at first; Q_ERR_NOT_FOUND: it is frozen, or the plan has fewer. */
+Q_NODISCARD q_error_code q_session_param_moment(const q_session *session, q_param param, uint32_t i, q_tensor *out,
+                                                q_diag *diag);
 
 /* Which rows of a step get through the part of the graph below select_rows. */
 typedef enum q_select { Q_SELECT_NONE = 0, Q_SELECT_LAST = 1, Q_SELECT_LIST = 2, Q_SELECT_ALL = 3 } q_select;

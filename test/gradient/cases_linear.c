@@ -1,6 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /* Gradients of Linear: with and without bias, rows of a batch, of images and of tokens. */
+#include <string.h>
+
 #include "cases.h"
+
+static q_value linear(q_graph *g, const char *name, q_value x, q_param w)
+{
+    static const q_linear_config config = {Q_ACT_NONE, 0};
+    q_node_desc d;
+    memset(&d, 0, sizeof(d));
+    d.cls = &q_layer_linear;
+    d.name = name;
+    d.config = &config;
+    d.n_in = d.n_param = 1;
+    d.in[0] = x;
+    d.param[0] = w;
+    return q_graph_node(g, &d);
+}
+
+/* One weight used three times, in two blocks; every value feeds the probe as well. */
+static void build_shared(q_graph *g, const void *user)
+{
+    const rig_input in = {.type = rig_rows(6)};
+    const rig_param square = {.rows = 6, .columns = 6, .low = -0.5, .high = 0.5};
+    q_value v[4];
+    q_param w;
+    (void)user;
+    v[0] = rig_source(g, "x", &in);
+    w = rig_slot(g, "w", &square);
+    v[1] = linear(g, "first", v[0], w);
+    v[2] = linear(g, "second", v[1], w);
+    q_graph_block(g, 2);
+    v[3] = linear(g, "third", v[2], w);
+    rig_probe(g, v + 1, 3);
+}
 
 void cases_linear(void)
 {
@@ -24,4 +57,8 @@ void cases_linear(void)
     rows.in[0].type = rig_tokens(7);
     rows.step = (rig_step){.n_spans = 3, .span_rows = {4, 1, 6}};
     rig_check_layer(&rows);
+    {
+        const rig_graph shared = {.name = "a weight used three times", .build = build_shared, .step = {.n_batch = 5}};
+        rig_check_graph(&shared);
+    }
 }

@@ -230,6 +230,7 @@ void rig_probe(q_graph *g, const q_value *values, uint32_t n)
 {
     q_node_desc d;
     memset(&d, 0, sizeof(d));
+    q_graph_block(g, 0);
     d.cls = &rig_probe_class;
     d.name = "probe";
     for (uint32_t i = 0; i < n; i++) {
@@ -245,6 +246,7 @@ static void build(q_graph *g, const void *unused)
 {
     (void)unused;
     run.n_sources = 0;
+    q_graph_block(g, 1);
     run.graph->build(g, run.graph->user);
 }
 
@@ -522,10 +524,10 @@ static void check_split(const bench *want)
 static void check_variants(const bench *want)
 {
     for (uint32_t i = 0; backend_name(i) != NULL; i++) {
-        for (uint32_t variant = 0; variant < 3; variant++) {
-            static const uint32_t workers[] = {1, RIG_WORKERS, 1};
-            static const uint32_t flags[] = {0, 0, Q_PLAN_NO_FUSE | Q_PLAN_NO_IN_PLACE};
-            static const char *const names[] = {"", ", 3 workers", ", nothing fused"};
+        for (uint32_t variant = 0; variant < 4; variant++) {
+            static const uint32_t workers[] = {1, RIG_WORKERS, 1, RIG_WORKERS};
+            static const uint32_t flags[] = {0, 0, Q_PLAN_NO_FUSE | Q_PLAN_NO_IN_PLACE, Q_PLAN_RECOMPUTE};
+            static const char *const names[] = {"", ", 3 workers", ", nothing fused", ", computed again"};
             q_backend probe;
             char what[96];
             bench b;

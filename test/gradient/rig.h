@@ -7,8 +7,9 @@
  *
  *   - in the double build, every gradient agrees with the central difference (f(w+e) - f(w-e)) / 2e, e = 1e-6, to
  *     1e-5 + 1e-3*|difference|, PyTorch's defaults; of large tensors RIG_SAMPLES elements are looked at;
- *   - in both builds, the same bits come out on every backend, with 1 and with 3 workers, with and without fusion, and
- *     for the batch cut into two micro-batches.
+ *   - in both builds, the same bits come out on every backend, with 1 and with 3 workers, with and without fusion, with
+ *     everything computed again for backward (builders may set blocks of their own), and for the batch cut into two
+ *     micro-batches.
  *
  * Every case is run twice: as it is, and with every source feeding the probe too, so that gradients of inputs are
  * stored in one run and added in the other.

@@ -9,7 +9,8 @@ Usage: check_plan.py [--update] TEST_PLAN FILE.qorus...
 
 Lifetimes are computed from the steps alone, not taken from the plan: a value is born in its producer's group and
 lives to the last group that reads it; outputs, and what the repeated tail reads of the body, live to the end;
-backward of group g runs at time 2*groups - 1 - g and touches what the class saves and the gradients around it.
+event i of backward happens at time groups + i: the backward of a step, which touches what the class saves and the
+gradients around it, or a step of a block that runs again, into values of its own.
 """
 import copy
 import json
@@ -67,17 +68,32 @@ class Lives:
         self.plan = plan
         self.values = {v["value"]: v for v in plan["values"]}
         self.train = plan["mode"] == "train"
-        self.end = (2 if self.train else 1) * plan["groups"] - 1
+        self.events = plan.get("events", [])
+        self.steps = plan["steps"] + plan.get("again", [])
+        self.back = {e["step"]: plan["groups"] + i for i, e in enumerate(self.events) if e["backward"]}
+        self.end = plan["groups"] + len(self.events) - 1
         self.data = {}   # value: [first, last]
         self.grads = {}
         self.readers = {v: [] for v in self.values}  # value: [(step, time)]
         for value in plan["values"]:
-            born = 0 if value["producer"] is None else plan["steps"][value["producer"]]["group"]
+            if value["data"] is None:
+                continue
+            born = 0 if value["producer"] is None else self.steps[value["producer"]]["group"]
             self.data[value["value"]] = [born, self.end if value["output"] else born]
         for step in plan["steps"]:
             self.forward(step)
-            if step["backward"]:
-                self.backward(step)
+        for time, event in enumerate(self.events, plan["groups"]):
+            step = self.steps[event["step"]]
+            if event["backward"]:
+                self.backward(step, time)
+                continue
+            need(step["group"] == time and step["runs"], "time of step", step["step"])
+            for value in reads(step) + step["out"]:
+                self.touch(self.data, value, time)
+
+    def origin(self, value):
+        """Whose gradient a value shares."""
+        return self.values[value].get("origin", value)
 
     def touch(self, table, value, time):
         """Extends a life to a time."""
@@ -88,22 +104,21 @@ class Lives:
         """What a step reads."""
         for value in reads(step):
             producer = self.values[value]["producer"]
-            from_body = producer is None or not self.plan["steps"][producer]["tail"]
+            from_body = producer is None or not self.steps[producer]["tail"]
             self.touch(self.data, value, self.end if step["tail"] and from_body else step["group"])
             self.readers[value].append(step["step"])
 
-    def backward(self, step):
+    def backward(self, step, time):
         """What its backward pass reads and writes."""
-        time = 2 * self.plan["groups"] - 1 - step["group"]
-        for i, value in enumerate(step["in"]):
-            if step["saves"] >> i & 1:
+        for i, value in enumerate(reads(step)):
+            if i < len(step["in"]) and step["saves"] >> i & 1:
                 self.touch(self.data, value, time)
-            if self.values[value]["grad"] is not None:
-                self.touch(self.grads, value, time)
+            if self.values[self.origin(value)]["grad"] is not None:
+                self.touch(self.grads, self.origin(value), time)
         for i, value in enumerate(step["out"]):
             if step["saves"] >> (8 + i) & 1:
                 self.touch(self.data, value, time)
-            self.touch(self.grads, value, time)
+            self.touch(self.grads, self.origin(value), time)
 
 
 def reads(step):
@@ -141,14 +156,27 @@ def check_graph(plan):
 def check_gradients(plan, lives):
     """Every gradient that backward reads has been written: by a later step's backward, or it is the loss's."""
     loss = plan["outputs"][0]["value"]
-    for step in plan["steps"]:
-        if not step["backward"]:
+    written = {loss}
+    ran = set()
+    for event in plan.get("events", []):
+        step = lives.steps[event["step"]]
+        if not event["backward"]:
+            for value in reads(step):
+                producer = lives.values[value]["producer"]
+                need(producer is None or producer < len(plan["steps"]) or producer in ran, "step", step["step"],
+                     "reads", value, "before it is made again")
+            ran.add(step["step"])
             continue
+        need(step["backward"], "step", step["step"], "has no backward")
         for value in step["out"]:
-            writers = [s for s in lives.readers[value] if plan["steps"][s]["backward"]]
-            need(writers or value == loss or len(step["out"]) > 1, "nothing writes the gradient of", value)
-        need(step["scratch"] is None or step["scratch"]["last"] == 2 * plan["groups"] - 1 - step["group"],
-             "scratch of step", step["step"], "ends before its backward")
+            need(lives.origin(value) in written or len(step["out"]) > 1, "nothing writes the gradient of", value)
+        written |= {lives.origin(value) for value in reads(step)}
+        for i, value in enumerate(step["in"]):
+            producer = lives.values[value]["producer"]
+            need(not step["saves"] >> i & 1 or producer is None or producer < len(plan["steps"]) or producer in ran,
+                 "backward of step", step["step"], "reads", value, "which nobody made again")
+    need(set(lives.back) == {s["step"] for s in lives.steps if s["backward"]}, "events of backward")
+    need(len(lives.back) == sum(e["backward"] for e in plan.get("events", [])), "a backward runs twice")
 
 
 def check_in_place(plan, lives):
@@ -163,7 +191,7 @@ def check_in_place(plan, lives):
         before = [v for v in reads(step) if values[v]["root"] == root]
         need(len(before) == 1, "value", number, "takes the memory of", len(before), "operands")
         taken = before[0]
-        need(plan["in_place"] and not lives.train, "in place where it is not allowed")
+        need(plan["in_place"] and "origin" not in value, "in place where it is not allowed")
         need(number == step["out"][0], "only the first output goes in place")
         need(lives.data[taken][1] == step["group"], "value", taken, "is read after", number, "overwrote it")
         need(not values[taken]["output"], "output", taken, "is overwritten")
@@ -178,6 +206,9 @@ def scratch_pieces(plan, lives):
     """(owner, tag, offset, bytes, first, last) of everything in SCRATCH; owners of one memory are the same."""
     for number, value in lives.values.items():
         data = value["data"]
+        if data is None:
+            need("origin" in value and number not in lives.data, "value", number, "has no memory")
+            continue
         need(data["bytes"] == value_bytes(plan, value), "bytes of value", number)
         yield ("v", value["root"]), data["tag"], data["offset"], data["bytes"], *lives.data[number]
         if value["grad"] is not None:
@@ -185,11 +216,15 @@ def scratch_pieces(plan, lives):
             if number in lives.grads:
                 grad = value["grad"]
                 yield ("g", number), grad["tag"], grad["offset"], grad["bytes"], *lives.grads[number]
-    for step in plan["steps"]:
-        if step["scratch"] is not None:
+    for step in lives.steps:
+        if step["scratch"] is not None and step.get("runs", True):
             piece = step["scratch"]
-            last = 2 * plan["groups"] - 1 - step["group"] if step["backward"] else step["group"]
-            yield ("s", step["step"]), piece["tag"], piece["offset"], piece["bytes"], step["group"], last
+            yield ("s", step["step"]), piece["tag"], piece["offset"], piece["bytes"], step["group"], step["group"]
+        if step["backward"]:
+            piece, time = step["scratch_back"], lives.back[step["step"]]
+            need((piece is None) == (step["scratch"] is None), "scratch of the backward of step", step["step"])
+            if piece is not None:
+                yield ("b", step["step"]), piece["tag"], piece["offset"], piece["bytes"], time, time
     if plan["workspace_bytes"]:
         yield ("w", 0), 0, plan["workspace_offset"], plan["workspace_bytes"] * plan["workers"], 0, lives.end
 
@@ -215,6 +250,8 @@ def check_lasting(plan, regions):
     ends = {}
     pieces = [("state", s["state"]) for s in plan["steps"]] + [("train", s["saved"]) for s in plan["steps"]]
     pieces += [("param", p["slot"]) for p in plan["params"]] + [("train", p["grad"]) for p in plan["params"]]
+    pieces += [("train", p.get("moment")) for p in plan["params"]]
+    pieces += [("train", u["grad"]) for u in plan.get("uses", [])]
     for kind, piece in sorted((p for p in pieces if p[1] is not None), key=lambda p: p[1]["offset"]):
         at = ends.get((kind, piece["tag"]), 0)
         need(piece["offset"] == at and piece["bytes"] % 64 == 0, kind, "piece at", piece["offset"], "not at", at)
@@ -235,6 +272,8 @@ def check_json(plan, needs=None):
     check_graph(plan)
     lives = Lives(plan)
     for value in plan["values"]:
+        if value["data"] is None:
+            continue
         group = [v["value"] for v in plan["values"] if v["root"] == value["root"]] if value["root"] == \
             value["value"] else [value["value"]]
         told = value["data"]
@@ -256,10 +295,11 @@ def check_text(text, plan):
     need([(k, int(t), int(n)) for k, t, n in rows] == regions, "regions in text")
     steps = re.findall(r"^ *(\d+) +(\d+) (\S+) +(.*?)(?: \(per window\))?$", text.split("\nparam type")[0], re.M)
     told = [(int(k), int(g), c, n) for k, g, c, n in steps]
-    need(told == [(s["step"], s["group"], s["class"], s["name"]) for s in plan["steps"]], "steps in text")
+    shown = plan["steps"] + [s for s in plan.get("again", []) if s["runs"]]
+    need(told == [(s["step"], s["group"], s["class"], s["name"]) for s in shown], "steps in text")
     lines = re.findall(r"^      (in|out|residual) +v(\d+) +(\S+) +(\S+) +scratch(?:/(\d))? \+(\d+), (\d+) bytes, "
                        r"live \[(\d+),(\d+)\]", text, re.M)
-    expected = len(plan["inputs"]) + sum(len(reads(s)) + len(s["out"]) for s in plan["steps"])
+    expected = len(plan["inputs"]) + sum(len(reads(s)) + len(s["out"]) for s in shown)
     need(len(lines) == expected, len(lines), "values in text,", expected, "expected")
     values = {v["value"]: v for v in plan["values"]}
     for _, number, dtype, shape, tag, offset, size, first, last in lines:
@@ -321,12 +361,12 @@ def defects(plan):
         made["data"].update(offset=source["data"]["offset"], tag=source["data"]["tag"])
 
     def early_end(p):
-        value = max((v for v in p["values"] if v["root"] == v["value"]),
+        value = max((v for v in p["values"] if v["root"] == v["value"] and v["data"]),
                     key=lambda v: v["data"]["last"] - v["data"]["first"])
         value["data"]["last"] = value["data"]["first"]
 
     def outside(p):
-        top = max(p["values"], key=lambda v: v["data"]["offset"])
+        top = max((v for v in p["values"] if v["data"]), key=lambda v: v["data"]["offset"])
         top["data"]["offset"] += 1 << 30
 
     yield changed("two values on one another", overlap)

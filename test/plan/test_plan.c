@@ -179,15 +179,21 @@ static void build_small(q_graph *g, const void *user)
     q_value y;
     q_param w;
     q_param b;
+    q_param two;
     w = slot(g, "one.w", 16, 8, true); /* one after the other: C leaves the order of arguments open */
     b = slot(g, "one.b", 1, 16, true);
     h = node(g, &q_layer_linear, "one", &linear, x, Q_NONE, w, b);
     s = node(g, &split_class, "split", NULL, h, Q_NONE, Q_NONE, Q_NONE);
     (void)node(g, &q_layer_silu, "dead", NULL, s + 1, Q_NONE, Q_NONE, Q_NONE);
-    r = node(g, &q_layer_linear, "two", &linear, s, Q_NONE, slot(g, "two.w", 16, 16, true), Q_NONE);
+    q_graph_block(g, 1);
+    two = slot(g, "two.w", 16, 16, true);
+    r = node(g, &q_layer_linear, "two", &linear, s, Q_NONE, two, Q_NONE);
+    r = node(g, &q_layer_linear, "two again", &linear, r, Q_NONE, two, Q_NONE);
     r = node(g, train ? &join_class : &q_layer_add, "sum", NULL, r, h, Q_NONE, Q_NONE);
+    q_graph_block(g, 2);
     r = node(g, &q_layer_linear, "frozen \"3\"", &linear, r, Q_NONE, slot(g, "frozen.w", 16, 16, false), Q_NONE);
     y = node(g, train ? &join_class : &q_layer_mul, "twice", NULL, r, r, Q_NONE, Q_NONE);
+    q_graph_block(g, 0);
     q_graph_output(g, "loss", node(g, &q_layer_mse, "mse", NULL, y, target, Q_NONE, Q_NONE));
     q_graph_output(g, "narrow", s + 1);
 }
@@ -394,6 +400,9 @@ int main(int argc, char **argv)
     print_all(argv[1], "small-train", build_small, &train, &c);
     c = config_of(Q_PLAN_TRAIN, Q_PRECISION_EXACT, 0, true, &max);
     print_all(argv[1], "small-train-tags", build_small, &train, &c);
+    c = config_of(Q_PLAN_TRAIN, Q_PRECISION_EXACT, Q_PLAN_RECOMPUTE, true, &max);
+    c.moments = 2;
+    print_all(argv[1], "small-train-again", build_small, &train, &c);
     print_variants(argv[1], "small", build_small, &infer, &max);
     for (int i = 2; i < argc; i++) {
         print_file(argv[1], argv[i]);
