@@ -144,6 +144,11 @@ static void *posix_map_aligned(size_t bytes)
 static void posix_touch(volatile char *base, size_t bytes)
 {
     const size_t page = posix_page();
+#ifdef MADV_POPULATE_WRITE
+    if (madvise((void *)(uintptr_t)base, bytes, MADV_POPULATE_WRITE) == 0) {
+        return;
+    }
+#endif
     for (size_t i = 0; i < bytes; i += page) {
         base[i] = 0;
     }
