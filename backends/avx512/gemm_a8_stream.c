@@ -6,7 +6,7 @@
 #include "gemm_a8.h"
 
 enum {
-    A8_FETCHES = 4,    /* times each cache line is asked for */
+    A8_FETCHES = 6,    /* times each cache line is asked for */
     A8_STREAM_TILE = 8 /* chains of integers at once: rows by planes by panels */
 };
 
@@ -14,7 +14,7 @@ enum {
    to have enough lines under way, farther for types with more instructions per line. */
 Q_AVX512_INLINE uint32_t a8_fetch_step(const uint32_t dtype)
 {
-    return dtype == Q_Q8_0 ? 2304u : 3072u;
+    return dtype == Q_Q8_0 ? 1792u : 2304u;
 }
 
 /* Fetches cache lines ahead: scales and quants of all panels form one stream, of which the processor's own prefetchers
