@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * avx2.c: the table of the AVX2 backend: scalar, with every hot slot replaced. Left to scalar:
- * select_rows (a copy), rope_table (once a step, in double), mse and sgd.
+ * select_rows (a copy), rope_table (once a step, in double) and mse.
  */
 #include "qorus/port.h"
 #include "kernels_avx2.h"
@@ -47,6 +47,12 @@ static void avx2_fill_rows(q_kernels *k)
     k->attention_f16 = q_attention_f16_avx2;
     k->attention_q8_0 = q_attention_q8_0_avx2;
     k->bias_grad = q_bias_grad_avx2;
+    k->sgd = q_sgd_avx2;
+    k->adam = q_adam_avx2;
+    k->lion = q_lion_avx2;
+    k->sum_squares = q_sum_squares_avx2;
+    k->rescale = q_rescale_avx2;
+    k->average = q_average_avx2;
 }
 
 static void avx2_fill_vnni(q_kernels *k)

@@ -85,6 +85,12 @@ void q_attention_f16_avx2(const q_work *work, const q_attention_args *a);
 void q_attention_q8_0_avx2(const q_work *work, const q_attention_args *a);
 
 void q_bias_grad_avx2(const q_work *work, const q_bias_grad_args *a);
+void q_sgd_avx2(const q_work *work, const q_optimizer_args *a);
+void q_adam_avx2(const q_work *work, const q_optimizer_args *a);
+void q_lion_avx2(const q_work *work, const q_optimizer_args *a);
+void q_sum_squares_avx2(const q_work *work, const q_sum_squares_args *a);
+void q_rescale_avx2(const q_work *work, const q_rescale_args *a);
+void q_average_avx2(const q_work *work, const q_average_args *a);
 
 /* -- pieces of a tile -------------------------------------------------------------------------- */
 

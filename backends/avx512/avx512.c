@@ -38,6 +38,11 @@ static void avx512_fill_rows(q_kernels *k)
     k->mse = q_mse_avx512;
     k->bias_grad = q_bias_grad_avx512;
     k->sgd = q_sgd_avx512;
+    k->adam = q_adam_avx512;
+    k->lion = q_lion_avx512;
+    k->sum_squares = q_sum_squares_avx512;
+    k->rescale = q_rescale_avx512;
+    k->average = q_average_avx512;
 }
 
 bool q_backend_avx512(q_backend *out, uint64_t features)

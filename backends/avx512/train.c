@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * train.c: mean squared error, bias gradient and the step of plain gradient descent.
+ * train.c: mean squared error and the gradient of a bias.
  */
 #include "kernels_avx512.h"
 
@@ -58,32 +58,5 @@ void q_bias_grad_avx512(const q_work *work, const q_bias_grad_args *a)
             sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(m, avx512_row(a->dy, a->dy_stride, r) + i));
         }
         _mm512_mask_storeu_ps(a->grad + i, m, sum);
-    }
-}
-
-/* w = w - lr*(g*grad_scale), both products in double, each rounded once to float; eight values. */
-static inline __m256 sgd_eight(__m256 w, __m256 g, __m512d scale, __m512d rate)
-{
-    __m256 step = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtps_pd(g), scale));
-    step = _mm512_cvtpd_ps(_mm512_mul_pd(rate, _mm512_cvtps_pd(step)));
-    return _mm256_sub_ps(w, step);
-}
-
-void q_sgd_avx512(const q_work *work, const q_sgd_args *a)
-{
-    const __m512d scale = _mm512_set1_pd(a->grad_scale);
-    const __m512d rate = _mm512_set1_pd(work->run->learning_rate);
-    size_t share = (a->n + 15u) / 16u / work->n_workers;
-    size_t rest = (a->n + 15u) / 16u % work->n_workers;
-    size_t i = (share * work->worker + (work->worker < rest ? work->worker : rest)) * 16u;
-    size_t end = i + (share + (work->worker < rest ? 1u : 0u)) * 16u;
-    end = end < a->n ? end : a->n;
-    for (; i + 8u <= end; i += 8) {
-        _mm256_storeu_ps(a->w + i, sgd_eight(_mm256_loadu_ps(a->w + i), _mm256_loadu_ps(a->grad + i), scale, rate));
-    }
-    if (i < end) {
-        const __mmask8 m = (__mmask8)((1u << (end - i)) - 1u);
-        __m256 w = _mm256_maskz_loadu_ps(m, a->w + i);
-        _mm256_mask_storeu_ps(a->w + i, m, sgd_eight(w, _mm256_maskz_loadu_ps(m, a->grad + i), scale, rate));
     }
 }

@@ -262,7 +262,10 @@ MOCK_NO_PARAMETER(q_kv_store_args)
 MOCK_NO_PARAMETER(q_attention_args)
 MOCK_NO_PARAMETER(q_mse_args)
 MOCK_NO_PARAMETER(q_bias_grad_args)
-MOCK_NO_PARAMETER(q_sgd_args)
+MOCK_NO_PARAMETER(q_optimizer_args)
+MOCK_NO_PARAMETER(q_sum_squares_args)
+MOCK_NO_PARAMETER(q_rescale_args)
+MOCK_NO_PARAMETER(q_average_args)
 
 /* ---- Kernels ------------------------------------------------------------------------------------------------ */
 

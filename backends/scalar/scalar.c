@@ -49,6 +49,11 @@ static void scalar_fill_rows(q_kernels *k)
     k->mse = q_mse_scalar;
     k->bias_grad = q_bias_grad_scalar;
     k->sgd = q_sgd_scalar;
+    k->adam = q_adam_scalar;
+    k->lion = q_lion_scalar;
+    k->sum_squares = q_sum_squares_scalar;
+    k->rescale = q_rescale_scalar;
+    k->average = q_average_scalar;
 }
 
 void q_backend_scalar(q_backend *out)

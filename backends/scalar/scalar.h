@@ -63,7 +63,12 @@ void q_attention_q8_0_scalar(const q_work *work, const q_attention_args *a);
 
 void q_mse_scalar(const q_work *work, const q_mse_args *a);
 void q_bias_grad_scalar(const q_work *work, const q_bias_grad_args *a);
-void q_sgd_scalar(const q_work *work, const q_sgd_args *a);
+void q_sgd_scalar(const q_work *work, const q_optimizer_args *a);
+void q_adam_scalar(const q_work *work, const q_optimizer_args *a);
+void q_lion_scalar(const q_work *work, const q_optimizer_args *a);
+void q_sum_squares_scalar(const q_work *work, const q_sum_squares_args *a);
+void q_rescale_scalar(const q_work *work, const q_rescale_args *a);
+void q_average_scalar(const q_work *work, const q_average_args *a);
 
 /* -- shared by the kernels --------------------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * train.c: mean squared error, bias gradient and the step of plain gradient descent.
+ * train.c: mean squared error and the gradient of a bias.
  */
 #include "scalar.h"
 
@@ -48,19 +48,5 @@ void q_bias_grad_scalar(const q_work *work, const q_bias_grad_args *a)
         for (uint32_t i = begin; i < end; i++) {
             a->grad[i] = a->grad[i] + dy[i];
         }
-    }
-}
-
-/* w = w - lr*(g*grad_scale), both products in double, each rounded once to real. */
-void q_sgd_scalar(const q_work *work, const q_sgd_args *a)
-{
-    size_t share = a->n / work->n_workers;
-    size_t rest = a->n % work->n_workers;
-    size_t begin = share * work->worker + (work->worker < rest ? work->worker : rest);
-    size_t end = begin + share + (work->worker < rest ? 1u : 0u);
-    for (size_t i = begin; i < end; i++) {
-        q_real g = (q_real)((double)a->grad[i] * a->grad_scale);
-        q_real step = (q_real)(work->run->learning_rate * (double)g);
-        a->w[i] = a->w[i] - step;
     }
 }

@@ -34,15 +34,18 @@ q_error_code q_sgd_step(q_session *session, double learning_rate, double grad_sc
     for (uint32_t i = 0; i < q_model_n_params(model); i++) {
         q_tensor w;
         q_tensor g;
-        q_sgd_args a;
+        q_optimizer_args a;
         q_fp_state caller;
         if (q_session_param_grad(session, i, &g, NULL) != Q_OK || q_session_param(session, i, &w, diag) != Q_OK) {
             continue; /* frozen */
         }
+        memset(&a, 0, sizeof(a));
         a.n = (size_t)w.ne[0] * w.ne[1] * w.ne[2] * w.ne[3];
         a.w = (q_real *)w.data;
         a.grad = (const q_real *)g.data;
-        a.grad_scale = grad_scale;
+        a.grad_scale = (q_real)grad_scale;
+        a.rate = (q_real)learning_rate;
+        a.keep = 1;
         caller = q_fp_enter();
         q_session_context(session)->backend->kernels.sgd(&work, &a);
         q_fp_leave(caller);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_train.c: mse, bias_grad and sgd.
+ * check_train.c: mse and bias_grad.
  */
 #include <stdio.h>
 #include <string.h>
@@ -86,42 +86,4 @@ void bench_bias_grad(check *c)
     a.grad = check_reals(c, a.dim, FILL_UNIT);
     CHECK_TIME(c, bias_grad, &a, t);
     check_report(c, "64 x 1024", t, 64.0 * 1024, 64.0 * 1024 * 4);
-}
-
-void check_sgd(check *c)
-{
-    for (uint32_t i = 0; i < 80; i++) {
-        char text[96];
-        q_sgd_args a;
-        check_begin(c);
-        check_fill fill = check_fill_any(c);
-        uint32_t n = CHECK_PICK(c, 1, 2, 3, 6, 7, 8, 9, 100, 1001);
-        memset(&a, 0, sizeof(a));
-        a.n = n;
-        a.grad_scale = 1.0 / (1.0 + (double)check_below(c, 64));
-        c->run.learning_rate = 1e-3 * (1.0 + (double)check_below(c, 100));
-        a.grad = check_reals(c, n, fill);
-        check_pair y = check_in_out(c, 1, n, fill);
-        q_sgd_args b = a;
-        a.w = y.expected;
-        b.w = y.got;
-        (void)snprintf(text, sizeof(text), "n %u", n);
-        CHECK_RUN(c, sgd, &a, &b);
-        check_pair_same(c, y, text);
-    }
-}
-
-void bench_sgd(check *c)
-{
-    q_sgd_args a;
-    double t;
-    check_begin(c);
-    memset(&a, 0, sizeof(a));
-    a.n = 1 << 16;
-    a.grad_scale = 0.125;
-    c->run.learning_rate = 1e-9;
-    a.grad = check_reals(c, 1 << 16, FILL_UNIT);
-    a.w = check_reals(c, 1 << 16, FILL_UNIT);
-    CHECK_TIME(c, sgd, &a, t);
-    check_report(c, "65536", t, 65536.0, 65536.0 * 12);
 }

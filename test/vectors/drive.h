@@ -86,6 +86,9 @@ static inline q_count vec_count(vec_run *c)
 /* Builders of the arguments of training kernels (drive_train.c). */
 void vec_build_q_mse_args(vec_run *c, void *args);
 void vec_build_q_bias_grad_args(vec_run *c, void *args);
-void vec_build_q_sgd_args(vec_run *c, void *args);
+void vec_build_q_optimizer_args(vec_run *c, void *args);
+void vec_build_q_sum_squares_args(vec_run *c, void *args);
+void vec_build_q_rescale_args(vec_run *c, void *args);
+void vec_build_q_average_args(vec_run *c, void *args);
 
 #endif /* QORUS_TEST_VECTORS_DRIVE_H */

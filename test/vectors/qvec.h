@@ -13,7 +13,7 @@ enum {
     VEC_CASE_MAGIC = 0x45534143, /* "CASE" */
     VEC_VERSION = 1,
     VEC_MAX_TENSORS = 12,
-    VEC_MAX_SCALARS = 12,
+    VEC_MAX_SCALARS = 16,
     VEC_GUARD = 64,
     VEC_FILL = 0xA5, /* what output memory holds before a kernel runs */
     VEC_LINE = 200
@@ -113,7 +113,10 @@ typedef union vec_args {
     q_attention_args attention;
     q_mse_args mse;
     q_bias_grad_args bias_grad;
-    q_sgd_args sgd;
+    q_optimizer_args optimizer;
+    q_sum_squares_args sum_squares;
+    q_rescale_args rescale;
+    q_average_args average;
 } vec_args;
 
 typedef struct vec_driver {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Vectors of mse, bias_grad and sgd."""
+"""Vectors of mse and bias_grad."""
 import numpy as np
 
 import exact
@@ -71,27 +71,4 @@ def bias_cases():
     return cases
 
 
-def sgd_case(name, n, rate, grad_scale=1.0, w=None, grad=None, size=1.0):
-    bits = Bits(f"sgd/{name}")
-    w = bits.real(n) if w is None else w
-    grad = bits.real(n, size) if grad is None else grad
-    with np.errstate(invalid="ignore", over="ignore"):
-        step = rate * (grad.astype(np.float64) * grad_scale)
-        out = w.astype(np.float64) - step
-    case = Case(name, [n, grad_scale], learning_rate=rate, training=1).input("grad", grad)
-    magnitude = np.where(np.isfinite(out), np.abs(w) + np.abs(step), 0.0)
-    return case.output("y", exact.f32(out), t2(1, magnitude), init=w)
-
-
-def sgd_cases():
-    cases = [sgd_case(f"n{n}", n, 0.1) for n in (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 65)]
-    cases += [sgd_case(f"rate {r}", 20, r, size=s) for r, s in ((0.0, 1.0), (1.0, 1.0), (1e-9, 1e7), (1e-3, 30.0))]
-    cases += [sgd_case(f"grad_scale {s}", 20, 0.5, grad_scale=s) for s in (0.5, 1.0 / 3.0, 1e-3, 128.0)]
-    w, g = Bits("sgd special").real(20), Bits("sgd special grad").real(20)
-    w[0], w[1], g[2], g[3], g[4], g[5] = np.inf, np.nan, np.inf, np.nan, -np.inf, 0.0
-    cases.append(sgd_case("specials", 20, 0.25, w=w, grad=g))
-    cases.append(sgd_case("large", 2500, 0.01, grad_scale=1.0 / 32.0, size=8.0))
-    return cases
-
-
-KERNELS = {"mse": mse_cases, "bias_grad": bias_cases, "sgd": sgd_cases}
+KERNELS = {"mse": mse_cases, "bias_grad": bias_cases}
