@@ -62,9 +62,9 @@ MUTANTS = [
      "kv_store_f16"),
     ("attention.c", "acc[i] * a->scale", "acc[i]", "attention_f32"),
     ("attention.c", "a->softcap > 0 ? a->softcap * q_tanh(score / a->softcap) : score", "score", "attention_f32"),
-    ("attention.c", "t.hi = span.position + (r - span.row) + 1u", "t.hi = span.position + 1u", "attention_f32"),
-    ("attention.c", "t.hi = span.position + (r - span.row) + 1u", "t.hi = r - span.row + 1u", "attention_f16"),
-    ("attention.c", "t.hi = span.position + (r - span.row) + 1u", "t.hi = span.position + r + 1u", "attention_f16"),
+    ("attention.c", "span.position + (r - span.row) + 1u", "span.position + 1u", "attention_f32"),
+    ("attention.c", "span.position + (r - span.row) + 1u", "r - span.row + 1u", "attention_f16"),
+    ("attention.c", "span.position + (r - span.row) + 1u", "span.position + r + 1u", "attention_f16"),
     ("attention.c", "a->k_cache + span.sequence * a->sequence_stride", "a->k_cache", "attention_f32"),
     ("attention.c", "a->v_cache + span.sequence * a->sequence_stride", "a->v_cache", "attention_f32"),
     ("attention.c", "t.hi - a->window : 0", "t.hi - a->window + 1u : 0", "attention_f32"),
@@ -213,7 +213,7 @@ def main():
     mutant_folder.mkdir(parents=True, exist_ok=True)
     overlays = base_folder / "no_overlays.c"
     overlays.write_text(NO_OVERLAYS)
-    sources = [ROOT / f"test/vectors/{name}.c" for name in ("runner", "compare", "drive", "text", "main_posix")]
+    sources = [ROOT / f"test/vectors/{name}.c" for name in ("runner", "compare", "drive", "drive_train", "text", "main_posix")]
     runner = []
     for source in [*sources, ROOT / "port/x86/cpu_detect.c", overlays]:
         out = base_folder / f"{source.stem}.o"
