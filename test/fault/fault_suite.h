@@ -57,6 +57,7 @@ void suite_walk(uint32_t ops, uint64_t dense, uint64_t (*visit)(void *arg, const
 
 void suite_files(void);
 void suite_running(void);
+void suite_memory(void);
 void suite_under_the_map(void);
 
 #endif /* QORUS_TEST_FAULT_SUITE_H */

@@ -45,7 +45,8 @@ void suite_start(suite_chat *c, uint32_t threads)
     c->o.chunk = 16;
     CHECK(host_start(&c->h, &c->o));
     pool_used = 0;
-    c->h.memory.take = take_from_pool;
+    c->h.memory.take = take_from_pool; /* which hands out what the one before wrote to */
+    c->h.memory.zeroed = false;
     c->inner = c->h.posix.port;
     q_fault_init(&c->faults, &c->inner);
     c->h.posix.port = c->faults.port;
@@ -141,6 +142,7 @@ int main(int argc, char **argv)
     }
     suite_files();
     suite_running();
+    suite_memory();
     suite_under_the_map();
     (void)printf("%llu faults visited\n", (unsigned long long)suite_points);
     free(memory);

@@ -275,6 +275,95 @@ static void test_tags(const char *file)
     check(flow_hash(&parts, tokens, FLOW_TOKENS, &e) == expected && e == Q_OK, "split memory: same bits");
 }
 
+/* ---- Zeroed memory ---------------------------------------------------------------------------------------- */
+
+static bool all_are(const q_region *r, unsigned char value)
+{
+    const unsigned char *at = (const unsigned char *)r->base;
+    size_t n = 0;
+    while (n < r->size && at[n] == value) {
+        n++;
+    }
+    return n == r->size;
+}
+
+/* A session over memory of one byte, of whose kinds and tags some are said to be zeroed. */
+static uint32_t begin_over(flow *f, const flow_setup *s, void *memory, unsigned char value, bool (*zeroed)(const q_region *r))
+{
+    uint32_t n_states = 0;
+    for (size_t i = 0; i < f->n_regions; i++) {
+        memset(f->regions[i].base, value, f->regions[i].size);
+        f->regions[i].zeroed = zeroed(&f->regions[i]);
+        n_states += f->regions[i].kind == Q_REGION_STATE;
+    }
+    check(flow_session(f, s, (q_block){memory, f->session_size}) == Q_OK, "a session over memory of 0x%02x", value);
+    return n_states;
+}
+
+static bool none_zeroed(const q_region *r)
+{
+    return r->base == NULL;
+}
+
+static bool every_zeroed(const q_region *r)
+{
+    return r->base != NULL;
+}
+
+static bool only_states_zeroed(const q_region *r)
+{
+    return r->kind == Q_REGION_STATE;
+}
+
+static bool others_zeroed(const q_region *r)
+{
+    return r->kind != Q_REGION_STATE;
+}
+
+static bool first_zeroed(const q_region *r)
+{
+    return r->tag == 0;
+}
+
+/* What a region says of itself is believed, and nothing is believed that it does not say. */
+static void test_zeroed(const flow_setup *s, uint32_t want_states)
+{
+    static const struct {
+        bool (*zeroed)(const q_region *r);
+        bool cleared; /* STATE that is not said to be zeroed */
+        const char *what;
+    } rows[] = {{none_zeroed, true, "nothing is said to be zeroed"},
+                {others_zeroed, true, "all but STATE is said to be zeroed"},
+                {first_zeroed, true, "one part is said to be zeroed"},
+                {only_states_zeroed, false, "STATE is said to be zeroed"},
+                {every_zeroed, false, "all is said to be zeroed"}};
+    int32_t tokens[FLOW_TOKENS];
+    q_error_code e;
+    uint64_t expected;
+    void *memory;
+    flow f;
+    flow_open(&f, s, &flow_heap);
+    memory = flow_heap.take(NULL, f.session_size, "session");
+    flow_tokens(&f, tokens, FLOW_TOKENS, 7);
+    expected = flow_hash(&f, tokens, FLOW_TOKENS, &e);
+    for (size_t k = 0; k < sizeof(rows) / sizeof(rows[0]); k++) {
+        check(begin_over(&f, s, memory, 0xA5, rows[k].zeroed) == want_states, "%u regions of STATE", want_states);
+        for (size_t i = 0; i < f.n_regions; i++) {
+            if (f.regions[i].kind == Q_REGION_STATE && !f.regions[i].zeroed) {
+                check(all_are(&f.regions[i], 0), "R12 %s: STATE %u, of which that is not said, is cleared", rows[k].what,
+                      (unsigned)f.regions[i].tag);
+            }
+            if (f.regions[i].kind == Q_REGION_STATE && !rows[k].cleared) {
+                check(all_are(&f.regions[i], 0xA5), "R12 %s: STATE %u is left alone", rows[k].what, (unsigned)f.regions[i].tag);
+            }
+        }
+        check(!rows[k].cleared || (flow_hash(&f, tokens, FLOW_TOKENS, &e) == expected && e == Q_OK), "R12 %s: same bits",
+              rows[k].what);
+    }
+    (void)begin_over(&f, s, memory, 0, every_zeroed);
+    check(flow_hash(&f, tokens, FLOW_TOKENS, &e) == expected && e == Q_OK, "R12 memory that is zeroed and says so: same bits");
+}
+
 void test_memory(const char *file)
 {
     flow_setup s = flow_defaults(file);
@@ -291,4 +380,9 @@ void test_memory(const char *file)
     test_patterns(&s, "exact, plain plan");
     test_monotone(file);
     test_tags(file);
+    s = flow_defaults(file);
+    test_zeroed(&s, 1);
+    s.sequences = 3;
+    s.tag = split;
+    test_zeroed(&s, 2);
 }

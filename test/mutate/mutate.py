@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Breaks one place of a source at a time, by rule, and sees that a test notices.
 
-    mutate.py [--group NAME]... [--sample N] [--seed S] [--jobs N] [--list]
+    mutate.py [--group NAME]... [--file END]... [--sample N] [--seed S] [--jobs N] [--list]
 
 Groups: format, tokenizer, snapshot (the validators), scalar (the kernels that define what is right). The rules: a
 comparison becomes its neighbour, && becomes ||, a condition is turned round or always false, a whole number grows
 or shrinks by one, and in kernels + becomes -, * becomes +, a factor doubles. Each mutant is compiled alone, linked
-before the library and run under the group's programs, cheapest first, until one fails.
+before the library and run under the group's programs, cheapest first, until one fails. One that passes them all is
+compiled again, at -O2: if that gives the very machine code of the source, it is no mutant. If not, it runs once more
+under address and undefined-behaviour checks.
 
 A mutant that no program notices survives and is printed, unless it is in test/mutate/survivors.txt with the reason
-why nothing can tell it apart. The run fails where less than 95 % of the others are killed. BUILD names the folder of a finished build.
+why nothing can tell it apart. The run fails where less than 95 % of the others are killed. BUILD names the folder of a
+finished build. --file takes only the mutants of files whose names end so.
 """
 import argparse
 import concurrent.futures
@@ -24,7 +27,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "build/mutate"
 GOAL = 95.0
 LIST = ROOT / "test/mutate/survivors.txt"
-FLAGS = ["-std=c11", "-ffreestanding", "-fPIE", "-ffp-contract=off", "-fno-math-errno", "-O1", "-DNDEBUG", "-w"]
+FLAGS = ["-std=c11", "-ffreestanding", "-fPIE", "-ffp-contract=off", "-fno-math-errno", "-DNDEBUG", "-w"]
+CHECKS = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
 FUZZ = ("fuzz", ["test/fuzz/corpus"])
 PACKS = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "vectors/kernels").glob("*.qvec"))]
 GROUPS = {
@@ -34,11 +38,12 @@ GROUPS = {
                   [FUZZ, ("test_tokenizer", ["vectors/tokenizer", "none", ""])]),
     "snapshot": (["core/model/snapshot_load.c"], [FUZZ, ("test_snapshot", [])]),
     "scalar": ([str(p.relative_to(ROOT)) for p in sorted((ROOT / "backends/scalar").glob("*.c"))],
-               [("run_vectors", ["scalar", *PACKS])]),
+               [("run_vectors", ["scalar", *PACKS]), ("checkkern", [])]),
 }
 OBJECTS = {
     "fuzz": ["test/fuzz/fuzz.o", "test/fuzz/mutate.o", "test/fuzz/file_mutate.o", "test/fuzz/target_file.o",
              "test/fuzz/target_tokenizer.o", "test/fuzz/target_snapshot.o", "test/snapshot/tiny_model.o"],
+    "checkkern": ["test/checkkern/*.o"],
     "test_format": ["test/format/*.o"],
     "test_tokenizer": ["test/tokenizer/*.o"],
     "test_snapshot": ["test/snapshot/*.o", "test/port/fault_port.o"],
@@ -46,7 +51,7 @@ OBJECTS = {
                     "test/vectors/drive.o", "test/vectors/text.o"],
 }
 COMPARE = {"==": ["!="], "!=": ["=="], "<": ["<=", ">="], "<=": ["<"], ">": [">=", "<="], ">=": [">"]}
-LIMIT_S = 60
+LIMIT_S = 20
 
 
 # ---- Mutants -------------------------------------------------------------------------------------------------
@@ -70,8 +75,10 @@ def condition_end(code, start):
 
 
 def changes(text, kernel):
-    """(begin, end, replacement) of every mutant of a source."""
+    """(begin, end, replacement) of every mutant of a source. What only the compiler reads is left alone: sizes of
+    elements and static assertions."""
     code = blank(text)
+    code = re.sub(r"\bsizeof\([^()]*\)|\bQ_STATIC_ASSERT\(.*", lambda m: " " * len(m.group()), code)
     for m in re.finditer(r"(?<![<>=!+\-*/&|^%-])(==|!=|<=|>=|<|>)(?![<>=])", code):
         if code[m.start() - 1] == "-" or code[m.end():m.end() + 1] in "<>":
             continue
@@ -92,7 +99,7 @@ def changes(text, kernel):
         for m in re.finditer(r" ([+*-]) ", code):
             yield m.start(1), m.end(1), {"+": "-", "-": "+", "*": "+"}[m.group(1)]
         for m in re.finditer(r"(?<![\w.])(\d+\.\d+)(?=f?\b)", code):
-            yield m.start(), m.end(), str(float(m.group(1)) * 2)
+            yield m.start(), m.end(), str(float(m.group(1)) * 2 or 1.0)
 
 
 def mutants_of(file, kernel):
@@ -119,29 +126,49 @@ def objects_of(build, program):
     return [str(p) for pattern in OBJECTS[program] for p in sorted(build.glob(pattern))]
 
 
+def compiled(source, file, made, *flags):
+    """Whether the compiler takes a mutant."""
+    done = subprocess.run(["gcc", *FLAGS, *flags, "-Iinclude", f"-I{pathlib.Path(file).parent}", "-c", str(source),
+                           "-o", str(made)], cwd=ROOT, capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def noticed_by(build, made, program_file, programs, *flags):
+    """The first program that fails with the mutant; None if none does."""
+    for name, arguments in programs:
+        subprocess.run(["gcc", "-pie", *flags, str(made), *objects_of(build, name), str(build / "libqorus.a"),
+                        "-o", str(program_file), "-pthread"], cwd=ROOT, check=True, capture_output=True)
+        try:
+            done = subprocess.run([str(program_file), *arguments], cwd=ROOT, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False)
+        except subprocess.TimeoutExpired:
+            return name
+        if done.returncode:
+            return name
+    return None
+
+
 def killed_by(build, mutant, programs, number):
-    """The program that notices, "compiler" where it is no program at all, None where nothing does."""
+    """The program that notices, "compiler" where it is no program at all, "same" where it is the source's machine code,
+    None where nothing does."""
     file, _, _, text = mutant
-    folder = OUT / f"job{number % 64}-{os.getpid()}-{number}"
+    folder = OUT / f"job{os.getpid()}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
-    source, made, program_file = folder / pathlib.Path(file).name, folder / "mutant.o", folder / "program"
+    source, made, other, program_file = (folder / name for name in
+                                         (pathlib.Path(file).name, "mutant.o", "other.o", "program"))
     source.write_text(text)
     try:
-        done = subprocess.run(["gcc", *FLAGS, "-Iinclude", f"-I{pathlib.Path(file).parent}", "-c", str(source), "-o",
-                               str(made)], cwd=ROOT, capture_output=True, check=False)
-        if done.returncode:
+        if not compiled(source, file, made, "-O1"):
             return "compiler"
-        for name, arguments in programs:
-            subprocess.run(["gcc", "-pie", "-pthread", str(made), *objects_of(build, name), str(build / "libqorus.a"),
-                            "-o", str(program_file), "-pthread"], cwd=ROOT, check=True, capture_output=True)
-            try:
-                done = subprocess.run([str(program_file), *arguments], cwd=ROOT, stdout=subprocess.DEVNULL,
-                                      stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False)
-            except subprocess.TimeoutExpired:
-                return name
-            if done.returncode:
-                return name
-        return None
+        name = noticed_by(build, made, program_file, programs)
+        if name is not None:
+            return name
+        if compiled(source, file, made, *CHECKS, "-O1"):
+            name = noticed_by(build, made, program_file, programs, *CHECKS)
+        compiled(source, file, made, "-O2")
+        source.write_text((ROOT / file).read_text())
+        compiled(source, file, other, "-O2")
+        return "same" if made.read_bytes() == other.read_bytes() else name
     finally:
         for p in folder.iterdir():
             p.unlink()
@@ -163,7 +190,10 @@ def excused():
 def run_group(options, build, name, reasons):
     """Returns mutants that compiled, killed, listed survivors, others."""
     files, programs = GROUPS[name]
+    files = [f for f in files if not options.file or f.endswith(tuple(options.file))]
     every = [m for file in files for m in mutants_of(file, name == "scalar")]
+    if not every:
+        return 0, 0, 0, 0
     keys = {m[2] for m in every}
     stale = [key for key in reasons if key[0] in files and key not in keys]
     for key in stale:
@@ -172,27 +202,29 @@ def run_group(options, build, name, reasons):
     if options.sample and options.sample < len(every):
         chosen = random.Random(options.seed).sample(every, options.sample)
     untouched = (files[0], 0, ("", "", ""), (ROOT / files[0]).read_text())
-    if killed_by(build, untouched, programs, 0) is not None:
+    if killed_by(build, untouched, programs, 0) != "same":
         print(f"FAIL {name}: the sources fail as they are")
         return 1, 0, 0, 1
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         work = [pool.submit(killed_by, build, m, programs, i + 1) for i, m in enumerate(chosen)]
         found = [w.result() for w in work]
     valid = killed = listed = 0
+    none = found.count("compiler") + found.count("same")
     for mutant, killer in zip(chosen, found):
-        valid += killer != "compiler"
-        killed += killer not in (None, "compiler")
+        valid += killer not in ("compiler", "same")
+        killed += killer not in (None, "compiler", "same")
         if killer is None:
             known = mutant[2] in reasons
             listed += known
             if not known:
                 print(f"SURVIVED {mutant[0]}:{mutant[1]}: {mutant[2][1]} ¦ {mutant[2][2]}")
-        elif mutant[2] in reasons and killer != "compiler":
+        elif mutant[2] in reasons:
             print(f"FAIL {LIST.name}: {killer} notices {' ¦ '.join(mutant[2])}")
             stale.append(mutant[2])
     other = valid - killed - listed
-    print(f"{name}: {len(chosen)} of {len(every)} mutants, {valid} compile, {killed} killed, {listed} listed, {other} "
-          f"survive ({100 * killed / max(1, valid):.2f} % killed)", flush=True)
+    print(f"{name}: {len(chosen)} of {len(every)} mutants (seed {options.seed}), of which {none} are no other program; "
+          f"{killed} killed, {listed} listed, {other} survive: {100 * killed / max(1, valid):.2f} % killed, "
+          f"{100 * killed / max(1, valid - listed):.2f} % without those listed", flush=True)
     return valid, killed, listed, len(stale)
 
 
@@ -200,6 +232,7 @@ def main():
     """All groups, or those named."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--group", action="append", choices=sorted(GROUPS))
+    parser.add_argument("--file", action="append")
     parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
