@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "bad_files.h"
+#include "limits.h"
 #include "qorus/sha256.h"
 #include "quantize_cases.h"
 
@@ -241,6 +242,10 @@ static void run_suite(bad_counts *counts, const char *name, const sample *s, boo
         bad_files_run(s->data, s->size, work, work_size, print_line, NULL, counts);
     }
     bad_files_arguments(s->data, s->size, work, work_size, print_line, NULL, counts);
+    limits_calls(s->data, s->size, work, print_line, NULL, counts);
+    if (strcmp(name, "decoder") == 0) {
+        limits_run(s->data, s->size, work, print_line, NULL, counts);
+    }
     bad_files_sweep(s->data, s->size, step, work, work_size, print_line, NULL, counts);
     (void)snprintf(title, sizeof(title), "M03_guard_pages_%s", name);
     tell(counts, title, guard_pages(s));
@@ -249,9 +254,10 @@ static void run_suite(bad_counts *counts, const char *name, const sample *s, boo
 
 int main(int argc, char **argv)
 {
-    static const char names[][12] = {"decoder", "llama", "mlp", "tensors", "graph"};
+    static const char names[][12] = {"decoder", "llama", "mlp", "tensors", "graph", "limits"};
+    enum { FILES = sizeof(names) / sizeof(names[0]) };
     bad_counts counts = {0, 0, 0, 0};
-    sample files[5];
+    sample files[FILES];
     sample vectors;
     const char *folder;
     void *work = aligned_alloc(64, 65536);
@@ -261,7 +267,7 @@ int main(int argc, char **argv)
     verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
     folder = argc > (verbose ? 2 : 1) ? argv[verbose ? 2 : 1] : "vectors/files";
     test_sha256(&counts);
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < FILES; i++) {
         char name[80];
         (void)snprintf(name, sizeof(name), "%s.qorus", names[i]);
         if (!load(folder, name, &files[i])) {
@@ -270,8 +276,8 @@ int main(int argc, char **argv)
         tell(&counts, name, opens_intact(&files[i]));
     }
     test_contents(&counts, &files[0], &files[2], &files[3]);
-    for (size_t i = 0; i < 5; i++) {
-        run_suite(&counts, names[i], &files[i], i != 1 && i != 3, i == 1 ? 5 : 1);
+    for (size_t i = 0; i < FILES; i++) {
+        run_suite(&counts, names[i], &files[i], i != 1 && i != 3 && i != 5, i == 1 || i == 5 ? 5 : 1);
     }
     if (work == NULL || !load(folder, "quantize.bin", &vectors)) {
         return 1;

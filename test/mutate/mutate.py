@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Breaks one place of a source at a time, by rule, and sees that a test notices.
 
-    mutate.py [--group NAME]... [--file END]... [--sample N] [--seed S] [--jobs N] [--list]
+    mutate.py [--group NAME]... [--file END]... [--again LOG] [--sample N] [--seed S] [--jobs N] [--list]
 
 Groups: format, tokenizer, snapshot (the validators), scalar (the kernels that define what is right). The rules: a
 comparison becomes its neighbour, && becomes ||, a condition is turned round or always false, a whole number grows
@@ -12,7 +12,8 @@ under address and undefined-behaviour checks.
 
 A mutant that no program notices survives and is printed, unless it is in test/mutate/survivors.txt with the reason
 why nothing can tell it apart. The run fails where less than 95 % of the others are killed. BUILD names the folder of a
-finished build. --file takes only the mutants of files whose names end so.
+finished build. --file takes only the mutants of files whose names end so, --again only those that the output LOG of
+another run says survived: what was killed there counts as killed, as tests only come to it.
 """
 import argparse
 import concurrent.futures
@@ -51,6 +52,7 @@ OBJECTS = {
                     "test/vectors/drive.o", "test/vectors/text.o"],
 }
 COMPARE = {"==": ["!="], "!=": ["=="], "<": ["<=", ">="], "<=": ["<"], ">": [">=", "<="], ">=": [">"]}
+SLOW = ("checkkern",)  # not run again under checks: what it calls, the vectors call
 LIMIT_S = 20
 
 
@@ -164,7 +166,7 @@ def killed_by(build, mutant, programs, number):
         if name is not None:
             return name
         if compiled(source, file, made, *CHECKS, "-O1"):
-            name = noticed_by(build, made, program_file, programs, *CHECKS)
+            name = noticed_by(build, made, program_file, [p for p in programs if p[0] not in SLOW], *CHECKS)
         compiled(source, file, made, "-O2")
         source.write_text((ROOT / file).read_text())
         compiled(source, file, other, "-O2")
@@ -199,6 +201,10 @@ def run_group(options, build, name, reasons):
     for key in stale:
         print(f"FAIL {LIST.name}: not in the source: {' ¦ '.join(key)}")
     chosen = every
+    if options.again:
+        told = pathlib.Path(options.again).read_text()
+        chosen = [m for m in every if f"SURVIVED {m[0]}:{m[1]}: {m[2][1]} ¦ {m[2][2]}\n" in told]
+    elsewhere = len(every) - len(chosen) if options.again else 0
     if options.sample and options.sample < len(every):
         chosen = random.Random(options.seed).sample(every, options.sample)
     untouched = (files[0], 0, ("", "", ""), (ROOT / files[0]).read_text())
@@ -221,8 +227,10 @@ def run_group(options, build, name, reasons):
         elif mutant[2] in reasons:
             print(f"FAIL {LIST.name}: {killer} notices {' ¦ '.join(mutant[2])}")
             stale.append(mutant[2])
+    valid += elsewhere
+    killed += elsewhere
     other = valid - killed - listed
-    print(f"{name}: {len(chosen)} of {len(every)} mutants (seed {options.seed}), of which {none} are no other program; "
+    print(f"{name}: {len(chosen) + elsewhere} of {len(every)} mutants (seed {options.seed}), of which {none} are no other program; "
           f"{killed} killed, {listed} listed, {other} survive: {100 * killed / max(1, valid):.2f} % killed, "
           f"{100 * killed / max(1, valid - listed):.2f} % without those listed", flush=True)
     return valid, killed, listed, len(stale)
@@ -233,6 +241,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--group", action="append", choices=sorted(GROUPS))
     parser.add_argument("--file", action="append")
+    parser.add_argument("--again")
     parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())

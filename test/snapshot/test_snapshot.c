@@ -409,7 +409,30 @@ static void test_forged_fields(void)
         seal(bad, n_good);
         write_bytes(path, bad, n_good);
         refused(s, q_posix_port(&posix), this_model, cases[i].code, cases[i].field);
+        if (strcmp(cases[i].field, "reserved") == 0) {
+            q_diag d;
+            CHECK_EQ(load(s, &d), Q_ERR_CORRUPT);
+            CHECK(d.need == 0 && d.have == 1);
+        }
     }
+}
+
+/* A file that no position of the session could have made: its header is read, the rest is not. */
+static void test_too_long_to_read(void)
+{
+    static unsigned char huge[1 << 17];
+    q_session *s = at_five();
+    q_fault_port counted;
+    q_diag d;
+    make_good();
+    memset(huge, 0, sizeof(huge));
+    memcpy(huge, good, n_good);
+    seal(huge, sizeof(huge));
+    write_bytes(path, huge, sizeof(huge));
+    q_fault_init(&counted, q_posix_port(&posix));
+    CHECK_EQ(load_with(s, &counted.port, this_model, &d), Q_ERR_CORRUPT);
+    CHECK_EQ(counted.calls[Q_FAULT_READ], 1);
+    CHECK_EQ(q_session_position(s), 5);
 }
 
 static void test_arguments(void)
@@ -579,20 +602,20 @@ static void test_changed_between(void)
 typedef struct within {
     q_session *session;
     q_error_code code;
+    q_diag diag;
 } within;
 
 static q_error_code load_within(void *user, const q_observation *seen)
 {
     within *w = (within *)user;
-    q_diag d;
     (void)seen;
-    w->code = load(w->session, &d);
+    w->code = load(w->session, &w->diag);
     return Q_OK;
 }
 
 static void test_within_a_step(void)
 {
-    within w = {at_five(), Q_OK};
+    within w = {.session = at_five(), .code = Q_OK};
     q_session_config c;
     q_real logits[VOCAB];
     q_diag d;
@@ -604,6 +627,7 @@ static void test_within_a_step(void)
     CHECK_EQ(q_session_configure(w.session, &c, &d), Q_OK);
     tiny_feed(w.session, 1, logits);
     CHECK_EQ(w.code, Q_ERR_INVALID_STATE);
+    CHECK(w.diag.need == 0 && w.diag.have == 1);
     CHECK_EQ(q_session_position(w.session), 6);
 }
 
@@ -624,6 +648,7 @@ int main(void)
     RUN(test_every_cut);
     RUN(test_every_flip);
     RUN(test_forged_fields);
+    RUN(test_too_long_to_read);
     RUN(test_arguments);
     RUN(test_save_faults);
     RUN(test_load_faults);

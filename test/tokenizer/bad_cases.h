@@ -181,6 +181,8 @@ static const bad_case bad_cases[] = {
     HEADER_OF("T25_unk_is_vocabulary", Q_ERR_CORRUPT, "unk", H_UNK, V_VOCAB, 0),
     HEADER("T25_bos_-2", Q_ERR_CORRUPT, "bos", H_BOS, 0xFFFFFFFEu),
     HEADER_OF("T25_bos_is_an_unused_token", Q_ERR_CORRUPT, "bos", H_BOS, V_VOCAB, (uint32_t)-1),
+    HEADER_OF("T25_pad_is_an_unused_token", Q_ERR_CORRUPT, "pad", H_PAD, V_VOCAB, (uint32_t)-1),
+    HEADER_OF("T25_unk_is_an_unused_token", Q_ERR_CORRUPT, "unk", H_UNK, V_VOCAB, (uint32_t)-1),
     HEADER_OF("T25_end_of_generation_is_vocabulary", Q_ERR_CORRUPT, "eog", H_EOG + 4, V_VOCAB, 0),
     HEADER("T25_end_of_generation_twice", Q_ERR_CORRUPT, "eog", H_EOG + 4, 0),
     HEADER("T25_word_past_the_ends_of_generation", Q_ERR_CORRUPT, "eog", H_EOG + 8, 5),

@@ -8,6 +8,7 @@ quantisers. The bytes must come out the same on every machine.
     mlp.qorus       a graph: two trainable Linear layers in F32
     graph.qorus     a graph with two inputs, two outputs, and a caller's class with a config and three outputs
     tensors.qorus   neither architecture nor graph: a tensor of every dtype and layout
+    limits.qorus    a graph with everything that has a cap at its cap, as far as that stays small
     quantize.bin    cases of q_quantize, q_dequantize, q_panel_pack (see quantize_cases)
 """
 import struct
@@ -78,6 +79,21 @@ def tensors():
     writer.write_file(OUT / "tensors.qorus", items, meta="every dtype and layout\nΔ\n")
 
 
+def limits():
+    """Names of 127 bytes, 64 inputs and outputs, ids up to 2^31 - 1, a node with 8 inputs, 4 outputs, 8 parameters and a
+    config of 4096 bytes, and one with nothing but an output."""
+    def named(name):
+        return (name + "." + "=" * fmt.CAP_NAME)[:fmt.CAP_NAME]
+    items = [writer.vector(named(f"w{i}"), generate.uniform(7, f"w{i}", (3,))) for i in range(8)]
+    full = fmt.GraphNode(65537, named("example.full"), named("full"), list(range(8)), [t.name for t in items],
+                         bytes(fmt.CAP_CONFIG), 1, 4)
+    empty = fmt.GraphNode(65538, named("example.empty"), named("empty"), [], [], b"", 1, 1)
+    inputs = [fmt.GraphInput(named(f"in{i}"), quant.I32, [(1, fmt.SYM_TOKENS)], 2**31 - 1)
+              for i in range(fmt.CAP_GRAPH_IO)]
+    outputs = [fmt.GraphOutput(named(f"out{i}"), i) for i in range(fmt.CAP_GRAPH_IO)]
+    generate.graph_model(OUT / "limits.qorus", fmt.Graph(inputs, [full, empty], outputs), items, "at the caps\n")
+
+
 def quantize_inputs(dtype):
     """Matrices that reach every branch of the quantisers: ties, zeros of both signs, subnormal scales, single
     large values, and a last panel that is not full."""
@@ -115,6 +131,7 @@ def main():
     generate.mlp(OUT / "mlp.qorus", (4, 19, 3), seed=5)
     graph()
     tensors()
+    limits()
     quantize_cases()
 
 
