@@ -213,10 +213,14 @@ inspect-isa: lib ## which vector instructions each kernel really contains
 
 PREFIX ?= /usr/local
 
-install: all ## headers, library and command under PREFIX= (DESTDIR= is put in front)
-	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/bin
+# The header of the hosted port comes along, as programs of a system include it; its own includes are of the tree.
+install: all ## headers, library, pkg-config file and command under PREFIX= (DESTDIR= is put in front)
+	install -d $(DESTDIR)$(PREFIX)/include/port/posix $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/bin
 	cp -R include/. $(DESTDIR)$(PREFIX)/include/
+	$(if $(COMMAND),sed 's|"../../include/|"|' port/posix/posix.h >$(DESTDIR)$(PREFIX)/include/port/posix/posix.h)
 	install -m 644 build/libqorus.a $(DESTDIR)$(PREFIX)/lib/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e "s|@VERSION@|$$(sed -n 's/.*Q_VERSION_[MP][A-Z]* \([0-9]*\)$$/\1/p' include/qorus_types.h | paste -sd.)|" \
+	 tools/qorus.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/qorus.pc
 	$(if $(COMMAND),install -m 755 build/qorus $(DESTDIR)$(PREFIX)/bin/)
 
 clean: ## remove what was built; keeps models/ and build/venv

@@ -85,14 +85,18 @@ static void build(q_graph *g, const void *user)
     q_input_desc t = {"target", rows_of(OUT), 0};
     q_value in = q_graph_input(g, &x);
     q_value target = q_graph_input(g, &t);
-    q_value h = linear(g, "first", in, slot(g, "first.w", HIDDEN, IN, true), slot(g, "first.b", 1, HIDDEN, true));
+    q_param w = slot(g, "first.w", HIDDEN, IN, true);
+    q_param b = slot(g, "first.b", 1, HIDDEN, true);
+    q_value h = linear(g, "first", in, w, b);
     q_node_desc loss;
     if (shared) {
-        q_param w = slot(g, "mid.w", HIDDEN, HIDDEN, true);
+        w = slot(g, "mid.w", HIDDEN, HIDDEN, true);
         h = linear(g, "mid1", h, w, Q_NONE);
         h = linear(g, "mid2", h, w, Q_NONE);
     }
-    h = linear(g, "second", h, slot(g, "second.w", OUT, HIDDEN, true), slot(g, "second.b", 1, OUT, false));
+    w = slot(g, "second.w", OUT, HIDDEN, true);
+    b = slot(g, "second.b", 1, OUT, false);
+    h = linear(g, "second", h, w, b);
     memset(&loss, 0, sizeof(loss));
     loss.cls = &q_layer_mse;
     loss.name = "loss";
