@@ -113,28 +113,38 @@ Q_AVX512_INLINE void product_tile(const uint32_t rows, uint32_t k, const float *
 
 /* -- rows of A ------------------------------------------------------------------------------------ */
 
-/* Rows i .. i + rows - 1 <= 12 of A, which are lines of n values, to [n][12]; missing rows become 0. A register
-   stored covers the first values of the next p, which come later. */
+/* Sixteen values of each of `rows` <= 12 lines, `line` bytes apart, n of them and the others 0, to [n][12]; missing
+   rows become 0. A register stored covers the first values of the next p, which come later. */
+Q_AVX512_INLINE void product_pack_16(const float *from, size_t line, uint32_t rows, uint32_t n, float *to)
+{
+    const __mmask16 mask = avx512_mask(n);
+    __m512 v[16];
+    Q_AVX512_UNROLL
+    for (uint32_t t = 0; t < 16; t++) {
+        v[t] = t < PRODUCT_ROWS && t < rows ? _mm512_maskz_loadu_ps(mask, product_at(from, line * t))
+                                            : _mm512_setzero_ps();
+    }
+    product_turn_16(v);
+    Q_AVX512_UNROLL
+    for (uint32_t l = 0; l < 16; l++) {
+        if (l < n) {
+            _mm512_storeu_ps(to + l * PRODUCT_ROWS, v[l]);
+        }
+    }
+}
+
+/* Rows i .. of A, which are lines of n values, up to 12 of `rows`, to [n][12]; the next 12 are fetched. */
 static void product_pack_lines(const product *x, uint32_t i, uint32_t rows, uint32_t p0, uint32_t n, float *to)
 {
     const float *from = product_at(x->a, x->a_row * i + p0 * sizeof(float));
-    for (uint32_t p = 0; p < n; p += 16u) {
-        const __mmask16 mask = avx512_mask(n - p);
-        __m512 v[16];
-        Q_AVX512_UNROLL
-        for (uint32_t t = 0; t < 16; t++) {
-            v[t] = t < PRODUCT_ROWS && t < rows ? _mm512_maskz_loadu_ps(mask, product_at(from, x->a_row * t) + p)
-                                                : _mm512_setzero_ps();
-        }
+    for (uint32_t p = 0; p < n; p += 16u, from += 16, to += 16u * PRODUCT_ROWS) {
         for (uint32_t t = PRODUCT_ROWS; t < 2u * PRODUCT_ROWS && t < rows; t++) {
-            _mm_prefetch((const char *)(product_at(from, x->a_row * t) + p), _MM_HINT_T0);
+            _mm_prefetch((const char *)product_at(from, x->a_row * t), _MM_HINT_T0);
         }
-        product_turn_16(v);
-        Q_AVX512_UNROLL
-        for (uint32_t l = 0; l < 16; l++) {
-            if (p + l < n) {
-                _mm512_storeu_ps(to + (p + l) * PRODUCT_ROWS, v[l]);
-            }
+        if (rows >= PRODUCT_ROWS && n - p >= 16u) {
+            product_pack_16(from, x->a_row, PRODUCT_ROWS, 16, to);
+        } else {
+            product_pack_16(from, x->a_row, rows, n - p, to);
         }
     }
 }
@@ -342,19 +352,20 @@ static void product_block(product_turn *v, uint32_t end)
     }
 }
 
-/* Whole tiles of rows or of columns, whichever leaves the busiest worker less; without enough of them as any product
-   is shared. */
+/* Whole tiles of rows or of columns, whichever leaves the busiest worker less, copying a tile of rows being a quarter
+   of a product by 32 columns; columns where it is much the same, since then weights are read once. Without enough of
+   them as any product is shared. */
 static avx512_part product_share(const q_work *work, uint32_t rows, uint32_t panels)
 {
     uint32_t tiles = q_ceil_div_u32(rows, PRODUCT_ROWS);
     uint32_t pairs = q_ceil_div_u32(panels, 2);
-    uint64_t by_rows = (uint64_t)q_ceil_div_u32(tiles, work->n_workers) * pairs;
-    uint64_t by_columns = (uint64_t)q_ceil_div_u32(pairs, work->n_workers) * tiles;
+    uint64_t by_rows = (uint64_t)q_ceil_div_u32(tiles, work->n_workers) * (4u * (uint64_t)pairs + 1u);
+    uint64_t by_columns = (uint64_t)tiles * (4u * (uint64_t)q_ceil_div_u32(pairs, work->n_workers) + 1u);
     avx512_part part = {0, rows, 0, panels};
     if (tiles < 4u * work->n_workers && pairs < 4u * work->n_workers) {
         return avx512_share(work, rows, panels);
     }
-    if (by_rows + by_rows / 16u < by_columns) {
+    if (by_rows + by_rows / 32u < by_columns) {
         q_share(work, tiles, &part.row0, &part.row1);
         part.row0 *= PRODUCT_ROWS;
         part.row1 = part.row1 * PRODUCT_ROWS < rows ? part.row1 * PRODUCT_ROWS : rows;
