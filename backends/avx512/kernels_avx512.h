@@ -29,7 +29,7 @@
 #define Q_AVX512_NOINLINE __attribute__((noinline))
 
 enum {
-    Q_AVX512_WORKSPACE = 368640 /* bytes of workspace of each worker */
+    Q_AVX512_WORKSPACE = 376832 /* bytes of workspace of each worker */
 };
 
 /* -- kernels ----------------------------------------------------------------------------------- */

@@ -6,27 +6,36 @@
  * Register tile: 12 rows of A by 32 columns. Peak needs 2 FMAs a cycle, each waiting 4 cycles for its accumulator; 24
  * accumulators leave 8 registers, and a step of 24 FMAs (12 cycles) loads 14 values (7 cycles).
  *
- * A slab, up to 512 rows of B by 32 columns (64 KiB), meets up to 96 rows of A, which are copied into the workspace
- * as tiles [p][12]: 24 KiB of them stay in the first cache while the slab streams from the second. Chains rest in c
- * from one slab to the next, or, where c is also the residual and so still to be read, 256 columns at a time in the
- * workspace. Meanwhile the next slab and the chains of the next tile are fetched.
+ * A slab, up to 512 rows of B by 32 columns (64 KiB), meets up to 96 rows of A: 24 KiB of a tile of them stay in the
+ * first cache while the slab streams from the second. Rows of A that many columns meet are copied side by side. Chains
+ * rest in c from one slab to the next, or, where c is also the residual and so still to be read, 256 columns at a time
+ * in the workspace. Meanwhile the next slab and the chains of the next tile are fetched.
  */
 #include "product.h"
 
 enum {
     PRODUCT_STEPS = 16, /* of p between fetches */
-    PRODUCT_REST = 256, /* columns */
-    PRODUCT_PITCH = PRODUCT_REST + 16
+    PRODUCT_FEW = 640,  /* columns: up to these A is read where it lies */
+    PRODUCT_REST = 256, /* columns of chains in the workspace */
+    PRODUCT_PITCH = PRODUCT_REST + 16,   /* floats: no power of two */
+    PRODUCT_A_PITCH = PRODUCT_SLAB + 16
 };
 
 typedef struct product_space {
     float b[PRODUCT_SLAB * PRODUCT_COLUMNS];
     float start[PRODUCT_COLUMNS];
     float acc[PRODUCT_GROUP][PRODUCT_PITCH];
-    float a[PRODUCT_GROUP * PRODUCT_SLAB + 16]; /* the last register stored reaches beyond */
+    float a[PRODUCT_GROUP * PRODUCT_A_PITCH];
 } product_space;
 
 Q_STATIC_ASSERT(sizeof(product_space) <= Q_AVX512_WORKSPACE, "slab, chains and rows fit the workspace");
+
+/* Up to a group of rows of A, from the first p of a slab; bytes from one row to the next, and from p to p + 1. */
+typedef struct product_rows {
+    const float *a;
+    size_t row;
+    size_t step;
+} product_rows;
 
 /* Where the chains of a tile begin and end; bytes between rows. */
 typedef struct product_ends {
@@ -72,16 +81,19 @@ Q_AVX512_INLINE void product_fetch(product_ahead *x)
     x->c = (const uint8_t *)((uintptr_t)x->c + x->c_row);
 }
 
-/* Chain [t][0..31] = fma(A[t][p], B[p][0..31], chain) for p = 0 .. k - 1, t < rows, a constant; a is [p][12]. */
-Q_AVX512_INLINE void product_tile(const uint32_t rows, uint32_t k, const float *a, const float *const at[2],
+/* Chain [t][0..31] = fma(A[t][p], B[p][0..31], chain) for p = 0 .. k - 1, t < rows, a constant. A is reached by a
+   pointer for every three rows: so many registers there are. */
+Q_AVX512_INLINE void product_tile(const uint32_t rows, uint32_t k, product_rows x, const float *const at[2],
                                   size_t b_step, product_ends ends, product_ahead ahead)
 {
     __m512 c[PRODUCT_ROWS][2];
+    const float *a[PRODUCT_ROWS / 3];
     const float *b0 = at[0];
     const float *b1 = at[1];
     Q_AVX512_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         const float *from = product_at(ends.from, ends.from_row * t);
+        a[t / 3u] = t % 3u == 0 ? product_at(x.a, x.row * t) : a[t / 3u];
         c[t][0] = _mm512_loadu_ps(from);
         c[t][1] = _mm512_loadu_ps(from + 16);
     }
@@ -94,11 +106,14 @@ Q_AVX512_INLINE void product_tile(const uint32_t rows, uint32_t k, const float *
             __m512 w1 = _mm512_loadu_ps(b1);
             Q_AVX512_UNROLL
             for (uint32_t t = 0; t < rows; t++) {
-                __m512 v = _mm512_set1_ps(a[t]);
+                __m512 v = _mm512_set1_ps(*product_at(a[t / 3u], t % 3u * x.row));
                 c[t][0] = _mm512_fmadd_ps(v, w0, c[t][0]);
                 c[t][1] = _mm512_fmadd_ps(v, w1, c[t][1]);
             }
-            a += PRODUCT_ROWS;
+            Q_AVX512_UNROLL
+            for (uint32_t t = 0; t < rows; t += 3u) {
+                a[t / 3u] = product_at(a[t / 3u], x.step);
+            }
             b0 = product_at(b0, b_step);
             b1 = product_at(b1, b_step);
         }
@@ -113,59 +128,38 @@ Q_AVX512_INLINE void product_tile(const uint32_t rows, uint32_t k, const float *
 
 /* -- rows of A ------------------------------------------------------------------------------------ */
 
-/* Sixteen values of each of `rows` <= 12 lines, `line` bytes apart, n of them and the others 0, to [n][12]; missing
-   rows become 0. A register stored covers the first values of the next p, which come later. */
-Q_AVX512_INLINE void product_pack_16(const float *from, size_t line, uint32_t rows, uint32_t n, float *to)
+/* Copies n values of each of `rows` lines, `line` bytes apart, to lines `pitch` floats apart; fetches a dozen ahead. */
+static void product_copy(const float *from, size_t line, uint32_t rows, uint32_t n, float *to, size_t pitch)
 {
-    const __mmask16 mask = avx512_mask(n);
-    __m512 v[16];
-    Q_AVX512_UNROLL
-    for (uint32_t t = 0; t < 16; t++) {
-        v[t] = t < PRODUCT_ROWS && t < rows ? _mm512_maskz_loadu_ps(mask, product_at(from, line * t))
-                                            : _mm512_setzero_ps();
-    }
-    product_turn_16(v);
-    Q_AVX512_UNROLL
-    for (uint32_t l = 0; l < 16; l++) {
-        if (l < n) {
-            _mm512_storeu_ps(to + l * PRODUCT_ROWS, v[l]);
+    for (uint32_t t = 0; t < rows; t++) {
+        const float *v = product_at(from, line * t);
+        const uint8_t *far = (const uint8_t *)((uintptr_t)v + line * PRODUCT_ROWS);
+        uint32_t i = 0;
+        for (; i + 16u <= n; i += 16u) {
+            _mm_prefetch((const char *)((uintptr_t)far + i * sizeof(float)), _MM_HINT_T0);
+            _mm512_store_ps(to + pitch * t + i, _mm512_loadu_ps(v + i));
+        }
+        if (i < n) {
+            _mm512_store_ps(to + pitch * t + i, avx512_load_n(v + i, n - i));
         }
     }
 }
 
-/* Rows i .. of A, which are lines of n values, up to 12 of `rows`, to [n][12]; the next 12 are fetched. */
-static void product_pack_lines(const product *x, uint32_t i, uint32_t rows, uint32_t p0, uint32_t n, float *to)
+/* Rows i .. of A, a group, n columns from p0. They are copied where many columns of B meet them, where they lie a
+   multiple of 4 KiB apart, in the same set of the cache, and where they are columns in memory. */
+static product_rows product_group(const product *x, uint32_t i, uint32_t rows, uint32_t p0, uint32_t n, bool many,
+                                  float *to)
 {
-    const float *from = product_at(x->a, x->a_row * i + p0 * sizeof(float));
-    for (uint32_t p = 0; p < n; p += 16u, from += 16, to += 16u * PRODUCT_ROWS) {
-        for (uint32_t t = PRODUCT_ROWS; t < 2u * PRODUCT_ROWS && t < rows; t++) {
-            _mm_prefetch((const char *)product_at(from, x->a_row * t), _MM_HINT_T0);
-        }
-        if (rows >= PRODUCT_ROWS && n - p >= 16u) {
-            product_pack_16(from, x->a_row, PRODUCT_ROWS, 16, to);
-        } else {
-            product_pack_16(from, x->a_row, rows, n - p, to);
-        }
+    product_rows g = {product_at(x->a, x->a_row * i + x->a_step * p0), x->a_row, x->a_step};
+    if (x->a_step != sizeof(float)) {
+        product_copy(g.a, x->a_step, n, rows, to, PRODUCT_GROUP);
+        return (product_rows){to, sizeof(float), PRODUCT_GROUP * sizeof(float)};
     }
-}
-
-/* Rows i .. of A, a group, n columns from p0, tile by tile as [n][12]. */
-static void product_pack(const product *x, uint32_t i, uint32_t rows, uint32_t p0, uint32_t n, float *to)
-{
-    if (x->a_step == sizeof(float)) {
-        for (uint32_t t = 0; t < rows; t += PRODUCT_ROWS) {
-            product_pack_lines(x, i + t, rows - t, p0, n, to + (size_t)t * n);
-        }
-        return;
+    if (many || x->a_row % 4096u == 0) {
+        product_copy(g.a, x->a_row, rows, n, to, PRODUCT_A_PITCH);
+        return (product_rows){to, PRODUCT_A_PITCH * sizeof(float), sizeof(float)};
     }
-    for (uint32_t p = 0; p < n; p++) {
-        const float *from = product_at(x->a, x->a_step * (p0 + p)) + i;
-        for (uint32_t t = 0; t < rows; t += PRODUCT_ROWS) {
-            uint32_t lanes = rows - t < PRODUCT_ROWS ? rows - t : (uint32_t)PRODUCT_ROWS;
-            _mm512_mask_storeu_ps(to + (size_t)t * n + p * PRODUCT_ROWS, (__mmask16)0xfff,
-                                  avx512_load_n(from + t, lanes));
-        }
-    }
+    return g;
 }
 
 /* -- where chains begin, rest and end ------------------------------------------------------------- */
@@ -181,6 +175,7 @@ typedef struct product_turn {
     uint32_t j;     /* columns of B, 32 from here */
     uint32_t begin; /* the first of them in the workspace */
     bool rest_in_c; /* else in the workspace */
+    product_rows a;
     product_lines next; /* of the slab after this one */
 } product_turn;
 
@@ -266,7 +261,7 @@ Q_AVX512_INLINE void product_tile_of(const product_turn *v, uint32_t t, const ui
     const bool last = v->p0 + v->n == x->k;
     float *c = avx512_row_out(x->c, x->c_stride, v->i + t) + v->j;
     float *acc = product_acc(v, t);
-    const float *a = v->space->a + (size_t)(t / PRODUCT_ROWS * PRODUCT_ROWS) * v->n + t % PRODUCT_ROWS;
+    product_rows a = {product_at(v->a.a, v->a.row * t), v->a.row, v->a.step};
     product_ends ends = {acc, sizeof(v->space->acc[0]), acc, sizeof(v->space->acc[0])};
     if (v->p0 == 0 && !x->accumulate) {
         ends.from = v->space->start;
@@ -344,7 +339,7 @@ static void product_block(product_turn *v, uint32_t end)
     for (uint32_t s = 0; s < product_slabs(x->k); s++) {
         v->p0 = product_cut(x->k, s);
         v->n = product_cut(x->k, s + 1u) - v->p0;
-        product_pack(x, v->i, v->rows, v->p0, v->n, v->space->a);
+        v->a = product_group(x, v->i, v->rows, v->p0, v->n, end - v->begin > PRODUCT_FEW, v->space->a);
         for (v->j = v->begin; v->j < end; v->j += PRODUCT_COLUMNS) {
             v->next = product_next(v, s, v->j + PRODUCT_COLUMNS, end);
             product_run(v);
@@ -352,9 +347,9 @@ static void product_block(product_turn *v, uint32_t end)
     }
 }
 
-/* Whole tiles of rows or of columns, whichever leaves the busiest worker less, copying a tile of rows being a quarter
-   of a product by 32 columns; columns where it is much the same, since then weights are read once. Without enough of
-   them as any product is shared. */
+/* Whole tiles of rows or of columns, whichever leaves the busiest worker less, reading a tile of rows for the first
+   time being a quarter of a product by 32 columns; columns where it is much the same, since then weights are read
+   once. Without enough of them as any product is shared. */
 static avx512_part product_share(const q_work *work, uint32_t rows, uint32_t panels)
 {
     uint32_t tiles = q_ceil_div_u32(rows, PRODUCT_ROWS);

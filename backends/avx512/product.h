@@ -11,7 +11,7 @@
 enum {
     PRODUCT_ROWS = 12,   /* rows of A in a register tile */
     PRODUCT_COLUMNS = 32, /* columns of B in it: two registers */
-    PRODUCT_SLAB = 512,   /* k of a slab: 64 KiB of B */
+    PRODUCT_SLAB = 512,  /* k of a slab: 64 KiB of B */
     PRODUCT_GROUP = 96   /* rows that share a slab; multiple of the tile */
 };
 
@@ -68,36 +68,6 @@ Q_AVX512_INLINE __m512 product_signed_column(__m512i q, const uint32_t i)
 Q_AVX512_INLINE __m512 product_nibble_column(__m512i q, const uint32_t i)
 {
     return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(q, 8u * i), _mm512_set1_epi32(15)));
-}
-
-/* v[i] lane l = former v[l] lane i. */
-Q_AVX512_INLINE void product_turn_16(__m512 v[16])
-{
-    __m512 t[16];
-    Q_AVX512_UNROLL
-    for (uint32_t i = 0; i < 8; i++) {
-        t[2 * i] = _mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
-    }
-    Q_AVX512_UNROLL
-    for (uint32_t i = 0; i < 4; i++) {
-        v[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
-        v[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
-        v[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
-        v[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
-    }
-    Q_AVX512_UNROLL
-    for (uint32_t i = 0; i < 4; i++) {
-        t[i] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x88);
-        t[i + 4] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd);
-        t[i + 8] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x88);
-        t[i + 12] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0xdd);
-    }
-    Q_AVX512_UNROLL
-    for (uint32_t i = 0; i < 8; i++) {
-        v[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
-        v[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
-    }
 }
 
 #endif /* Q_PRODUCT_AVX512_H */
