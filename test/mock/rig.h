@@ -52,4 +52,7 @@ void rig_fail_at(rig *r, uint64_t n, q_error_code code);
 /* Operations of all devices since the last rig_fail_at. */
 uint64_t rig_operations(const rig *r);
 
+/* A printed plan names what the devices do. */
+void test_mock_printing(const char *file);
+
 #endif /* QORUS_TEST_MOCK_RIG_H */

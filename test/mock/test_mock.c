@@ -439,40 +439,6 @@ static void test_unsupported(void)
     rig_close(&r);
 }
 
-/* ---- Printing ---------------------------------------------------------------------------------------------- */
-
-typedef struct page {
-    char text[1 << 18];
-    size_t n;
-} page;
-
-static void emit(void *user, const char *text, size_t n)
-{
-    page *p = (page *)user;
-    if (n < sizeof(p->text) - p->n) {
-        memcpy(p->text + p->n, text, n);
-        p->n += n;
-        p->text[p->n] = '\0';
-    }
-}
-
-static void test_printing(void)
-{
-    static rig r;
-    static page p;
-    rig_init(&r, model_file, Q_PRECISION_FAST, SPLIT_LINEARS, 0);
-    rig_open(&r);
-    q_plan_print(r.f.plan, Q_PLAN_TEXT, emit, &p);
-    check(strstr(p.text, "device 0   mock, memory of tag 4") != NULL, "K40 devices are printed");
-    check(strstr(p.text, " transfer ") != NULL, "K40 transfers are printed");
-    check(strstr(p.text, "layers.0.q on mock (device 0)") != NULL, "K40 places are printed");
-    check(strstr(p.text, "prepared/4 +") != NULL, "K40 prepared parameters are printed");
-    p.n = 0;
-    q_plan_print(r.f.plan, Q_PLAN_JSON, emit, &p);
-    check(strstr(p.text, "\"place\":1") != NULL, "K40 places in JSON");
-    rig_close(&r);
-}
-
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -498,6 +464,6 @@ int main(int argc, char **argv)
     test_non_finite();
     test_refusals();
     test_unsupported();
-    test_printing();
+    test_mock_printing(model_file);
     return check_summary();
 }
