@@ -15,7 +15,7 @@
 #include "port/posix/posix.h"
 #include "tools/common/backends.h"
 
-enum { BUFFERS = 6, WORK_BYTES = 1 << 19 };
+enum { BUFFERS = 6, WORK_BYTES = 1 << 21 };
 
 check_state check_now;
 q_op_context ops_ctx;
@@ -71,7 +71,8 @@ bool ops_use(const char *name, uint32_t n_workers)
     context.backend = &backend;
     context.port = ops_port;
     context.n_workers = n_workers;
-    return q_op_init(&ops_ctx, &context, work, NULL) == Q_OK;
+    CHECK_EQ(q_op_init(&ops_ctx, &context, work, NULL), Q_OK);
+    return true;
 }
 
 /* ---- Bad calls ------------------------------------------------------------------------------- */
