@@ -114,7 +114,9 @@ static void matmul_columns(const q_matmul_args *a, matmul_size size, matmul_spac
         uint32_t n = size.k - p0 < Q_AVX2_SLAB ? size.k - p0 : (uint32_t)Q_AVX2_SLAB;
         const float *b = space->slab[0];
         size_t b_step = sizeof(space->slab[0]);
-        if (in_place) {
+        if (a->transpose_b == Q_MATMUL_PANELS) {
+            b = avx2_row(a->b, a->b_stride, j0 / MATMUL_LANES) + (size_t)p0 * MATMUL_LANES;
+        } else if (in_place) {
             b = avx2_row(a->b, a->b_stride, p0) + j0;
             b_step = a->b_stride;
         } else if (a->transpose_b) {

@@ -10,6 +10,9 @@ enum { MATMUL_COLUMNS = 16 };
 
 static q_real matmul_b(const q_matmul_args *a, uint32_t p, uint32_t j)
 {
+    if (a->transpose_b == Q_MATMUL_PANELS) {
+        return scalar_row(a->b, a->b_stride, j / MATMUL_COLUMNS)[(size_t)p * MATMUL_COLUMNS + j % MATMUL_COLUMNS];
+    }
     return a->transpose_b ? scalar_row(a->b, a->b_stride, j)[p]
                           : scalar_row(a->b, a->b_stride, p)[j];
 }

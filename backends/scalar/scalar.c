@@ -56,6 +56,16 @@ static void scalar_fill_rows(q_kernels *k)
     k->average = q_average_scalar;
 }
 
+static void scalar_fill_recurrent(q_kernels *k)
+{
+    k->rnn_cell = q_rnn_cell_scalar;
+    k->lstm_cell = q_lstm_cell_scalar;
+    k->gru_cell = q_gru_cell_scalar;
+    k->rnn_cell_grad = q_rnn_cell_grad_scalar;
+    k->lstm_cell_grad = q_lstm_cell_grad_scalar;
+    k->gru_cell_grad = q_gru_cell_grad_scalar;
+}
+
 void q_backend_scalar(q_backend *out)
 {
     memset(out, 0, sizeof(*out));
@@ -64,4 +74,5 @@ void q_backend_scalar(q_backend *out)
     out->name = "scalar";
     scalar_fill_products(&out->kernels);
     scalar_fill_rows(&out->kernels);
+    scalar_fill_recurrent(&out->kernels);
 }

@@ -61,6 +61,13 @@ void q_attention_f32_scalar(const q_work *work, const q_attention_args *a);
 void q_attention_f16_scalar(const q_work *work, const q_attention_args *a);
 void q_attention_q8_0_scalar(const q_work *work, const q_attention_args *a);
 
+void q_rnn_cell_scalar(const q_work *work, const q_cell_args *a);
+void q_lstm_cell_scalar(const q_work *work, const q_cell_args *a);
+void q_gru_cell_scalar(const q_work *work, const q_cell_args *a);
+void q_rnn_cell_grad_scalar(const q_work *work, const q_cell_grad_args *a);
+void q_lstm_cell_grad_scalar(const q_work *work, const q_cell_grad_args *a);
+void q_gru_cell_grad_scalar(const q_work *work, const q_cell_grad_args *a);
+
 void q_mse_scalar(const q_work *work, const q_mse_args *a);
 void q_bias_grad_scalar(const q_work *work, const q_bias_grad_args *a);
 void q_sgd_scalar(const q_work *work, const q_optimizer_args *a);

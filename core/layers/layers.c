@@ -108,6 +108,12 @@ const q_layer_class *q_layer_builtin(uint32_t id)
         return &q_layer_select_rows;
     case Q_LAYER_MSE:
         return &q_layer_mse;
+    case Q_LAYER_RNN:
+        return &q_layer_rnn;
+    case Q_LAYER_LSTM:
+        return &q_layer_lstm;
+    case Q_LAYER_GRU:
+        return &q_layer_gru;
     default:
         return NULL;
     }

@@ -196,7 +196,7 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
         s->scratch.first = s->scratch.last = s->group;
         s->scratch_back = s->scratch;
         s->scratch_back.bytes = s->has_backward ? s->scratch.bytes : 0;
-        if ((s->cls->flags & Q_LAYER_STATEFUL) != 0) {
+        if ((s->cls->flags & Q_LAYER_STATEFUL) != 0 && need.state != 0) {
             if (plan->config.max.sequences > 1 && (s->cls->flags & Q_LAYER_SEQUENCES) == 0) {
                 return q_fail(diag, Q_ERR_UNSUPPORTED, s->name, "one state for several sequences", 1,
                               plan->config.max.sequences);

@@ -63,7 +63,7 @@ q_error_code q_plan_mark_gradients(q_plan *plan, q_diag *diag)
 /* A state that cannot go back would move on twice. */
 static uint32_t block_of(const plan_step *s)
 {
-    bool moves = (s->cls->flags & Q_LAYER_STATEFUL) != 0 && (s->cls->flags & Q_LAYER_REWINDS) == 0;
+    bool moves = s->state_stride != 0 && (s->cls->flags & Q_LAYER_REWINDS) == 0;
     return moves || s->tail ? 0 : s->block;
 }
 

@@ -17,6 +17,7 @@
 #define QORUS_KERNELS_H
 
 #include "../qorus_types.h"
+#include "kernels_recurrent.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -248,9 +249,13 @@ typedef struct q_gemm_args {
 /*
  * c[i][j] = (accumulate ? c[i][j] : bias[j] or 0) + sum over p of A[i][p]*B[p][j], p ascending, one fma chain.
  * A[i][p] lies at a + (transpose_a ? p*a_stride + i : i*a_stride + p), B[p][j] at
- * b + (transpose_b ? j*b_stride + p : p*b_stride + j); strides in bytes, columns contiguous.
+ * b + (transpose_b ? j*b_stride + p : p*b_stride + j); strides in bytes, columns contiguous. With Q_MATMUL_PANELS B
+ * lies in panels of 16 columns, each [k][16] and 64-byte aligned, b_stride apart: at b + j/16*b_stride + p*16 + j%16; all
+ * 16 columns of the last one are there.
  * The epilogue applies to the finished chain and is empty when accumulate is set.
  */
+enum { Q_MATMUL_PANELS = 2 /* a value of transpose_b */ };
+
 typedef struct q_matmul_args {
     q_count m;
     q_count n;

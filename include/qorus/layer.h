@@ -139,7 +139,7 @@ typedef q_error_code (*q_layer_fn)(const q_layer *layer, const q_work *work, uin
 
 enum {
     Q_LAYER_SHARED = 1u << 0,    /* forward and backward share the work among all workers by q_share() */
-    Q_LAYER_STATEFUL = 1u << 1,  /* keeps state between steps */
+    Q_LAYER_STATEFUL = 1u << 1,  /* keeps state between steps, where sizes asks for some */
     Q_LAYER_REWINDS = 1u << 2,   /* its state at position n is a prefix of later ones: rollback is free */
     Q_LAYER_SEQUENCES = 1u << 4, /* stateful, with a state per sequence: it goes by the spans of q_run. Without this flag
                                     a stateful class is refused in plans of several sequences. A class without state
@@ -279,6 +279,11 @@ typedef struct q_attention_config {
     float softcap;
 } q_attention_config;
 
+typedef struct q_rnn_config {
+    uint32_t activation; /* Q_ACT_TANH or Q_ACT_RELU */
+    uint32_t reserved;
+} q_rnn_config;
+
 /* ---- The library's classes ----------------------------------------------------------------------------- */
 
 /* y = x W^T + b, optional bias param[1], then activation. x [.., rows, in]; W [out, in]. */
@@ -304,6 +309,16 @@ extern const q_layer_class q_layer_select_rows;
 extern const q_layer_class q_layer_quantize;
 /* x, target -> loss [1]; mean of squares. */
 extern const q_layer_class q_layer_mse;
+/*
+ * Recurrent layers of one level: x [1, 1, tokens, F], whose rows belong to the sequences of the step's spans and
+ * continue their state, or x [batch, 1, T, F], every sample a sequence of T rows from zero -> h of every row [.., H].
+ * param: W_ih [G*H, F], W_hh [G*H, H] and, both or neither, b_ih, b_hh [G*H], as PyTorch's; G = 1 for rnn, 4 for lstm
+ * (i, f, g, o), 3 for gru (r, z, n; b_hh of n inside r*(..)). Backward ends where the step began. Order of operations:
+ * qorus/kernels_recurrent.h.
+ */
+extern const q_layer_class q_layer_rnn;
+extern const q_layer_class q_layer_lstm;
+extern const q_layer_class q_layer_gru;
 
 /* The library's class of that id, or NULL. O(1). */
 const q_layer_class *q_layer_builtin(uint32_t id);

@@ -256,6 +256,18 @@ void bench_gemm_a8_q4_1(check *c)
 
 /* -- matmul ------------------------------------------------------------------------------------ */
 
+/* B in panels of 16 columns. */
+static const float *matmul_panels(check *c, uint32_t n, uint32_t k, check_fill fill, size_t *stride)
+{
+    uint32_t count = (n + 15u) / 16u;
+    float *b = (float *)check_alloc(c, (size_t)count * k * 64u, 64);
+    for (uint32_t i = 0; i < count * k * 16u; i++) {
+        b[i] = check_real(c, fill);
+    }
+    *stride = (size_t)k * 64u;
+    return b;
+}
+
 static void matmul_case(check *c, uint32_t m, uint32_t n, uint32_t k)
 {
     char text[96];
@@ -268,10 +280,14 @@ static void matmul_case(check *c, uint32_t m, uint32_t n, uint32_t k)
     a.n.n = n;
     a.k.n = k;
     a.transpose_a = (uint8_t)check_below(c, 2);
-    a.transpose_b = (uint8_t)check_below(c, 2);
+    a.transpose_b = (uint8_t)check_below(c, 3);
     a.accumulate = (uint8_t)check_below(c, 2);
     a.a = check_rows(c, a.transpose_a ? k : m, a.transpose_a ? m : k, fill, &a.a_stride);
-    a.b = check_rows(c, a.transpose_b ? n : k, a.transpose_b ? k : n, fill, &a.b_stride);
+    if (a.transpose_b == Q_MATMUL_PANELS) {
+        a.b = matmul_panels(c, n, k, fill, &a.b_stride);
+    } else {
+        a.b = check_rows(c, a.transpose_b ? n : k, a.transpose_b ? k : n, fill, &a.b_stride);
+    }
     if (!a.accumulate) {
         a.epilogue = random_epilogue(c, m, n, fill, &in_place);
     }
@@ -310,7 +326,7 @@ void check_matmul(check *c)
 
 void bench_matmul(check *c)
 {
-    for (uint32_t form = 0; form < 4; form++) {
+    for (uint32_t form = 0; form < 5; form++) {
         q_matmul_args a;
         char text[64];
         double t;
@@ -322,11 +338,15 @@ void bench_matmul(check *c)
         a.transpose_a = (uint8_t)(form & 1u);
         a.transpose_b = (uint8_t)(form >> 1);
         a.a = check_rows(c, 512, 512, FILL_UNIT, &a.a_stride);
-        a.b = check_rows(c, 512, 512, FILL_UNIT, &a.b_stride);
+        if (a.transpose_b == Q_MATMUL_PANELS) {
+            a.b = matmul_panels(c, 512, 512, FILL_UNIT, &a.b_stride);
+        } else {
+            a.b = check_rows(c, 512, 512, FILL_UNIT, &a.b_stride);
+        }
         a.c = check_rows(c, 256, 512, FILL_UNIT, &a.c_stride);
         CHECK_TIME(c, matmul, &a, t);
         (void)snprintf(text, sizeof(text), "256 x 512 x 512%s%s", a.transpose_a ? " A'" : "",
-                       a.transpose_b ? " B'" : "");
+                       a.transpose_b == Q_MATMUL_PANELS ? " B in panels" : a.transpose_b ? " B'" : "");
         check_report(c, text, t, 256.0 * 512 * 512, 4.0 * (256 * 512 * 2 + 512 * 512));
     }
 }

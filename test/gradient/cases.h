@@ -6,5 +6,6 @@
 #include "rig.h"
 
 void cases_linear(void);
+void cases_recurrent(void);
 
 #endif /* QORUS_TEST_GRADIENT_CASES_H */

@@ -295,5 +295,6 @@ int main(void)
 #endif
     check_micro_batches(&b);
     cases_linear();
+    cases_recurrent();
     return rig_end();
 }

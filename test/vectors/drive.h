@@ -83,7 +83,9 @@ static inline q_count vec_count(vec_run *c)
     return count;
 }
 
-/* Builders of the arguments of training kernels (drive_train.c). */
+/* Builders of the arguments of recurrent layers (drive_recurrent.c) and of training kernels (drive_train.c). */
+void vec_build_q_cell_args(vec_run *c, void *args);
+void vec_build_q_cell_grad_args(vec_run *c, void *args);
 void vec_build_q_mse_args(vec_run *c, void *args);
 void vec_build_q_bias_grad_args(vec_run *c, void *args);
 void vec_build_q_optimizer_args(vec_run *c, void *args);

@@ -65,7 +65,8 @@ const char *vec_role_name(uint32_t role)
     static const char names[VEC_ROLES][10] = {
         "x", "y", "weights", "bias", "scale", "shift", "gate", "residual", "a", "b", "ids",
         "selected", "table", "inv_freq", "k", "v", "k_cache", "v_cache", "q", "target", "loss",
-        "grad", "dy", "spans",
+        "grad", "dy", "spans", "lse", "dx", "out", "dout", "dq", "dk", "dv", "da", "db", "dw",
+        "gates", "recurrent", "h", "c", "h_prev", "c_prev", "dh", "dc",
     };
     return role < VEC_ROLES ? names[role] : "?";
 }

@@ -289,6 +289,17 @@ def extreme_quants(make, dtype):
 
 # ---- Plain matrices --------------------------------------------------------------------------------------
 
+PANELS = 2  # of transpose_b
+
+
+def panels_of(b):
+    """[k, n] in panels of 16 columns, one panel per row; columns beyond the last hold NaN."""
+    k, n = b.shape
+    wide = np.full((k, (n + 15) // 16 * 16), np.nan, dtype=np.float32)
+    wide[:, :n] = b
+    return wide.reshape(k, -1, 16).transpose(1, 0, 2).reshape(-1, k * 16)
+
+
 def matmul_case(name, m, n, k, ta=0, tb=0, accumulate=0, parts=(), activation="none", gap=0, a=None, b=None,
                 counts=None, tol=None, **run):
     bits = Bits(f"matmul/{name}")
@@ -302,7 +313,11 @@ def matmul_case(name, m, n, k, ta=0, tb=0, accumulate=0, parts=(), activation="n
     counts = counts or [m, ONE, n, ONE, k, ONE]
     case = Case(name, counts + [ta, tb, accumulate, ACTIVATIONS.index(activation)], **run)
     shift = 4 if gap else 0
-    case.input("a", a.T if ta else a, gap=gap, shift=shift).input("b", b.T if tb else b, gap=gap, shift=shift)
+    case.input("a", a.T if ta else a, gap=gap, shift=shift)
+    if tb == PANELS:
+        case.input("b", panels_of(b), gap=64 if gap else 0)
+    else:
+        case.input("b", b.T if tb else b, gap=gap, shift=shift)
     add_epilogue(case, e, gap)
     tol = tol or t2(max(k, 1) + extra, s)
     return case.output("y", exact.f32(y), tol, init=start, gap=gap, shift=shift)
@@ -319,7 +334,7 @@ def activation_values():
 def matmul_cases():
     cases = []
     for ta in (0, 1):
-        for tb in (0, 1):
+        for tb in (0, 1, PANELS):
             for m, n, k in ((1, 1, 1), (3, 5, 2), (4, 16, 7), (7, 17, 9), (16, 31, 16), (9, 33, 33)):
                 cases.append(matmul_case(f"m{m} n{n} k{k} ta{ta} tb{tb}", m, n, k, ta, tb))
             cases.append(matmul_case(f"accumulate ta{ta} tb{tb}", 6, 18, 11, ta, tb, accumulate=1))
