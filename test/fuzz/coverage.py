@@ -19,7 +19,7 @@ SETTINGS = ["CC=clang", "VARIANT=coverage"]
 FOLDER = ROOT / "build/coverage"
 GOAL = 95.0
 SUITES = ("port host ops gradient snapshot format rewrite plan tokenizer sampler model graphs allocation "
-          "vectors-scalar fuzz").split()
+          "vectors-scalar fuzz mock faults").split()
 VALIDATORS = ["core/format/check_header.c", "core/format/check_tables.c", "core/format/check_graph.c",
               "core/format/check_arch.c", "core/text/tokenizer_open.c", "core/text/tokenizer_check.c",
               "core/model/snapshot_load.c"]
@@ -132,7 +132,7 @@ def everything():
     folder = make("print-FREE_DIR")
     make("-k", "test-programs")
     reset()
-    environment = {**os.environ, "BUILD": folder, "TEST_LOG": "build/test-log/coverage"}
+    environment = {**os.environ, "BUILD": folder, "MODEL": "none", "TEST_LOG": "build/test-log/coverage"}
     done = subprocess.run(["sh", "test/run.sh", "full", *SUITES], cwd=ROOT, env=environment, check=False)
     files = measure(sorted(p for p in (ROOT / folder / "test/bin").iterdir() if p.suffix == ""))
     lines = [0, 0]

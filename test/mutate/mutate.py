@@ -53,7 +53,8 @@ OBJECTS = {
 }
 COMPARE = {"==": ["!="], "!=": ["=="], "<": ["<=", ">="], "<=": ["<"], ">": [">=", "<="], ">=": [">"]}
 SLOW = ("checkkern",)  # not run again under checks: what it calls, the vectors call
-LIMIT_S = 20
+LIMIT_CPU_S = 30  # of the processor, so that a busy machine kills no mutant
+LIMIT_S = 900
 
 
 # ---- Mutants -------------------------------------------------------------------------------------------------
@@ -141,7 +142,8 @@ def noticed_by(build, made, program_file, programs, *flags):
         subprocess.run(["gcc", "-pie", *flags, str(made), *objects_of(build, name), str(build / "libqorus.a"),
                         "-o", str(program_file), "-pthread"], cwd=ROOT, check=True, capture_output=True)
         try:
-            done = subprocess.run([str(program_file), *arguments], cwd=ROOT, stdout=subprocess.DEVNULL,
+            done = subprocess.run(["sh", "-c", f'ulimit -t {LIMIT_CPU_S}; exec "$@"', "sh", str(program_file),
+                                   *arguments], cwd=ROOT, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False)
         except subprocess.TimeoutExpired:
             return name
@@ -203,7 +205,7 @@ def run_group(options, build, name, reasons):
     chosen = every
     if options.again:
         told = pathlib.Path(options.again).read_text()
-        chosen = [m for m in every if f"SURVIVED {m[0]}:{m[1]}: {m[2][1]} ¦ {m[2][2]}\n" in told]
+        chosen = [m for m in every if m[2] in reasons or f"SURVIVED {m[0]}:{m[1]}: {m[2][1]} ¦ {m[2][2]}\n" in told]
     elsewhere = len(every) - len(chosen) if options.again else 0
     if options.sample and options.sample < len(every):
         chosen = random.Random(options.seed).sample(every, options.sample)
