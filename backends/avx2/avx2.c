@@ -55,6 +55,16 @@ static void avx2_fill_rows(q_kernels *k)
     k->average = q_average_avx2;
 }
 
+static void avx2_fill_recurrent(q_kernels *k)
+{
+    k->rnn_cell = q_rnn_cell_avx2;
+    k->lstm_cell = q_lstm_cell_avx2;
+    k->gru_cell = q_gru_cell_avx2;
+    k->rnn_cell_grad = q_rnn_cell_grad_avx2;
+    k->lstm_cell_grad = q_lstm_cell_grad_avx2;
+    k->gru_cell_grad = q_gru_cell_grad_avx2;
+}
+
 static void avx2_fill_vnni(q_kernels *k)
 {
     k->gemm_a8_q8_0 = q_gemm_a8_q8_0_avx2vnni;
@@ -73,6 +83,7 @@ bool q_backend_avx2(q_backend *out, uint64_t features)
     out->workspace_size = Q_AVX2_WORKSPACE;
     avx2_fill_products(&out->kernels);
     avx2_fill_rows(&out->kernels);
+    avx2_fill_recurrent(&out->kernels);
     if ((features & Q_CPU_AVX_VNNI) != 0) {
         out->name = "avx2vnni";
         out->needs |= (uint64_t)Q_CPU_AVX_VNNI;

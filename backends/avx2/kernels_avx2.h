@@ -92,6 +92,13 @@ void q_sum_squares_avx2(const q_work *work, const q_sum_squares_args *a);
 void q_rescale_avx2(const q_work *work, const q_rescale_args *a);
 void q_average_avx2(const q_work *work, const q_average_args *a);
 
+void q_rnn_cell_avx2(const q_work *work, const q_cell_args *a);
+void q_lstm_cell_avx2(const q_work *work, const q_cell_args *a);
+void q_gru_cell_avx2(const q_work *work, const q_cell_args *a);
+void q_rnn_cell_grad_avx2(const q_work *work, const q_cell_grad_args *a);
+void q_lstm_cell_grad_avx2(const q_work *work, const q_cell_grad_args *a);
+void q_gru_cell_grad_avx2(const q_work *work, const q_cell_grad_args *a);
+
 /* -- pieces of a tile -------------------------------------------------------------------------- */
 
 /*

@@ -45,6 +45,16 @@ static void avx512_fill_rows(q_kernels *k)
     k->average = q_average_avx512;
 }
 
+static void avx512_fill_recurrent(q_kernels *k)
+{
+    k->rnn_cell = q_rnn_cell_avx512;
+    k->lstm_cell = q_lstm_cell_avx512;
+    k->gru_cell = q_gru_cell_avx512;
+    k->rnn_cell_grad = q_rnn_cell_grad_avx512;
+    k->lstm_cell_grad = q_lstm_cell_grad_avx512;
+    k->gru_cell_grad = q_gru_cell_grad_avx512;
+}
+
 bool q_backend_avx512(q_backend *out, uint64_t features)
 {
     const uint64_t needs = (uint64_t)Q_CPU_AVX2 | (uint64_t)Q_CPU_AVX512 | (uint64_t)Q_CPU_AVX512_VNNI;
@@ -57,5 +67,6 @@ bool q_backend_avx512(q_backend *out, uint64_t features)
         out->workspace_size > Q_AVX512_WORKSPACE ? out->workspace_size : (size_t)Q_AVX512_WORKSPACE;
     avx512_fill_products(&out->kernels);
     avx512_fill_rows(&out->kernels);
+    avx512_fill_recurrent(&out->kernels);
     return true;
 }

@@ -68,6 +68,13 @@ void q_attention_f32_avx512(const q_work *work, const q_attention_args *a);
 void q_attention_f16_avx512(const q_work *work, const q_attention_args *a);
 void q_attention_q8_0_avx512(const q_work *work, const q_attention_args *a);
 
+void q_rnn_cell_avx512(const q_work *work, const q_cell_args *a);
+void q_lstm_cell_avx512(const q_work *work, const q_cell_args *a);
+void q_gru_cell_avx512(const q_work *work, const q_cell_args *a);
+void q_rnn_cell_grad_avx512(const q_work *work, const q_cell_grad_args *a);
+void q_lstm_cell_grad_avx512(const q_work *work, const q_cell_grad_args *a);
+void q_gru_cell_grad_avx512(const q_work *work, const q_cell_grad_args *a);
+
 /* -- ends of a tile ---------------------------------------------------------------------------- */
 
 /* acc[t][i] = bias[m0 + i] or 0, for t < rows, i < 16; lanes beyond `lanes` become 0. Rows of acc lie acc_row floats
