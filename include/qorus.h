@@ -9,7 +9,7 @@
  *   memory.h     regions, arena, allocator               port.h       where it runs
  *   backend.h    how it computes                         quantize.h   float rows to storage types
  *   sha256.h     hashing                             snapshot.h   the state of a session as a file
- *   rewrite.h    a .qorus file in another weight type
+ *   rewrite.h    a .qorus file in another weight type    train.h      the steps of a training
  */
 #ifndef QORUS_H
 #define QORUS_H
@@ -30,6 +30,7 @@
 #include "qorus/sha256.h"
 #include "qorus/snapshot.h"
 #include "qorus/tokenizer.h"
+#include "qorus/train.h"
 #include "qorus_types.h"
 
 #endif /* QORUS_H */

@@ -192,7 +192,9 @@ static void region_worker(void *arg, uint32_t worker, uint32_t n_workers)
     if (devices != NULL) {
         devices->begin(s);
     }
-    if (s->backward) {
+    if (s->fn != NULL) {
+        s->fn(s->fn_arg, &w);
+    } else if (s->backward) {
         walk_backward(s, &w);
     } else {
         walk_forward(s, &w);
@@ -203,9 +205,30 @@ static void region_worker(void *arg, uint32_t worker, uint32_t n_workers)
     q_fp_leave(fp);
 }
 
-q_error_code q_session_run_steps(q_session *s, uint32_t first, uint32_t end, bool backward, q_diag *diag)
+static void run_region(q_session *s, uint32_t n_workers)
 {
     const q_port *port = s->context.port;
+    q_barrier_reset(&s->barrier);
+    if (n_workers == 1 || port->parallel(port->user, n_workers, region_worker, s) == 0) {
+        region_worker(s, 0, 1);
+    }
+}
+
+void q_session_meet(q_session *s, const q_work *work)
+{
+    (void)q_barrier_meet(&s->barrier, work->n_workers, s->context.port);
+}
+
+void q_session_parallel(q_session *s, uint64_t items, q_session_fn fn, void *arg)
+{
+    s->fn = fn;
+    s->fn_arg = arg;
+    run_region(s, items < Q_SESSION_WORTH_WORKERS ? 1 : s->n_workers);
+    s->fn = NULL;
+}
+
+q_error_code q_session_run_steps(q_session *s, uint32_t first, uint32_t end, bool backward, q_diag *diag)
+{
     if (first == end) {
         return Q_OK;
     }
@@ -214,10 +237,7 @@ q_error_code q_session_run_steps(q_session *s, uint32_t first, uint32_t end, boo
     s->backward = backward;
     s->error = Q_OK;
     s->error_field = backward ? "backward" : "forward";
-    q_barrier_reset(&s->barrier);
-    if (s->n_workers == 1 || port->parallel(port->user, s->n_workers, region_worker, s) == 0) {
-        region_worker(s, 0, 1);
-    }
+    run_region(s, s->n_workers);
     if (s->error != Q_OK) {
         (void)q_fail(diag, s->error, s->plan->steps[s->error_step].name, s->error_field, 0, 0);
         if (diag != NULL) {

@@ -315,22 +315,23 @@ void q_session_zero_grads(const q_session *s)
     }
 }
 
-void q_session_join_grads(q_session *s)
+void q_session_join_grads(const q_session *s, const q_work *work)
 {
     const q_model *m = s->plan->model;
     for (uint32_t i = 0; i < m->n.param_refs && !s->joined; i++) {
         const q_tensor *sum = &s->param_grads[m->param_refs[i]];
-        size_t n = (size_t)sum->ne[0] * sum->ne[1] * sum->ne[2] * sum->ne[3];
+        size_t j;
+        size_t end;
         if (s->plan->uses[i].bytes != 0) {
             q_real *to = (q_real *)sum->data;
             q_real *from = (q_real *)s->use_grads[i].data;
-            for (size_t j = 0; j < n; j++) {
+            q_share_elements(work, (size_t)sum->ne[0] * sum->ne[1] * sum->ne[2] * sum->ne[3], &j, &end);
+            for (; j < end; j++) {
                 to[j] = to[j] + from[j];
                 from[j] = 0;
             }
         }
     }
-    s->joined = true;
 }
 
 static void zero_moments(const q_session *s)

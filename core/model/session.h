@@ -12,6 +12,12 @@ typedef struct session_sequence {
     bool lost;       /* a step failed after a state that cannot go back had moved on */
 } session_sequence;
 
+/* Work of all workers besides steps of the plan. */
+typedef void (*q_session_fn)(void *arg, const q_work *work);
+
+/* Items of work below which a second worker costs more than it brings. */
+enum { Q_SESSION_WORTH_WORKERS = 65536 };
+
 struct q_session {
     const q_plan *plan;
     q_context context;
@@ -45,6 +51,8 @@ struct q_session {
     bool busy;         /* a step runs: its callbacks may not start another or move the position */
 
     /* of the region that runs now */
+    q_session_fn fn; /* NULL: steps of the plan */
+    void *fn_arg;
     uint32_t first_step;
     uint32_t end_step;
     bool backward;
@@ -79,7 +87,13 @@ void q_session_end_spans(q_session *s, const q_step *step, uint32_t n_tokens, bo
 
 /* Gradients of parameters start from zero. */
 void q_session_zero_grads(const q_session *s);
-/* Adds the gradients of a parameter's second and later uses to its first one's, once after the last micro-batch. */
-void q_session_join_grads(q_session *s);
+/* Adds this worker's share of the gradients of a parameter's second and later uses to its first one's; whoever calls it on
+   all workers then sets `joined`. Once after the last micro-batch. */
+void q_session_join_grads(const q_session *s, const q_work *work);
+
+/* Runs fn on the session's workers: on one alone where `items` of work, one multiply-add each, do not pay for more. */
+void q_session_parallel(q_session *s, uint64_t items, q_session_fn fn, void *arg);
+/* Within fn: waits for the other workers. */
+void q_session_meet(q_session *s, const q_work *work);
 
 #endif /* QORUS_CORE_MODEL_SESSION_H */

@@ -38,6 +38,7 @@ q_error_code q_session_param(const q_session *session, q_param param, q_tensor *
 
 q_error_code q_session_param_grad(q_session *session, q_param param, q_tensor *out, q_diag *diag)
 {
+    q_work alone;
     if (session == NULL || out == NULL || param >= session->plan->model->n.params) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_param_grad", "param",
                       session != NULL ? session->plan->model->n.params : 1, param);
@@ -45,7 +46,10 @@ q_error_code q_session_param_grad(q_session *session, q_param param, q_tensor *o
     if (session->param_grads == NULL || session->plan->params[param].grad.bytes == 0) {
         return q_fail(diag, Q_ERR_NOT_FOUND, session->plan->model->params[param].name, "gradient", 1, 0);
     }
-    q_session_join_grads(session);
+    memset(&alone, 0, sizeof(alone));
+    alone.n_workers = 1;
+    q_session_join_grads(session, &alone);
+    session->joined = true;
     *out = session->param_grads[param];
     return Q_OK;
 }

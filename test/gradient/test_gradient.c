@@ -2,14 +2,13 @@
 /*
  * Gradients of layers against central differences, in the double build: f(w + e) - f(w - e) over 2e with
  * e = 1e-6 must agree with backward to 1e-5 + 1e-3*|difference| (PyTorch's gradcheck defaults). Also: gradients of
- * two micro-batches add up to the large batch's bits, and a few steps of SGD lower the loss.
+ * two micro-batches add up to the large batch's bits.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "qorus/model.h"
-#include "qorus/optim.h"
 
 #include "cases.h"
 
@@ -260,22 +259,6 @@ static void check_micro_batches(bench *b)
     check(memcmp(whole, g.data, sizeof(whole)) == 0, "micro-batches of 1 and 3 have the bits of the batch of 4");
 }
 
-static void check_descent(bench *b)
-{
-    q_diag d = {Q_OK, "", "", 0, 0, 0};
-    q_real before = forward(b, 0, BATCH);
-    q_real after = before;
-    for (int i = 0; i < 50; i++) {
-        must(q_model_backward(b->session, false, &d), &d);
-        must(q_sgd_step(b->session, 0.05, 1.0 / (BATCH * OUT), &d), &d);
-        after = forward(b, 0, BATCH);
-    }
-    printf("loss %.6f -> %.6f in 50 steps of SGD\n", (double)before, (double)after);
-    check(after < before / 4, "SGD lowers the loss");
-    check(q_sgd_step(b->session, -1.0, 1.0, &d) == Q_ERR_INVALID_ARG && strcmp(d.field, "learning_rate") == 0,
-          "A26 negative learning rate is refused");
-}
-
 int main(void)
 {
     static const bool plain = false;
@@ -288,7 +271,6 @@ int main(void)
     check_against_differences(&b, "two layers");
 #endif
     check_micro_batches(&b);
-    check_descent(&b);
     open_bench(&b, &backend, &shared);
 #ifdef Q_REAL_DOUBLE
     check_against_differences(&b, "shared weights");

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* trainer.h: what a trainer consists of; private to core/train. */
+#ifndef QORUS_CORE_TRAIN_TRAINER_H
+#define QORUS_CORE_TRAIN_TRAINER_H
+
+#include "../model/session.h"
+#include "qorus/train.h"
+
+/* One trainable parameter. */
+typedef struct trained {
+    q_param param;
+    uint32_t group;
+    size_t n;        /* elements */
+    size_t partial;  /* index of its first partial sum */
+    uint32_t chunks; /* how many it has */
+    uint32_t reserved;
+    double factor;   /* of weight scaling, in this step */
+    const char *name;
+    q_real *w;
+    q_real *grad;
+    q_real *moment[Q_MAX_MOMENTS];
+} trained;
+
+struct q_trainer {
+    q_session *session;
+    q_train_config config;
+    q_param_group groups[Q_MAX_GROUPS];
+    uint32_t n_trained;
+    uint32_t count_output; /* index of the output "count", or Q_NONE */
+    uint64_t steps;
+    uint32_t samples;      /* of the micro-batches since the last update */
+    bool exchanged;        /* parameters and averages have changed places */
+    double loss;
+    double count;
+    trained *list;         /* [n_trained] */
+    q_real *partial;       /* sums of squares of all of them */
+
+    /* of the update that runs now */
+    q_train_report report;
+    double grad_scale;
+    const char *bad;       /* a parameter whose gradient is not finite */
+};
+
+/* The update itself, on all workers. Returns false, and bad is set, if a gradient is not finite. */
+bool q_trainer_apply(q_trainer *t);
+
+#endif /* QORUS_CORE_TRAIN_TRAINER_H */
