@@ -232,6 +232,12 @@ static void mock_args_q_matmul_args(const q_work *w, q_matmul_args *a)
     a->b = (const q_real *)mock_put_right(w, a->b);
 }
 
+static void mock_args_q_conv2d_args(const q_work *w, q_conv2d_args *a)
+{
+    a->epilogue.bias = (const q_real *)mock_put_right_behind(w, mock_bytes(a->weights), a->epilogue.bias);
+    a->weights = (const q_real *)mock_put_right(w, a->weights);
+}
+
 static void mock_args_q_gather_args(const q_work *w, q_gather_args *a)
 {
     a->weights = mock_put_right(w, a->weights);
@@ -262,6 +268,10 @@ MOCK_NO_PARAMETER(q_kv_store_args)
 MOCK_NO_PARAMETER(q_attention_args)
 MOCK_NO_PARAMETER(q_cell_args)
 MOCK_NO_PARAMETER(q_cell_grad_args)
+MOCK_NO_PARAMETER(q_conv2d_grad_input_args)
+MOCK_NO_PARAMETER(q_conv2d_grad_weight_args)
+MOCK_NO_PARAMETER(q_pool2d_args)
+MOCK_NO_PARAMETER(q_pool2d_grad_args)
 MOCK_NO_PARAMETER(q_mse_args)
 MOCK_NO_PARAMETER(q_bias_grad_args)
 MOCK_NO_PARAMETER(q_optimizer_args)

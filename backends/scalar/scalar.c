@@ -66,6 +66,15 @@ static void scalar_fill_recurrent(q_kernels *k)
     k->gru_cell_grad = q_gru_cell_grad_scalar;
 }
 
+static void scalar_fill_images(q_kernels *k)
+{
+    k->conv2d = q_conv2d_scalar;
+    k->conv2d_grad_input = q_conv2d_grad_input_scalar;
+    k->conv2d_grad_weight = q_conv2d_grad_weight_scalar;
+    k->pool2d = q_pool2d_scalar;
+    k->pool2d_grad = q_pool2d_grad_scalar;
+}
+
 void q_backend_scalar(q_backend *out)
 {
     memset(out, 0, sizeof(*out));
@@ -75,4 +84,5 @@ void q_backend_scalar(q_backend *out)
     scalar_fill_products(&out->kernels);
     scalar_fill_rows(&out->kernels);
     scalar_fill_recurrent(&out->kernels);
+    scalar_fill_images(&out->kernels);
 }

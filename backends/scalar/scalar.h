@@ -68,6 +68,12 @@ void q_rnn_cell_grad_scalar(const q_work *work, const q_cell_grad_args *a);
 void q_lstm_cell_grad_scalar(const q_work *work, const q_cell_grad_args *a);
 void q_gru_cell_grad_scalar(const q_work *work, const q_cell_grad_args *a);
 
+void q_conv2d_scalar(const q_work *work, const q_conv2d_args *a);
+void q_conv2d_grad_input_scalar(const q_work *work, const q_conv2d_grad_input_args *a);
+void q_conv2d_grad_weight_scalar(const q_work *work, const q_conv2d_grad_weight_args *a);
+void q_pool2d_scalar(const q_work *work, const q_pool2d_args *a);
+void q_pool2d_grad_scalar(const q_work *work, const q_pool2d_grad_args *a);
+
 void q_mse_scalar(const q_work *work, const q_mse_args *a);
 void q_bias_grad_scalar(const q_work *work, const q_bias_grad_args *a);
 void q_sgd_scalar(const q_work *work, const q_optimizer_args *a);

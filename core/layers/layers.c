@@ -49,6 +49,27 @@ q_error_code q_expect_vector(const q_node_info *info, uint32_t i, uint32_t n, q_
     return Q_OK;
 }
 
+q_error_code q_expect_image(const q_node_info *info, uint32_t i, q_diag *diag)
+{
+    const q_count *dim = info->in[i].dim;
+    if (dim[1].sym != Q_SYM_ONE || dim[2].sym != Q_SYM_ONE || dim[1].n > Q_MAX_IMAGE_SIDE || dim[2].n > Q_MAX_IMAGE_SIDE) {
+        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "input height or width", Q_MAX_IMAGE_SIDE, dim[1].n);
+    }
+    return q_expect_real(info, i, diag);
+}
+
+q_error_code q_window_count(uint32_t size, uint32_t pad, uint32_t kernel, uint32_t dilation, uint32_t stride,
+                            const char *field, uint32_t *count, q_diag *diag)
+{
+    uint64_t padded = (uint64_t)size + 2u * (uint64_t)pad;
+    uint64_t extent = kernel == 0 ? 0 : (uint64_t)dilation * (kernel - 1u) + 1u;
+    if (kernel == 0 || dilation == 0 || stride == 0 || pad > Q_MAX_IMAGE_SIDE || extent > padded) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "", field, padded, extent);
+    }
+    *count = (uint32_t)((padded - extent) / stride) + 1u;
+    return Q_OK;
+}
+
 q_error_code q_expect_finite(double value, double low, const char *field, q_diag *diag)
 {
     if (!(value >= low) || !(value - value == 0)) {
@@ -114,6 +135,10 @@ const q_layer_class *q_layer_builtin(uint32_t id)
         return &q_layer_lstm;
     case Q_LAYER_GRU:
         return &q_layer_gru;
+    case Q_LAYER_CONV2D:
+        return &q_layer_conv2d;
+    case Q_LAYER_POOL2D:
+        return &q_layer_pool2d;
     default:
         return NULL;
     }

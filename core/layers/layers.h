@@ -20,6 +20,18 @@ q_error_code q_expect_real(const q_node_info *info, uint32_t i, q_diag *diag);
 /* Parameter i must be a plain vector of n reals (F32 in files). */
 q_error_code q_expect_vector(const q_node_info *info, uint32_t i, uint32_t n, q_diag *diag);
 
+enum {
+    Q_MAX_IMAGE_SIDE = 1 << 28 /* pixels: places in a padded image then fit 31 bits */
+};
+
+/* Input i must be images of reals, [any, height, width, channels] with constant height and width. */
+q_error_code q_expect_image(const q_node_info *info, uint32_t i, q_diag *diag);
+
+/* How many windows fit one axis of an image. Errors name `field`, of the config: a kernel, dilation or stride of 0, a
+   kernel beyond the padded image. */
+q_error_code q_window_count(uint32_t size, uint32_t pad, uint32_t kernel, uint32_t dilation, uint32_t stride,
+                            const char *field, uint32_t *count, q_diag *diag);
+
 /* A float of a config must be finite and at least `low`. */
 q_error_code q_expect_finite(double value, double low, const char *field, q_diag *diag);
 

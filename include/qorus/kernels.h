@@ -476,6 +476,7 @@ typedef struct q_attention_args {
     uint32_t per_sample; /* rows of a sample: spans are samples, the cache's sequences; 0: spans of the run block */
 } q_attention_args;
 
+#include "kernels_image.h"
 #include "kernels_train.h"
 
 /* ---- The table ---------------------------------------------------------------------------------------- */

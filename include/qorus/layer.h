@@ -284,6 +284,30 @@ typedef struct q_rnn_config {
     uint32_t reserved;
 } q_rnn_config;
 
+typedef struct q_conv2d_config {
+    uint32_t kernel_h; /* >= 1 */
+    uint32_t kernel_w;
+    uint32_t stride_h; /* >= 1 */
+    uint32_t stride_w;
+    uint32_t pad_h; /* rows of zeros above and below */
+    uint32_t pad_w;
+    uint32_t dilation_h; /* >= 1: distance between two taps */
+    uint32_t dilation_w;
+    uint32_t groups;     /* >= 1, divides the channels of input and output; as many as channels: depthwise */
+    uint32_t activation; /* q_activation, applied after the bias; layers with backward take Q_ACT_NONE */
+} q_conv2d_config;
+
+typedef struct q_pool2d_config {
+    uint32_t kind;     /* q_pool_kind */
+    uint32_t kernel_h; /* kernel_h and kernel_w 0: the whole image, without padding */
+    uint32_t kernel_w;
+    uint32_t stride_h; /* 0: kernel_h */
+    uint32_t stride_w;
+    uint32_t pad_h; /* at most half of the kernel */
+    uint32_t pad_w;
+    uint32_t include_pad; /* average: 1 divides by the whole kernel where it overlaps padding */
+} q_pool2d_config;
+
 /* ---- The library's classes ----------------------------------------------------------------------------- */
 
 /* y = x W^T + b, optional bias param[1], then activation. x [.., rows, in]; W [out, in]. */
@@ -319,6 +343,13 @@ extern const q_layer_class q_layer_mse;
 extern const q_layer_class q_layer_rnn;
 extern const q_layer_class q_layer_lstm;
 extern const q_layer_class q_layer_gru;
+
+/* Convolution of images: x [batch, height, width, in_c], W [out_c, kernel_h*kernel_w*in_c/groups] with k = (kh, kw, ci),
+   optional bias param[1] [out_c] -> [batch, out height, out width, out_c], out = (in + 2*pad - dilation*(kernel - 1) -
+   1)/stride + 1, rounded down. */
+extern const q_layer_class q_layer_conv2d;
+/* Maximum or average over windows of an image, or over all of it. */
+extern const q_layer_class q_layer_pool2d;
 
 /* The library's class of that id, or NULL. O(1). */
 const q_layer_class *q_layer_builtin(uint32_t id);

@@ -7,5 +7,6 @@
 
 void cases_linear(void);
 void cases_recurrent(void);
+void cases_image(void);
 
 #endif /* QORUS_TEST_GRADIENT_CASES_H */

@@ -278,5 +278,6 @@ int main(void)
     check_micro_batches(&b);
     cases_linear();
     cases_recurrent();
+    cases_image();
     return rig_end();
 }

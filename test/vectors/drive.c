@@ -16,7 +16,7 @@ uint32_t vec_find(const vec_run *c, vec_role role)
     return i;
 }
 
-static q_epilogue vec_epilogue(vec_run *c)
+q_epilogue vec_epilogue(vec_run *c)
 {
     q_epilogue e;
     e.bias = (const q_real *)vec_optional(c, VEC_BIAS);

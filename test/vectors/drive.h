@@ -83,9 +83,21 @@ static inline q_count vec_count(vec_run *c)
     return count;
 }
 
-/* Builders of the arguments of recurrent layers (drive_recurrent.c) and of training kernels (drive_train.c). */
+/* Builders of the arguments of recurrent layers (drive_recurrent.c). */
 void vec_build_q_cell_args(vec_run *c, void *args);
 void vec_build_q_cell_grad_args(vec_run *c, void *args);
+
+/* What happens to a product, with the activation as next scalar. */
+q_epilogue vec_epilogue(vec_run *c);
+
+/* Builders of the arguments of kernels of images (drive_image.c). */
+void vec_build_q_conv2d_args(vec_run *c, void *args);
+void vec_build_q_conv2d_grad_input_args(vec_run *c, void *args);
+void vec_build_q_conv2d_grad_weight_args(vec_run *c, void *args);
+void vec_build_q_pool2d_args(vec_run *c, void *args);
+void vec_build_q_pool2d_grad_args(vec_run *c, void *args);
+
+/* Builders of the arguments of training kernels (drive_train.c). */
 void vec_build_q_mse_args(vec_run *c, void *args);
 void vec_build_q_bias_grad_args(vec_run *c, void *args);
 void vec_build_q_optimizer_args(vec_run *c, void *args);

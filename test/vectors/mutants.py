@@ -131,6 +131,23 @@ MUTANTS = [
     ("elementwise.c", "work->run->selected[s]", "s", "select_rows"),
     ("reduce.c", "lane[i] = scalar_minus_infinity()", "lane[i] = 0", "reduce_max"),
     ("reduce.c", "lane[i % Q_LANES] = lane[i % Q_LANES] + x[i]", "lane[i % Q_LANES] = x[i]", "reduce_sum"),
+    ("conv2d.c", "q_fma(inside ? x[ci] : 0, w[ci], acc)", "(inside ? q_fma(x[ci], w[ci], acc) : acc)", "conv2d"),
+    ("conv2d.c", "kh * s->dilation_h - s->pad_h", "kh - s->pad_h", "conv2d"),
+    ("conv2d.c", "out.w * s->stride_w + kw", "out.w * s->stride_h + kw", "conv2d"),
+    ("conv2d.c", "co / (s->out_c / s->groups) * channels;\n    q_real acc", "0;\n    q_real acc", "conv2d"),
+    ("conv2d.c", "at % stride != k * dilation % stride", "false", "conv2d_grad_input"),
+    ("conv2d.c", "at >= k * dilation ?", "at > k * dilation ?", "conv2d_grad_input"),
+    ("conv2d.c", "group * n + i", "i", "conv2d_grad_input"),
+    ("conv2d.c", "a->accumulate ? dx[c] : 0", "0", "conv2d_grad_input"),
+    ("conv2d.c", "inside ? x[ci] : 0, grad[ci])", "inside ? x[ci] : 1, grad[ci])", "conv2d_grad_weight"),
+    ("conv2d.c", "p++) {\n        conv_place out = conv_place_of(p, s->out_h, s->out_w);\n        for (uint32_t co = begin",
+     "p++) {\n        conv_place out = conv_place_of(p, s->out_h, s->in_w);\n        for (uint32_t co = begin", "conv2d_grad_weight"),
+    ("pool2d.c", "value > m ||", "value >= m ||", "pool2d_grad"),
+    ("pool2d.c", "(value != value && m == m)", "false", "pool2d"),
+    ("pool2d.c", "at > pad ? at - pad : 0", "at", "pool2d"),
+    ("pool2d.c", "include_pad != 0 ?", "false ?", "pool2d"),
+    ("pool2d.c", "dy = dy / pool_count", "dy = dy * pool_count", "pool2d_grad"),
+    ("pool2d.c", "&& a->accumulate == 0", "", "pool2d_grad"),
     ("train.c", "grad[i] = 2 * d", "grad[i] = d", "mse"),
     ("train.c", "(1 / ((q_real)rows * (q_real)a->dim))", "(1 / (q_real)rows)", "mse"),
     ("train.c", "&& !a->accumulate", "", "bias_grad"),
@@ -213,7 +230,8 @@ def main():
     mutant_folder.mkdir(parents=True, exist_ok=True)
     overlays = base_folder / "no_overlays.c"
     overlays.write_text(NO_OVERLAYS)
-    sources = [ROOT / f"test/vectors/{name}.c" for name in ("runner", "compare", "drive", "drive_train", "text", "main_posix")]
+    sources = [ROOT / f"test/vectors/{name}.c" for name in
+               ("runner", "compare", "drive", "drive_image", "drive_recurrent", "drive_train", "text", "main_posix")]
     runner = []
     for source in [*sources, ROOT / "port/x86/cpu_detect.c", overlays]:
         out = base_folder / f"{source.stem}.o"

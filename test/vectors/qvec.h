@@ -13,7 +13,7 @@ enum {
     VEC_CASE_MAGIC = 0x45534143, /* "CASE" */
     VEC_VERSION = 1,
     VEC_MAX_TENSORS = 12,
-    VEC_MAX_SCALARS = 16,
+    VEC_MAX_SCALARS = 24,
     VEC_GUARD = 64,
     VEC_FILL = 0xA5, /* what output memory holds before a kernel runs */
     VEC_LINE = 200
@@ -111,6 +111,11 @@ typedef union vec_args {
     q_rope_args rope;
     q_kv_store_args kv_store;
     q_attention_args attention;
+    q_conv2d_args conv2d;
+    q_conv2d_grad_input_args conv2d_grad_input;
+    q_conv2d_grad_weight_args conv2d_grad_weight;
+    q_pool2d_args pool2d;
+    q_pool2d_grad_args pool2d_grad;
     q_mse_args mse;
     q_bias_grad_args bias_grad;
     q_optimizer_args optimizer;

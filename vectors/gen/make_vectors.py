@@ -17,6 +17,7 @@ import kernel_attention  # noqa: E402
 import kernel_cache  # noqa: E402
 import kernel_elementwise  # noqa: E402
 import kernel_gemm  # noqa: E402
+import kernel_image  # noqa: E402
 import kernel_recurrent  # noqa: E402
 import kernel_rope  # noqa: E402
 import kernel_rows  # noqa: E402
@@ -25,7 +26,7 @@ import kernel_training  # noqa: E402
 import qvec  # noqa: E402
 
 FAMILIES = (kernel_gemm, kernel_rows, kernel_elementwise, kernel_rope, kernel_cache, kernel_attention,
-            kernel_recurrent, kernel_training, kernel_optim)
+            kernel_image, kernel_recurrent, kernel_training, kernel_optim)
 NOT_DATA = {"MANIFEST", "README.md"}
 
 
