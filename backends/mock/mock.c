@@ -278,6 +278,14 @@ MOCK_NO_PARAMETER(q_optimizer_args)
 MOCK_NO_PARAMETER(q_sum_squares_args)
 MOCK_NO_PARAMETER(q_rescale_args)
 MOCK_NO_PARAMETER(q_average_args)
+MOCK_NO_PARAMETER(q_gemm_grad_args)
+MOCK_NO_PARAMETER(q_embedding_grad_args)
+MOCK_NO_PARAMETER(q_select_rows_grad_args)
+MOCK_NO_PARAMETER(q_rmsnorm_grad_args)
+MOCK_NO_PARAMETER(q_binary_grad_args)
+MOCK_NO_PARAMETER(q_softmax_grad_args)
+MOCK_NO_PARAMETER(q_rope_grad_args)
+MOCK_NO_PARAMETER(q_attention_grad_args)
 
 /* ---- Kernels ------------------------------------------------------------------------------------------------ */
 

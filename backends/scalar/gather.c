@@ -12,6 +12,9 @@ static q_real gather_weight(const q_gather_args *a, uint32_t dtype, uint32_t row
         const uint8_t *panel = base + a->weights_stride * (row / Q_PANEL_ROWS);
         return scalar_panel_weight(dtype, panel, a->k, row % Q_PANEL_ROWS, column);
     }
+    if (dtype == Q_F32) {
+        return scalar_row((const q_real *)a->weights, a->weights_stride, row)[column];
+    }
     return scalar_plain_weight(dtype, base + a->weights_stride * row, column);
 }
 

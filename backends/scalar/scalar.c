@@ -75,6 +75,20 @@ static void scalar_fill_images(q_kernels *k)
     k->pool2d_grad = q_pool2d_grad_scalar;
 }
 
+static void scalar_fill_gradients(q_kernels *k)
+{
+    k->gemm_grad = q_gemm_grad_scalar;
+    k->embedding_grad = q_embedding_grad_scalar;
+    k->select_rows_grad = q_select_rows_grad_scalar;
+    k->rmsnorm_grad = q_rmsnorm_grad_scalar;
+    k->rmsnorm_weight_grad = q_rmsnorm_weight_grad_scalar;
+    k->mul_grad = q_mul_grad_scalar;
+    k->silu_mul_grad = q_silu_mul_grad_scalar;
+    k->softmax_grad = q_softmax_grad_scalar;
+    k->rope_grad = q_rope_grad_scalar;
+    k->attention_grad = q_attention_grad_scalar;
+}
+
 void q_backend_scalar(q_backend *out)
 {
     memset(out, 0, sizeof(*out));
@@ -85,4 +99,5 @@ void q_backend_scalar(q_backend *out)
     scalar_fill_rows(&out->kernels);
     scalar_fill_recurrent(&out->kernels);
     scalar_fill_images(&out->kernels);
+    scalar_fill_gradients(&out->kernels);
 }

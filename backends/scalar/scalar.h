@@ -83,6 +83,17 @@ void q_sum_squares_scalar(const q_work *work, const q_sum_squares_args *a);
 void q_rescale_scalar(const q_work *work, const q_rescale_args *a);
 void q_average_scalar(const q_work *work, const q_average_args *a);
 
+void q_gemm_grad_scalar(const q_work *work, const q_gemm_grad_args *a);
+void q_embedding_grad_scalar(const q_work *work, const q_embedding_grad_args *a);
+void q_select_rows_grad_scalar(const q_work *work, const q_select_rows_grad_args *a);
+void q_rmsnorm_grad_scalar(const q_work *work, const q_rmsnorm_grad_args *a);
+void q_rmsnorm_weight_grad_scalar(const q_work *work, const q_rmsnorm_grad_args *a);
+void q_mul_grad_scalar(const q_work *work, const q_binary_grad_args *a);
+void q_silu_mul_grad_scalar(const q_work *work, const q_binary_grad_args *a);
+void q_softmax_grad_scalar(const q_work *work, const q_softmax_grad_args *a);
+void q_rope_grad_scalar(const q_work *work, const q_rope_grad_args *a);
+void q_attention_grad_scalar(const q_work *work, const q_attention_grad_args *a);
+
 /* -- shared by the kernels --------------------------------------------------------------------- */
 
 static inline const q_real *scalar_row(const q_real *base, size_t stride, uint32_t r)

@@ -103,6 +103,77 @@ static q_error_code softmax_forward(const q_layer *layer, const q_work *work, ui
     return Q_OK;
 }
 
+/* ---- Backward ----------------------------------------------------------------------------------------------- */
+
+static q_error_code add_backward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    (void)stage;
+    for (uint32_t i = 0; i < 2; i++) {
+        if (layer->grad_in[i] != NULL) {
+            q_pass_gradient(layer, work, layer->grad_in[i], q_accumulates(layer, i) != 0);
+        }
+    }
+    return Q_OK;
+}
+
+static q_binary_grad_args binary_grad_args(const q_layer *layer)
+{
+    q_binary_grad_args a;
+    a.rows = layer->out_rows[0];
+    a.dim = layer->out[0]->ne[3];
+    a.accumulate = layer->accumulate & 3u;
+    a.reserved = 0;
+    a.a = q_reals(layer->in[0]);
+    a.a_stride = layer->in[0]->nb[2];
+    a.b = q_reals(layer->in[1]);
+    a.b_stride = layer->in[1]->nb[2];
+    a.dy = q_reals(layer->grad_out[0]);
+    a.dy_stride = layer->grad_out[0]->nb[2];
+    a.da = layer->grad_in[0] != NULL ? q_reals(layer->grad_in[0]) : NULL;
+    a.da_stride = layer->grad_in[0] != NULL ? layer->grad_in[0]->nb[2] : 0;
+    a.db = layer->grad_in[1] != NULL ? q_reals(layer->grad_in[1]) : NULL;
+    a.db_stride = layer->grad_in[1] != NULL ? layer->grad_in[1]->nb[2] : 0;
+    return a;
+}
+
+static q_error_code mul_backward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    q_binary_grad_args a = binary_grad_args(layer);
+    (void)stage;
+    layer->kernels->mul_grad(work, &a);
+    return Q_OK;
+}
+
+static q_error_code silu_mul_backward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    q_binary_grad_args a = binary_grad_args(layer);
+    (void)stage;
+    layer->kernels->silu_mul_grad(work, &a);
+    return Q_OK;
+}
+
+static q_error_code softmax_backward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    const q_softmax_config *c = (const q_softmax_config *)layer->config;
+    q_softmax_grad_args a;
+    (void)stage;
+    if (layer->grad_in[0] == NULL) {
+        return Q_OK;
+    }
+    a.rows = layer->out_rows[0];
+    a.dim = layer->out[0]->ne[3];
+    a.y = q_reals(layer->out[0]);
+    a.y_stride = layer->out[0]->nb[2];
+    a.dy = q_reals(layer->grad_out[0]);
+    a.dy_stride = layer->grad_out[0]->nb[2];
+    a.dx = q_reals(layer->grad_in[0]);
+    a.dx_stride = layer->grad_in[0]->nb[2];
+    a.scale = (q_real)c->scale;
+    a.accumulate = q_accumulates(layer, 0);
+    layer->kernels->softmax_grad(work, &a);
+    return Q_OK;
+}
+
 const q_layer_class q_layer_add = {
     .struct_size = sizeof(q_layer_class),
     .id = Q_LAYER_ADD,
@@ -111,10 +182,12 @@ const q_layer_class q_layer_add = {
     .max_in = 2,
     .n_out = 1,
     .forward_stages = 1,
+    .backward_stages = 1,
     .in_place = 3,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = binary_shape,
     .forward = add_forward,
+    .backward = add_backward,
 };
 
 const q_layer_class q_layer_mul = {
@@ -125,10 +198,13 @@ const q_layer_class q_layer_mul = {
     .max_in = 2,
     .n_out = 1,
     .forward_stages = 1,
+    .backward_stages = 1,
     .in_place = 3,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
+    .saves = 3u,
     .shape = binary_shape,
     .forward = mul_forward,
+    .backward = mul_backward,
 };
 
 const q_layer_class q_layer_silu_mul = {
@@ -139,10 +215,13 @@ const q_layer_class q_layer_silu_mul = {
     .max_in = 2,
     .n_out = 1,
     .forward_stages = 1,
+    .backward_stages = 1,
     .in_place = 3,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
+    .saves = 3u,
     .shape = binary_shape,
     .forward = silu_mul_forward,
+    .backward = silu_mul_backward,
 };
 
 const q_layer_class q_layer_silu = {
@@ -169,8 +248,11 @@ const q_layer_class q_layer_softmax = {
     .max_in = 1,
     .n_out = 1,
     .forward_stages = 1,
+    .backward_stages = 1,
     .in_place = 1,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
+    .saves = 1u << 8,
     .shape = softmax_shape,
     .forward = softmax_forward,
+    .backward = softmax_backward,
 };

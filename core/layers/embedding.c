@@ -91,6 +91,26 @@ static q_error_code embedding_forward(const q_layer *layer, const q_work *work, 
     return Q_OK;
 }
 
+static q_error_code embedding_backward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    const q_embedding_config *c = (const q_embedding_config *)layer->config;
+    q_embedding_grad_args a;
+    (void)stage;
+    if (layer->grad_param[0] == NULL) {
+        return Q_OK;
+    }
+    a.rows = layer->out_rows[0];
+    a.dim = layer->param[0]->ne[3];
+    a.ids = (const int32_t *)layer->in[0]->data;
+    a.dy = q_reals(layer->grad_out[0]);
+    a.dy_stride = layer->grad_out[0]->nb[2];
+    a.grad = q_reals(layer->grad_param[0]);
+    a.grad_stride = layer->grad_param[0]->nb[2];
+    a.scale = (q_real)c->scale;
+    layer->kernels->embedding_grad(work, &a);
+    return Q_OK;
+}
+
 const q_layer_class q_layer_embedding = {
     .struct_size = sizeof(q_layer_class),
     .id = Q_LAYER_EMBEDDING,
@@ -103,7 +123,10 @@ const q_layer_class q_layer_embedding = {
     .min_param = 1,
     .max_param = 1,
     .forward_stages = 1,
+    .backward_stages = 1,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
+    .saves = 1u << 0,
     .shape = embedding_shape,
     .forward = embedding_forward,
+    .backward = embedding_backward,
 };

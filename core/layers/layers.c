@@ -18,6 +18,37 @@ bool q_rows_are_tokens(const q_value_type *t)
            t->dim[2].n == 1 && t->dim[2].sym == Q_SYM_TOKENS;
 }
 
+bool q_rows_are_samples(const q_value_type *t)
+{
+    return t->dim[0].n == 1 && t->dim[0].sym == Q_SYM_BATCH && t->dim[1].n == 1 && t->dim[1].sym == Q_SYM_ONE &&
+           t->dim[2].sym == Q_SYM_ONE;
+}
+
+size_t q_bytes_at_most(size_t a, size_t b)
+{
+    size_t n;
+    return q_mul_size(a, b, &n) ? n : SIZE_MAX;
+}
+
+size_t q_rows_at_most(const q_value_type *t, const q_maxima *max)
+{
+    q_run run;
+    size_t n = 1;
+    memset(&run, 0, sizeof(run));
+    run.n_batch = max->batch;
+    run.n_tokens = max->tokens;
+    run.n_selected = max->selected;
+    for (uint32_t d = 0; d < 3; d++) {
+        n = q_bytes_at_most(n, t->dim[d].n);
+        if (t->dim[d].sym == Q_SYM_ROWS) {
+            n = q_bytes_at_most(q_bytes_at_most(n, max->batch), max->tokens);
+        } else {
+            n = q_bytes_at_most(n, q_sym_value(&run, t->dim[d].sym));
+        }
+    }
+    return n;
+}
+
 void q_shape_like(const q_node_info *info, const q_value_type *like, uint32_t columns)
 {
     info->out[0] = *like;
@@ -125,6 +156,8 @@ const q_layer_class *q_layer_builtin(uint32_t id)
         return &q_layer_rope;
     case Q_LAYER_ATTENTION:
         return &q_layer_attention;
+    case Q_LAYER_ATTENTION_FULL:
+        return &q_layer_attention_full;
     case Q_LAYER_SELECT_ROWS:
         return &q_layer_select_rows;
     case Q_LAYER_MSE:

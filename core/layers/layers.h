@@ -11,6 +11,15 @@ bool q_dims_equal(const q_value_type *a, const q_value_type *b);
 /* True for [1, 1, tokens, columns]: row r is token r of the step. */
 bool q_rows_are_tokens(const q_value_type *t);
 
+/* True for [batch, 1, T, columns]: every sample of the batch is T rows. */
+bool q_rows_are_samples(const q_value_type *t);
+
+/* Rows of a value at the plan's maxima; SIZE_MAX where they are more than a size can say. */
+size_t q_rows_at_most(const q_value_type *t, const q_maxima *max);
+
+/* a*b, or SIZE_MAX. */
+size_t q_bytes_at_most(size_t a, size_t b);
+
 /* out[0] = a real value with the dimensions of `like`, but `columns` columns. */
 void q_shape_like(const q_node_info *info, const q_value_type *like, uint32_t columns);
 
@@ -43,5 +52,14 @@ static inline q_real *q_reals(const q_tensor *t)
 {
     return (q_real *)t->data;
 }
+
+/* True if gradient i has to be added to what is there. */
+static inline uint32_t q_accumulates(const q_layer *layer, uint32_t i)
+{
+    return layer->accumulate >> i & 1u;
+}
+
+/* Backward of attention (attention_grad.c). */
+q_error_code q_attention_backward(const q_layer *layer, const q_work *work, uint32_t stage);
 
 #endif /* QORUS_CORE_LAYERS_LAYERS_H */

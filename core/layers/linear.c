@@ -129,10 +129,32 @@ static q_error_code linear_forward(const q_layer *layer, const q_work *work, uin
 
 /* ---- Backward --------------------------------------------------------------------------------------------- */
 
+/* Through weights in panels, which stay as they are: a panel at a time becomes real. */
+static void linear_grad_through_panels(const q_layer *layer, const q_work *work)
+{
+    const q_tensor *w = layer->param[0];
+    q_gemm_grad_args a;
+    a.rows = layer->out_rows[0];
+    a.m = w->ne[2];
+    a.k = w->ne[3];
+    a.dtype = w->dtype;
+    a.accumulate = q_accumulates(layer, 0);
+    a.weights = w->data;
+    a.dy = q_reals(layer->grad_out[0]);
+    a.dy_stride = layer->grad_out[0]->nb[2];
+    a.dx = q_reals(layer->grad_in[0]);
+    a.dx_stride = layer->grad_in[0]->nb[2];
+    layer->kernels->gemm_grad(work, &a);
+}
+
 static void linear_grad_input(const q_layer *layer, const q_work *work)
 {
     const q_tensor *w = layer->param[0];
     q_matmul_args a;
+    if (w->layout != Q_PLAIN) {
+        linear_grad_through_panels(layer, work);
+        return;
+    }
     memset(&a, 0, sizeof(a));
     a.m = layer->out_rows[0];
     a.n.n = w->ne[3];
@@ -170,7 +192,7 @@ static q_error_code linear_backward(const q_layer *layer, const q_work *work, ui
 {
     const q_linear_config *c = (const q_linear_config *)layer->config;
     (void)stage;
-    if (c->activation != Q_ACT_NONE || layer->param[0]->layout != Q_PLAIN) {
+    if (c->activation != Q_ACT_NONE) {
         return Q_ERR_UNSUPPORTED;
     }
     if (layer->grad_residual != NULL) {

@@ -48,6 +48,43 @@ static q_error_code rmsnorm_forward(const q_layer *layer, const q_work *work, ui
     return Q_OK;
 }
 
+static void rmsnorm_sizes(const q_node_info *info, q_layer_sizes *out)
+{
+    const q_rmsnorm_config *c = (const q_rmsnorm_config *)info->config;
+    uint32_t columns = info->in[0].dim[3].n;
+    size_t groups = c->group != 0 ? columns / c->group : 1;
+    out->scratch = q_bytes_at_most(q_bytes_at_most(q_rows_at_most(&info->in[0], &info->max), groups), sizeof(q_real));
+}
+
+/* Stage 0: the gradient of x, and 1/root of every row; stage 1: that of the weight. */
+static q_error_code rmsnorm_backward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    const q_rmsnorm_config *c = (const q_rmsnorm_config *)layer->config;
+    uint32_t columns = layer->in[0]->ne[3];
+    uint32_t width = c->group != 0 ? c->group : columns;
+    q_rmsnorm_grad_args a;
+    a.rows = layer->out_rows[0];
+    a.rows.n *= columns / width;
+    a.dim = width;
+    a.x = q_reals(layer->in[0]);
+    a.weight = q_reals(layer->param[0]);
+    a.dy = q_reals(layer->grad_out[0]);
+    a.dx = layer->grad_in[0] != NULL ? q_reals(layer->grad_in[0]) : NULL;
+    a.x_stride = a.dy_stride = a.dx_stride = width * sizeof(q_real);
+    a.s = (q_real *)layer->scratch;
+    a.grad = layer->grad_param[0] != NULL ? q_reals(layer->grad_param[0]) : NULL;
+    a.eps = (q_real)c->eps;
+    a.offset = (q_real)c->offset;
+    a.accumulate = q_accumulates(layer, 0);
+    a.reserved = 0;
+    if (stage == 0) {
+        layer->kernels->rmsnorm_grad(work, &a);
+    } else if (a.grad != NULL) {
+        layer->kernels->rmsnorm_weight_grad(work, &a);
+    }
+    return Q_OK;
+}
+
 const q_layer_class q_layer_rmsnorm = {
     .struct_size = sizeof(q_layer_class),
     .id = Q_LAYER_RMSNORM,
@@ -60,8 +97,12 @@ const q_layer_class q_layer_rmsnorm = {
     .min_param = 1,
     .max_param = 1,
     .forward_stages = 1,
+    .backward_stages = 2,
     .in_place = 1u << 0,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
+    .saves = 1u << 0,
     .shape = rmsnorm_shape,
+    .sizes = rmsnorm_sizes,
     .forward = rmsnorm_forward,
+    .backward = rmsnorm_backward,
 };

@@ -142,6 +142,34 @@ static q_error_code rope_forward(const q_layer *layer, const q_work *work, uint3
     return Q_OK;
 }
 
+/* The table is made of positions: no gradient goes there. */
+static q_error_code rope_backward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    const q_rope_config *c = (const q_rope_config *)layer->config;
+    q_rope_grad_args a;
+    (void)stage;
+    if (layer->grad_in[1] != NULL) {
+        return Q_ERR_UNSUPPORTED;
+    }
+    if (layer->grad_in[0] == NULL) {
+        return Q_OK;
+    }
+    a.rows = layer->out_rows[0];
+    a.heads = c->heads;
+    a.head_dim = c->head_dim;
+    a.n_pairs = layer->in[1]->ne[3] / 2;
+    a.accumulate = q_accumulates(layer, 0);
+    a.reserved = 0;
+    a.dy = q_reals(layer->grad_out[0]);
+    a.dy_stride = layer->grad_out[0]->nb[2];
+    a.table = q_reals(layer->in[1]);
+    a.table_stride = layer->in[1]->nb[2];
+    a.dx = q_reals(layer->grad_in[0]);
+    a.dx_stride = layer->grad_in[0]->nb[2];
+    layer->kernels->rope_grad(work, &a);
+    return Q_OK;
+}
+
 const q_layer_class q_layer_rope_table = {
     .struct_size = sizeof(q_layer_class),
     .id = Q_LAYER_ROPE_TABLE,
@@ -169,8 +197,11 @@ const q_layer_class q_layer_rope = {
     .max_in = 2,
     .n_out = 1,
     .forward_stages = 1,
+    .backward_stages = 1,
     .in_place = 1u << 0,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
+    .saves = 1u << 1,
     .shape = rope_shape,
     .forward = rope_forward,
+    .backward = rope_backward,
 };

@@ -30,6 +30,25 @@ static q_error_code select_rows_forward(const q_layer *layer, const q_work *work
     return Q_OK;
 }
 
+static q_error_code select_rows_backward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    q_select_rows_grad_args a;
+    (void)stage;
+    if (layer->grad_in[0] == NULL) {
+        return Q_OK;
+    }
+    a.rows = layer->in_rows[0];
+    a.dim = layer->out[0]->ne[3];
+    a.accumulate = q_accumulates(layer, 0);
+    a.reserved = 0;
+    a.dy = q_reals(layer->grad_out[0]);
+    a.dy_stride = layer->grad_out[0]->nb[2];
+    a.dx = q_reals(layer->grad_in[0]);
+    a.dx_stride = layer->grad_in[0]->nb[2];
+    layer->kernels->select_rows_grad(work, &a);
+    return Q_OK;
+}
+
 static q_error_code quantize_shape(const q_node_info *info, q_diag *diag)
 {
     q_error_code e = q_expect_real(info, 0, diag);
@@ -68,9 +87,11 @@ const q_layer_class q_layer_select_rows = {
     .max_in = 1,
     .n_out = 1,
     .forward_stages = 1,
+    .backward_stages = 1,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = select_rows_shape,
     .forward = select_rows_forward,
+    .backward = select_rows_backward,
 };
 
 const q_layer_class q_layer_quantize = {

@@ -275,7 +275,8 @@ typedef struct q_matmul_args {
 
 /* ---- Weight rows -------------------------------------------------------------------------------------- */
 
-/* out[r][k] = scale * real(w[ids[r]][k]); ids NULL: row r. scale 1 multiplies nothing. */
+/* out[r][k] = scale * real(w[ids[r]][k]); ids NULL: row r. scale 1 multiplies nothing. Plain rows of gather_f32 are
+   reals. */
 typedef struct q_gather_args {
     q_count rows;
     uint32_t k;

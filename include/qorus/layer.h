@@ -274,7 +274,7 @@ typedef struct q_attention_config {
     uint32_t heads;
     uint32_t kv_heads;
     uint32_t head_dim;
-    uint32_t window;
+    uint32_t window; /* 0 in attention_full */
     float scale;
     float softcap;
 } q_attention_config;
@@ -326,8 +326,10 @@ extern const q_layer_class q_layer_softmax;
 extern const q_layer_class q_layer_rope_table;
 /* x, table -> x rotated. */
 extern const q_layer_class q_layer_rope;
-/* q, k, v -> causal attention over the KV cache it keeps. */
+/* q, k, v -> causal attention: of tokens, over the KV cache it keeps; of samples [batch, 1, T, columns], within each. */
 extern const q_layer_class q_layer_attention;
+/* q, k, v -> attention of every row to every row of its span or sample; keeps nothing. Config: q_attention_config. */
+extern const q_layer_class q_layer_attention_full;
 /* Keeps the rows whose logits are wanted. */
 extern const q_layer_class q_layer_select_rows;
 extern const q_layer_class q_layer_quantize;

@@ -8,5 +8,7 @@
 void cases_linear(void);
 void cases_recurrent(void);
 void cases_image(void);
+void cases_language(void);
+void cases_attention(void);
 
 #endif /* QORUS_TEST_GRADIENT_CASES_H */

@@ -86,6 +86,8 @@ void rig_probe(q_graph *g, const q_value *values, uint32_t n);
 void rig_check_graph(const rig_graph *graph);
 void rig_check_layer(const rig_layer *layer);
 
+/* Only cases whose name has this text are run from now on. */
+void rig_only(const char *text);
 /* One assertion. */
 void rig_expect(bool ok, const char *name, const char *what);
 /* Prints the total; the exit status. */

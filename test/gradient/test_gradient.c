@@ -259,7 +259,7 @@ static void check_micro_batches(bench *b)
     check(memcmp(whole, g.data, sizeof(whole)) == 0, "micro-batches of 1 and 3 have the bits of the batch of 4");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const bool plain = false;
     static const bool shared = true;
@@ -276,8 +276,13 @@ int main(void)
     check_against_differences(&b, "shared weights");
 #endif
     check_micro_batches(&b);
+    if (argc > 1) {
+        rig_only(argv[1]);
+    }
     cases_linear();
     cases_recurrent();
     cases_image();
+    cases_language();
+    cases_attention();
     return rig_end();
 }

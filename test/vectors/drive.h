@@ -104,5 +104,13 @@ void vec_build_q_optimizer_args(vec_run *c, void *args);
 void vec_build_q_sum_squares_args(vec_run *c, void *args);
 void vec_build_q_rescale_args(vec_run *c, void *args);
 void vec_build_q_average_args(vec_run *c, void *args);
+void vec_build_q_gemm_grad_args(vec_run *c, void *args);
+void vec_build_q_embedding_grad_args(vec_run *c, void *args);
+void vec_build_q_select_rows_grad_args(vec_run *c, void *args);
+void vec_build_q_rmsnorm_grad_args(vec_run *c, void *args);
+void vec_build_q_binary_grad_args(vec_run *c, void *args);
+void vec_build_q_softmax_grad_args(vec_run *c, void *args);
+void vec_build_q_rope_grad_args(vec_run *c, void *args);
+void vec_build_q_attention_grad_args(vec_run *c, void *args);
 
 #endif /* QORUS_TEST_VECTORS_DRIVE_H */

@@ -79,7 +79,7 @@ typedef enum vec_role {
     VEC_X, VEC_Y, VEC_WEIGHTS, VEC_BIAS, VEC_SCALE, VEC_SHIFT, VEC_GATE, VEC_RESIDUAL, VEC_A, VEC_B, VEC_IDS,
     VEC_SELECTED, VEC_TABLE, VEC_INV_FREQ, VEC_K, VEC_V, VEC_K_CACHE, VEC_V_CACHE, VEC_Q, VEC_TARGET, VEC_LOSS,
     VEC_GRAD, VEC_DY, VEC_SPANS, VEC_LSE, VEC_DX, VEC_OUT, VEC_DOUT, VEC_DQ, VEC_DK, VEC_DV, VEC_DA, VEC_DB, VEC_DW,
-    VEC_GATES, VEC_RECURRENT, VEC_H, VEC_C, VEC_H_PREV, VEC_C_PREV, VEC_DH, VEC_DC, VEC_ROLES
+    VEC_GATES, VEC_RECURRENT, VEC_H, VEC_C, VEC_H_PREV, VEC_C_PREV, VEC_DH, VEC_DC, VEC_DELTA, VEC_ROLES
 } vec_role;
 
 /* A case on its way through the runner. */
@@ -124,6 +124,14 @@ typedef union vec_args {
     q_average_args average;
     q_cell_args cell;
     q_cell_grad_args cell_grad;
+    q_gemm_grad_args gemm_grad;
+    q_embedding_grad_args embedding_grad;
+    q_select_rows_grad_args select_rows_grad;
+    q_rmsnorm_grad_args rmsnorm_grad;
+    q_binary_grad_args binary_grad;
+    q_softmax_grad_args softmax_grad;
+    q_rope_grad_args rope_grad;
+    q_attention_grad_args attention_grad;
 } vec_args;
 
 typedef struct vec_driver {

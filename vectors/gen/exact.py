@@ -83,6 +83,7 @@ def _gelu_erf(x):
 # name: (function, value at -infinity, value at +infinity)
 _FUNCTIONS = {
     "exp": (_exp, 0.0, math.inf),
+    "log": (lambda x: x.ln(), math.nan, math.inf),
     "sin": (lambda x: _sin_cos(x, 1), math.nan, math.nan),
     "cos": (lambda x: _sin_cos(x, 0), math.nan, math.nan),
     "tanh": (_tanh, -1.0, 1.0),

@@ -8,7 +8,7 @@ import exact
 from bits import Bits
 from kernel_cache import Cache, read_back
 from kernel_gemm import count_of
-from qvec import ONE, TOKENS, Case, t2
+from qvec import BATCH, ONE, TOKENS, Case, t2
 
 
 def attend(q, k, v, scale, softcap):
@@ -93,6 +93,69 @@ def attention_case(name, kind, rows, heads, kv_heads, head_dim, capacity, positi
                        shift=4 if gap else 0)
 
 
+def whole_case(name, kind, heads, kv_heads, head_dim, parts, full=1, samples=False, softcap=0.0, sharp=1.0, gap=0):
+    """Spans or samples of `parts` rows from position 0: every row sees all of its part, or causally; with lse."""
+    bits = Bits(f"attention whole/{name}")
+    rows, capacity = sum(parts), -(-max(parts) // 64) * 64
+    q = bits.real((rows, heads, head_dim), 2.0 * sharp)
+    keys = Cache(kind, True, len(parts), kv_heads, head_dim, capacity)
+    values = Cache(kind, False, len(parts), kv_heads, head_dim, capacity)
+    scale, softcap = np.float32(1.0 / math.sqrt(head_dim)), np.float32(softcap)
+    out, size = np.zeros(q.shape), np.zeros(q.shape)
+    lse, lse_size = np.zeros((rows, heads)), np.zeros((rows, heads))
+    first = 0
+    for part, n in enumerate(parts):
+        k, v = bits.real((kv_heads, n, head_dim), 2.0), bits.real((kv_heads, n, head_dim), 1.0)
+        keys.put(part, 0, k.transpose(1, 0, 2))
+        values.put(part, 0, v.transpose(1, 0, 2))
+        k, v = read_back(k, kind), read_back(v, kind)
+        for i in range(n):
+            for h in range(heads):
+                end, kv = n if full else i + 1, h // (heads // kv_heads)
+                x = q[first + i, h].astype(np.float64)
+                out[first + i, h], size[first + i, h] = attend(x, k[kv, :end], v[kv, :end], float(scale), float(softcap))
+                lse[first + i, h], lse_size[first + i, h] = log_sum(x, k[kv, :end], float(scale), float(softcap))
+        first += n
+    count, run = ([parts[0], BATCH], {"n_batch": len(parts)}) if samples else ([1, TOKENS], {"n_tokens": rows})
+    case = Case(name, count + [heads, kv_heads, head_dim, capacity, 0, scale, softcap, full, parts[0] if samples else 0],
+                **run)
+    if not samples:
+        case.spans([(i, 0, n) for i, n in enumerate(parts)])
+    case.input("q", q.reshape(rows, -1), gap=gap)
+    case.input("k_cache", keys.rows(len(parts)), gap=gap * 16).input("v_cache", values.rows(len(parts)), gap=gap * 16)
+    case.output("y", exact.f32(out).reshape(rows, -1), t2(1, size.reshape(rows, -1)), gap=gap)
+    return case.output("lse", exact.f32(lse), t2(1, lse_size))
+
+
+def log_sum(q, k, scale, softcap):
+    """Logarithm of the sum of the exponentials of one query's scores, and its magnitude."""
+    products = k * q[None, :]
+    s = exact.row_sums(products) * scale
+    doubt = math.sqrt(len(q)) * exact.row_sums(np.abs(products)) * abs(scale) + np.abs(s)
+    if softcap > 0:
+        s = softcap * exact.apply("tanh", s / softcap)
+        doubt = doubt + 3 * np.abs(s)
+    p = exact.apply("exp", s - s.max())
+    total = exact.fsum(p.tolist())
+    lse = s.max() + exact.apply("log", np.array([total]))[0]
+    return lse, exact.fsum((p / total * (doubt + np.abs(s - s.max()) + 2)).tolist()) + abs(s.max()) + abs(lse) + 2
+
+
+def whole_cases(kind):
+    d = 32 if kind == "q8_0" else 6
+    if kind != "f32":
+        return [whole_case("full spans", kind, 2, 1, d, [3, 9]),
+                whole_case("full samples", kind, 1, 1, d, [5] * 2, samples=True)]
+    cases = [whole_case(f"full {n}", kind, 1, 1, 3, [n]) for n in (1, 2, 17, 65)]
+    cases += [whole_case("full spans", kind, 4, 2, d, [3, 1, 7]), whole_case("full softcap", kind, 2, 2, d, [9], softcap=3.0),
+              whole_case("full over chunks", kind, 1, 1, 1, [258]),
+              whole_case("full samples", kind, 2, 1, d, [5] * 4, samples=True),
+              whole_case("full samples with a gap", kind, 2, 1, d, [18] * 2, samples=True, gap=12),
+              whole_case("causal samples", kind, 4, 2, d, [7] * 3, full=0, samples=True),
+              whole_case("causal spans with lse", kind, 2, 1, d, [20, 3], full=0, softcap=4.0, sharp=2.0)]
+    return cases
+
+
 def attention_cases(kind):
     def make(name, *args, **named):
         return attention_case(name, kind, *args, **named)
@@ -130,7 +193,7 @@ def attention_cases(kind):
                        sharp=3.0))
     cases.append(spans("spans with a gap", 2, 1, 3, 64, [(1, 9, 20), (0, 40, 2)], 2, gap=192))
     cases.append(spans("one span of another sequence", 2, 2, 7, 64, [(1, 15, 3)], 3))
-    return cases
+    return cases + whole_cases(kind)
 
 
 def attention_q8_0_cases():
@@ -161,7 +224,7 @@ def attention_q8_0_cases():
                        [(s, p, 1) for s, p in enumerate((5, 0, 63, 64, 100, 15, 16, 31))], 8))
     cases.append(spans("spans over chunks", 2, 1, 32, 320, [(1, 300, 2), (0, 3, 1), (2, 255, 3)], 3))
     cases.append(spans("spans with a gap", 2, 1, 32, 64, [(1, 9, 20), (0, 40, 2)], 2, gap=192))
-    return cases
+    return cases + whole_cases("q8_0")
 
 
 KERNELS = {"attention_f32": lambda: attention_cases("f32"), "attention_f16": lambda: attention_cases("f16"),

@@ -14,11 +14,13 @@ ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT / "tools"), str(HERE)]
 
 import kernel_attention  # noqa: E402
+import kernel_attention_grad  # noqa: E402
 import kernel_cache  # noqa: E402
 import kernel_elementwise  # noqa: E402
 import kernel_gemm  # noqa: E402
 import kernel_image  # noqa: E402
 import kernel_recurrent  # noqa: E402
+import kernel_language  # noqa: E402
 import kernel_rope  # noqa: E402
 import kernel_rows  # noqa: E402
 import kernel_optim  # noqa: E402
@@ -26,7 +28,8 @@ import kernel_training  # noqa: E402
 import qvec  # noqa: E402
 
 FAMILIES = (kernel_gemm, kernel_rows, kernel_elementwise, kernel_rope, kernel_cache, kernel_attention,
-            kernel_image, kernel_recurrent, kernel_training, kernel_optim)
+            kernel_image, kernel_recurrent, kernel_training, kernel_optim,
+            kernel_language, kernel_attention_grad)
 NOT_DATA = {"MANIFEST", "README.md"}
 
 

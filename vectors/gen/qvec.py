@@ -15,7 +15,7 @@ RAW = 255  # bytes that only a kernel interprets: panels, plain quantised rows
 
 ROLES = ("x y weights bias scale shift gate residual a b ids selected table inv_freq k v k_cache v_cache q "
          "target loss grad dy spans lse dx out dout dq dk dv da db dw "
-         "gates recurrent h c h_prev c_prev dh dc").split()
+         "gates recurrent h c h_prev c_prev dh dc delta").split()
 
 ONE, BATCH, TOKENS, ROWS, SELECTED = range(5)
 ACTIVATIONS = ("none", "relu", "silu", "gelu_tanh", "gelu_erf", "sigmoid", "tanh")
