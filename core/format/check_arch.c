@@ -437,14 +437,10 @@ static q_error_code arch_check_parts(const q_format_check *check, const q_file_a
     return code == Q_OK ? arch_check_extra(check, a, needed) : code;
 }
 
-q_error_code q_format_check_arch(q_format_check *check)
+/* Everything but the tensors. */
+static q_error_code arch_check_record(const q_format_check *check, const q_file_arch *arch)
 {
-    const q_file_arch *arch = arch_of(check);
-    q_error_code code;
-    if (check->header->section[Q_SECTION_ARCH].count == 0) {
-        return Q_OK;
-    }
-    code = arch_check_kinds(check, arch);
+    q_error_code code = arch_check_kinds(check, arch);
     if (code == Q_OK) {
         code = arch_check_counts(check, arch);
     }
@@ -460,5 +456,28 @@ q_error_code q_format_check_arch(q_format_check *check)
     if (code == Q_OK) {
         code = arch_check_layers(check, arch);
     }
+    return code;
+}
+
+q_error_code q_format_check_arch(q_format_check *check)
+{
+    const q_file_arch *arch = arch_of(check);
+    q_error_code code;
+    if (check->header->section[Q_SECTION_ARCH].count == 0) {
+        return Q_OK;
+    }
+    code = arch_check_record(check, arch);
     return code == Q_OK ? arch_check_parts(check, arch) : code;
+}
+
+q_error_code q_file_arch_check(const q_file_arch *arch, uint32_t n_layers, q_diag *diag)
+{
+    q_format_check check;
+    q_file_header header;
+    memset(&check, 0, sizeof(check));
+    memset(&header, 0, sizeof(header));
+    header.section[Q_SECTION_ARCH].count = n_layers;
+    check.header = &header;
+    check.diag = diag;
+    return arch_check_record(&check, arch);
 }

@@ -14,7 +14,7 @@ enum { NAME_BYTES = 64 };
 /* One decoder being built. */
 typedef struct decoder {
     q_graph *g;
-    const q_file_build *build;
+    const q_decoder_build *build;
     const q_file_arch *arch;
     const uint8_t *kinds;
     q_value table;       /* rope tables: full layers, and windowed ones where their base differs */
@@ -36,11 +36,16 @@ static const char *part_name(decoder *d, uint32_t layer, const char *part)
     return d->name;
 }
 
-static q_param file_param(decoder *d, uint32_t layer, const char *part)
+/* Shape of a parameter and what it begins as. */
+typedef struct decoder_param {
+    const char *part;
+    uint32_t rows;
+    uint32_t columns;
+    q_init init;
+} decoder_param;
+
+static bool file_view(decoder *d, const char *name, q_tensor *view)
 {
-    const char *name = part_name(d, layer, part);
-    q_param_desc desc;
-    q_tensor view;
     uint32_t index;
     size_t n = 0;
     while (name[n] != '\0') {
@@ -48,16 +53,54 @@ static q_param file_param(decoder *d, uint32_t layer, const char *part)
     }
     if (q_file_find(d->build->file, name, n, &index) != Q_OK) {
         q_graph_fail(d->g, Q_ERR_NOT_FOUND, name, "tensor");
-        return Q_NONE;
+        return false;
     }
-    q_file_tensor(d->build->file, index, &view);
+    q_file_tensor(d->build->file, index, view);
+    return true;
+}
+
+static bool is_trained(const decoder *d, const char *name)
+{
+    return d->build->trains != NULL ? d->build->trains(d->build->user, name) : d->build->file == NULL;
+}
+
+/* The file's tensor in place, or a slot: where it trains, and where there is no file. */
+static q_param param(decoder *d, uint32_t layer, const decoder_param *p)
+{
+    const char *name = part_name(d, layer, p->part);
+    q_param_desc desc;
+    q_tensor view;
     memset(&desc, 0, sizeof(desc));
     desc.name = name;
+    desc.trainable = is_trained(d, name);
+    if (desc.trainable || d->build->file == NULL) {
+        desc.type.dtype = Q_REAL;
+        desc.type.ne[0] = desc.type.ne[1] = 1;
+        desc.type.ne[2] = p->rows;
+        desc.type.ne[3] = p->columns;
+        desc.init = p->init;
+        return q_graph_param(d->g, &desc);
+    }
+    if (!file_view(d, name, &view)) {
+        return Q_NONE;
+    }
     desc.view = &view;
     desc.type.dtype = view.dtype;
     desc.type.layout = view.layout;
     memcpy(desc.type.ne, view.ne, sizeof(view.ne));
     return q_graph_param(d->g, &desc);
+}
+
+static q_param matrix(decoder *d, uint32_t layer, const char *part, uint32_t rows, uint32_t columns, double deviation)
+{
+    const decoder_param p = {part, rows, columns, {Q_INIT_NORMAL, 0, deviation}};
+    return param(d, layer, &p);
+}
+
+static q_param vector(decoder *d, uint32_t layer, const char *part, uint32_t columns, double value)
+{
+    const decoder_param p = {part, 1, columns, {Q_INIT_CONSTANT, 0, value}};
+    return param(d, layer, &p);
 }
 
 /* A node of a library class, or of the class the caller wants in its place. */
@@ -75,33 +118,15 @@ static q_value node(decoder *d, const q_layer_class *cls, const void *config, ui
     if (n_param != 0) {
         memcpy(desc.param, param, n_param * sizeof(*param));
     }
-    q_build_swap(d->build, &desc);
+    q_build_swap(d->build->swaps, d->build->n_swaps, &desc);
     return q_graph_node(d->g, &desc);
 }
 
 static q_value norm(decoder *d, uint32_t layer, const char *part, q_value x, uint32_t group)
 {
     q_rmsnorm_config c = {d->arch->norm_eps, d->arch->norm_offset, group, 0};
-    q_param w = file_param(d, layer, part);
+    q_param w = vector(d, layer, part, group != 0 ? group : d->arch->d_model, 1.0 - (double)d->arch->norm_offset);
     return node(d, &q_layer_rmsnorm, &c, layer, part, &x, 1, &w, 1);
-}
-
-static q_value activated(decoder *d, uint32_t layer, const char *part, const char *bias, uint32_t activation,
-                         q_value x)
-{
-    q_linear_config c = {activation, 0};
-    q_param p[2];
-    uint32_t n = 1;
-    p[0] = file_param(d, layer, part);
-    if (bias != NULL) {
-        p[n++] = file_param(d, layer, bias);
-    }
-    return node(d, &q_layer_linear, &c, layer, part, &x, 1, p, n);
-}
-
-static q_value linear(decoder *d, uint32_t layer, const char *part, const char *bias, q_value x)
-{
-    return activated(d, layer, part, bias, Q_ACT_NONE, x);
 }
 
 static q_value binary(decoder *d, const q_layer_class *cls, uint32_t layer, const char *part, q_value a, q_value b)
@@ -110,6 +135,28 @@ static q_value binary(decoder *d, const q_layer_class *cls, uint32_t layer, cons
     in[0] = a;
     in[1] = b;
     return node(d, cls, NULL, layer, part, in, 2, NULL, 0);
+}
+
+/* A product of the decoder. */
+typedef struct decoder_product {
+    const char *part;
+    const char *bias; /* or NULL */
+    uint32_t rows;
+    uint32_t columns;
+    uint32_t activation;
+    double deviation; /* of its first weights */
+} decoder_product;
+
+static q_value product(decoder *d, uint32_t layer, const decoder_product *p, q_value x)
+{
+    q_linear_config c = {p->activation, 0};
+    q_param w[2];
+    uint32_t n = 1;
+    w[0] = matrix(d, layer, p->part, p->rows, p->columns, p->deviation);
+    if (p->bias != NULL) {
+        w[n++] = vector(d, layer, p->bias, p->rows, 0);
+    }
+    return node(d, &q_layer_linear, &c, layer, p->part, &x, 1, w, n);
 }
 
 static q_value rope_table(decoder *d, const char *part, double base, q_value tokens)
@@ -147,9 +194,12 @@ static q_value attention(decoder *d, uint32_t layer, q_value h)
     bool bias = (a->flags & Q_ARCH_QKV_BIAS) != 0;
     q_attention_config c;
     q_value in[3];
-    in[0] = linear(d, layer, "q", bias ? "q_bias" : NULL, h);
-    in[1] = linear(d, layer, "k", bias ? "k_bias" : NULL, h);
-    in[2] = linear(d, layer, "v", bias ? "v_bias" : NULL, h);
+    const decoder_product q = {"q", bias ? "q_bias" : NULL, a->n_heads * a->head_dim, a->d_model, Q_ACT_NONE, 0.02};
+    const decoder_product k = {"k", bias ? "k_bias" : NULL, a->n_kv_heads * a->head_dim, a->d_model, Q_ACT_NONE, 0.02};
+    const decoder_product v = {"v", bias ? "v_bias" : NULL, a->n_kv_heads * a->head_dim, a->d_model, Q_ACT_NONE, 0.02};
+    in[0] = product(d, layer, &q, h);
+    in[1] = product(d, layer, &k, h);
+    in[2] = product(d, layer, &v, h);
     if ((a->flags & Q_ARCH_QK_NORM) != 0) {
         in[0] = norm(d, layer, "q_norm", in[0], a->head_dim);
         in[1] = norm(d, layer, "k_norm", in[1], a->head_dim);
@@ -166,21 +216,32 @@ static q_value attention(decoder *d, uint32_t layer, q_value h)
     return node(d, &q_layer_attention, &c, layer, "attention", in, 3, NULL, 0);
 }
 
+/* What enters the residual stream begins smaller, the deeper the model is. */
+static double residual_deviation(const decoder *d)
+{
+    return 0.02 / q_sqrt_f64(2.0 * d->arch->n_layers);
+}
+
 /* SwiGLU has a kernel of its own; any other gate is the epilogue of its product. */
 static q_value feed_forward(decoder *d, uint32_t layer, q_value h)
 {
-    bool silu = d->arch->activation == Q_ACT_SILU;
-    q_value gate = activated(d, layer, "gate", NULL, silu ? (uint32_t)Q_ACT_NONE : d->arch->activation, h);
-    q_value up = linear(d, layer, "up", NULL, h);
-    q_value product = silu ? binary(d, &q_layer_silu_mul, layer, "silu_mul", gate, up)
-                           : binary(d, &q_layer_mul, layer, "gate_mul", gate, up);
-    return linear(d, layer, "down", NULL, product);
+    const q_file_arch *a = d->arch;
+    bool silu = a->activation == Q_ACT_SILU;
+    const decoder_product gate = {"gate", NULL, a->d_ffn, a->d_model, silu ? (uint32_t)Q_ACT_NONE : a->activation, 0.02};
+    const decoder_product up = {"up", NULL, a->d_ffn, a->d_model, Q_ACT_NONE, 0.02};
+    const decoder_product down = {"down", NULL, a->d_model, a->d_ffn, Q_ACT_NONE, residual_deviation(d)};
+    q_value x = product(d, layer, &gate, h);
+    q_value y = product(d, layer, &up, h);
+    x = silu ? binary(d, &q_layer_silu_mul, layer, "silu_mul", x, y) : binary(d, &q_layer_mul, layer, "gate_mul", x, y);
+    return product(d, layer, &down, x);
 }
 
 static q_value block(decoder *d, uint32_t layer, q_value x)
 {
     bool post = (d->arch->flags & Q_ARCH_POST_NORMS) != 0;
-    q_value y = linear(d, layer, "o", NULL, attention(d, layer, norm(d, layer, "attn_norm", x, 0)));
+    const decoder_product o = {"o",        NULL, d->arch->d_model, d->arch->n_heads * d->arch->head_dim,
+                               Q_ACT_NONE, residual_deviation(d)};
+    q_value y = product(d, layer, &o, attention(d, layer, norm(d, layer, "attn_norm", x, 0)));
     y = post ? norm(d, layer, "attn_post_norm", y, 0) : y;
     x = binary(d, &q_layer_add, layer, "attn_add", x, y);
     y = feed_forward(d, layer, norm(d, layer, "ffn_norm", x, 0));
@@ -188,11 +249,11 @@ static q_value block(decoder *d, uint32_t layer, q_value x)
     return binary(d, &q_layer_add, layer, "ffn_add", x, y);
 }
 
-static q_value embed(decoder *d, q_value tokens, q_param *matrix)
+static q_value embed(decoder *d, q_value tokens, q_param *weight)
 {
     q_embedding_config c = {d->arch->embed_scale, 0};
-    *matrix = file_param(d, Q_NONE, "embed");
-    return node(d, &q_layer_embedding, &c, Q_NONE, "embed", &tokens, 1, matrix, 1);
+    *weight = matrix(d, Q_NONE, "embed", d->arch->n_vocab, d->arch->d_model, 0.02);
+    return node(d, &q_layer_embedding, &c, Q_NONE, "embed", &tokens, 1, weight, 1);
 }
 
 static q_value head(decoder *d, q_value x, q_param embedding)
@@ -200,7 +261,7 @@ static q_value head(decoder *d, q_value x, q_param embedding)
     /* The error of one plane would go straight into the logits: a third of what a whole model adds up to. */
     q_linear_config c = {Q_ACT_NONE, 2};
     bool tied = (d->arch->flags & Q_ARCH_TIED) != 0;
-    q_param w = tied ? embedding : file_param(d, Q_NONE, "output");
+    q_param w = tied ? embedding : matrix(d, Q_NONE, "output", d->arch->n_vocab, d->arch->d_model, 0.02);
     x = node(d, &q_layer_select_rows, NULL, Q_NONE, "select_rows", &x, 1, NULL, 0);
     x = norm(d, Q_NONE, "norm", x, 0);
     return node(d, &q_layer_linear, &c, Q_NONE, "logits", &x, 1, &w, 1);
@@ -238,23 +299,44 @@ static const char *unsupported_field(const q_file_arch *a)
     return a->rope_scaling > Q_ROPE_LLAMA3 ? "rope_scaling" : NULL;
 }
 
-void q_build_decoder(q_graph *g, const q_file_build *build)
+/* True if what the caller asks can be built; otherwise the build has failed. */
+static bool request_is_good(q_graph *g, const q_decoder_build *b)
 {
+    q_diag d;
+    const char *field = NULL;
+    if (b == NULL || b->struct_size != sizeof(*b) || b->flags != 0 || (b->file == NULL && b->arch == NULL)) {
+        q_graph_fail(g, Q_ERR_INVALID_ARG, "q_decoder_build", b == NULL || b->struct_size != sizeof(*b) ? "struct_size"
+                                                              : b->flags != 0                           ? "flags"
+                                                                                                        : "arch");
+        return false;
+    }
+    if (b->arch != NULL && (b->arch->n_layers > Q_CAP_LAYERS || q_file_arch_check(b->arch, b->arch->n_layers, &d) != Q_OK)) {
+        q_graph_fail(g, b->arch->n_layers > Q_CAP_LAYERS ? Q_ERR_LIMIT : d.code, "architecture",
+                     b->arch->n_layers > Q_CAP_LAYERS ? "n_layers" : d.field);
+        return false;
+    }
+    field = unsupported_field(b->arch != NULL ? b->arch : q_file_get_arch(b->file));
+    if (field != NULL) {
+        q_graph_fail(g, Q_ERR_UNSUPPORTED, "architecture", field);
+    }
+    return field == NULL;
+}
+
+void q_build_decoder(q_graph *g, const void *decoder_build)
+{
+    const q_decoder_build *build = (const q_decoder_build *)decoder_build;
     decoder d;
     q_value tokens;
     q_value x;
     q_param embedding;
-    const char *field;
+    if (!request_is_good(g, build)) {
+        return;
+    }
     memset(&d, 0, sizeof(d));
     d.g = g;
     d.build = build;
-    d.arch = q_file_get_arch(build->file);
-    d.kinds = q_file_layer_kinds(build->file);
-    field = unsupported_field(d.arch);
-    if (field != NULL) {
-        q_graph_fail(g, Q_ERR_UNSUPPORTED, "architecture", field);
-        return;
-    }
+    d.arch = build->arch != NULL ? build->arch : q_file_get_arch(build->file);
+    d.kinds = (const uint8_t *)d.arch + sizeof(*d.arch);
     tokens = token_input(&d);
     d.table = rope_table(&d, "rope_table", d.arch->rope_base, tokens);
     d.local_table = d.table;
@@ -263,7 +345,9 @@ void q_build_decoder(q_graph *g, const q_file_build *build)
     }
     x = embed(&d, tokens, &embedding);
     for (uint32_t layer = 0; layer < d.arch->n_layers; layer++) {
+        q_graph_block(g, layer + 1);
         x = block(&d, layer, x);
     }
+    q_graph_block(g, 0);
     q_graph_output(g, "logits", head(&d, x, embedding));
 }

@@ -2,10 +2,10 @@
 /* Building the model a file describes: by its architecture record, or node by node from its graph records. */
 #include "decoder.h"
 
-void q_build_swap(const q_file_build *build, q_node_desc *desc)
+void q_build_swap(const q_class_swap *swaps, size_t n_swaps, q_node_desc *desc)
 {
-    for (size_t i = 0; i < build->n_swaps; i++) {
-        const q_class_swap *swap = &build->swaps[i];
+    for (size_t i = 0; i < n_swaps; i++) {
+        const q_class_swap *swap = &swaps[i];
         if (swap->id == desc->cls->id && swap->cls != NULL) {
             desc->config = swap->cls->config_size == desc->cls->config_size ? desc->config : swap->config;
             desc->cls = swap->cls;
@@ -102,7 +102,7 @@ static void add_nodes(q_graph *g, const q_file_build *build, const q_file_graph_
         desc.n_param = n->n_param;
         memcpy(desc.in, edge, n->n_in * sizeof(*edge));
         memcpy(desc.param, param, n->n_param * sizeof(*param));
-        q_build_swap(build, &desc);
+        q_build_swap(build->swaps, build->n_swaps, &desc);
         (void)q_graph_node(g, &desc);
         edge += n->n_in;
         param += n->n_param;
@@ -119,7 +119,13 @@ void q_build_from_file(q_graph *g, const void *file_build)
         return;
     }
     if (q_file_get_arch(build->file) != NULL) {
-        q_build_decoder(g, build);
+        q_decoder_build decoder;
+        memset(&decoder, 0, sizeof(decoder));
+        decoder.struct_size = sizeof(decoder);
+        decoder.file = build->file;
+        decoder.swaps = build->swaps;
+        decoder.n_swaps = build->n_swaps;
+        q_build_decoder(g, &decoder);
         return;
     }
     if (!q_file_graph_arrays(build->file, &a)) {

@@ -209,6 +209,10 @@ static q_error_code param_check(const q_param_desc *desc, q_diag *diag)
     if (desc->trainable && (desc->view != NULL || t->dtype != Q_REAL || t->layout != Q_PLAIN)) {
         return q_fail(diag, Q_ERR_INVALID_DTYPE, desc->name, "trainable", Q_REAL, t->dtype);
     }
+    if (desc->init.kind > Q_INIT_NORMAL || !(desc->init.value - desc->init.value == 0) ||
+        (desc->init.kind != Q_INIT_NONE && (desc->view != NULL || t->dtype != Q_REAL || t->layout != Q_PLAIN))) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, desc->name, "init", Q_INIT_NORMAL, desc->init.kind);
+    }
     return desc->view != NULL ? view_check(desc, rows, diag) : Q_OK;
 }
 
@@ -231,6 +235,7 @@ q_param q_graph_param(q_graph *g, const q_param_desc *desc)
         p->name = keep_name(g, desc->name, n);
         p->type = desc->type;
         p->trainable = desc->trainable;
+        p->init = desc->init;
         memset(&p->view, 0, sizeof(p->view));
         if (desc->view != NULL) {
             p->view = *desc->view;

@@ -15,6 +15,7 @@ typedef struct model_param {
     const char *name;
     q_param_type type;
     q_tensor view; /* data NULL: a slot of the PARAM region */
+    q_init init;
     bool trainable;
 } model_param;
 

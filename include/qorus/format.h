@@ -307,6 +307,9 @@ void q_file_tensor(const q_file *file, uint32_t index, q_tensor *out);
 
 /* NULL where the section is empty. layer_kinds: one q_layer_kind per layer. */
 const q_file_arch *q_file_get_arch(const q_file *file);
+/* Checks a record that is in no file: followed, as in files, by one q_layer_kind byte for each of n_layers layers. Errors:
+   those of q_file_open, diag.offset counting from the record. */
+Q_NODISCARD q_error_code q_file_arch_check(const q_file_arch *arch, uint32_t n_layers, q_diag *diag);
 const uint8_t *q_file_layer_kinds(const q_file *file);
 const q_file_graph *q_file_get_graph(const q_file *file);
 const void *q_file_section_data(const q_file *file, q_section section, size_t *size);

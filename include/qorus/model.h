@@ -39,6 +39,20 @@ typedef struct q_input_desc {
     uint32_t limit; /* Q_I32: values of every step are checked to lie in [0, limit) */
 } q_input_desc;
 
+/* What a slot holds before training: see q_session_init_params. */
+typedef enum q_init_kind {
+    Q_INIT_NONE = 0,     /* whatever its memory holds */
+    Q_INIT_CONSTANT = 1, /* value */
+    Q_INIT_UNIFORM = 2,  /* evenly in [-value, value) */
+    Q_INIT_NORMAL = 3    /* normally, of standard deviation value */
+} q_init_kind;
+
+typedef struct q_init {
+    uint32_t kind; /* q_init_kind */
+    uint32_t reserved;
+    double value;
+} q_init;
+
 typedef struct q_param_desc {
     const char *name; /* stable path, unique: "layers.3.attn_norm" */
     q_param_type type;
@@ -46,6 +60,7 @@ typedef struct q_param_desc {
        q_session_param() gives access to. */
     const q_tensor *view;
     bool trainable; /* only slots of dtype Q_REAL can be */
+    q_init init;    /* of slots of dtype Q_REAL */
 } q_param_desc;
 
 typedef struct q_node_desc {
@@ -101,6 +116,30 @@ typedef struct q_file_build {
 } q_file_build;
 
 void q_build_from_file(q_graph *g, const void *file_build);
+
+/*
+ * A decoder-only language model from its architecture record: of a file, or one made by the program, which then has no
+ * weights yet. With training in mind:
+ *
+ *   trains    parameters it says yes to become slots of reals: trainable, of the file's values once q_session_load_params
+ *             has run, or of usual initial ones (normal of 0.02, of 0.02/sqrt(2 layers) before the residual; norms 1)
+ *             once q_session_init_params has
+ *
+ * Each layer is a block of its own for Q_PLAN_RECOMPUTE.
+ */
+typedef struct q_decoder_build {
+    uint32_t struct_size;     /* sizeof(q_decoder_build) */
+    uint32_t flags;           /* 0 */
+    const q_file *file;       /* whose tensors are used in place; NULL: none, every parameter is a slot that trains */
+    const q_file_arch *arch;  /* NULL: the file's; else followed by one q_layer_kind byte per layer */
+    const q_class_swap *swaps;
+    size_t n_swaps;
+    /* (optional; default: nothing, or without a file everything) Does the parameter of that name train? */
+    bool (*trains)(void *user, const char *name);
+    void *user;
+} q_decoder_build;
+
+void q_build_decoder(q_graph *g, const void *decoder_build);
 
 /* ---- Looking at a model -------------------------------------------------------------------------------- */
 
@@ -242,6 +281,14 @@ Q_NODISCARD q_error_code q_session_configure(q_session *session, const q_session
 
 /* A parameter that lives in the PARAM region (write it before the first step), or a view of a file's. */
 Q_NODISCARD q_error_code q_session_param(const q_session *session, q_param param, q_tensor *out, q_diag *diag);
+/* Fills every slot that says how (q_param_desc.init) with numbers keyed by seed, the parameter's name and the element: the
+   same on every machine, whatever else the model holds. */
+Q_NODISCARD q_error_code q_session_init_params(q_session *session, uint64_t seed, q_diag *diag);
+/* Makes a slot of reals the values of a tensor of any dtype and layout and of its rows and columns: weights of a file,
+   say. Q_ERR_INVALID_ARG: not such a slot; INVALID_SHAPE, INVALID_DTYPE. */
+Q_NODISCARD q_error_code q_session_load_param(q_session *session, q_param param, const q_tensor *from, q_diag *diag);
+/* The same for all slots whose names a file has; at least one must. n: how many, may be NULL. */
+Q_NODISCARD q_error_code q_session_load_params(q_session *session, const q_file *file, uint32_t *n, q_diag *diag);
 /* Its gradient, summed over micro-batches; training plans only. Q_ERR_NOT_FOUND: it has none. Where a parameter is used
    more than once the sums of its uses are joined first: ask after the last micro-batch. */
 Q_NODISCARD q_error_code q_session_param_grad(q_session *session, q_param param, q_tensor *out, q_diag *diag);

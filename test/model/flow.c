@@ -132,6 +132,9 @@ static q_plan_config config_of(const flow *f, const flow_setup *s)
 q_error_code flow_model(flow *f, const flow_setup *s, q_block memory)
 {
     q_file_build b = build_of(f, s);
+    if (s->decoder != NULL) {
+        return q_model_init(&f->model, memory, q_build_decoder, s->decoder, &f->diag);
+    }
     return q_model_init(&f->model, memory, q_build_from_file, &b, &f->diag);
 }
 
@@ -166,7 +169,8 @@ void flow_open(flow *f, const flow_setup *s, const flow_memory *memory)
     must(f, flow_load(f, s));
     b = build_of(f, s);
     c = config_of(f, s);
-    must(f, q_model_size(q_build_from_file, &b, &f->model_size, &f->diag));
+    must(f, s->decoder != NULL ? q_model_size(q_build_decoder, s->decoder, &f->model_size, &f->diag)
+                               : q_model_size(q_build_from_file, &b, &f->model_size, &f->diag));
     must(f, flow_model(f, s, (q_block){memory->take(memory->user, f->model_size, "model"), f->model_size}));
     must(f, q_plan_size(f->model, &c, &f->plan_size, &f->diag));
     must(f, flow_plan(f, s, (q_block){memory->take(memory->user, f->plan_size, "plan"), f->plan_size}));

@@ -29,6 +29,7 @@ typedef struct flow_setup {
     const q_devices *devices;
     const q_class_swap *swaps;
     size_t n_swaps;
+    const q_decoder_build *decoder; /* builds the model instead of q_build_from_file */
     q_session_config session;
 } flow_setup;
 
@@ -79,6 +80,7 @@ void check_skip(const char *what);
 void test_memory(const char *file);
 void test_session(const char *file);
 void test_layers(const char *file);
+void test_decoder(const char *file);
 void test_generate(const char *file);
 void test_files(const char *file); /* the sample files beside it */
 void test_sequences(const char *file);

@@ -18,6 +18,7 @@ int main(int argc, char **argv)
     test_session(argv[1]);
     test_sequences(argv[1]);
     test_layers(argv[1]);
+    test_decoder(argv[1]);
     test_generate(argv[1]);
     test_files(argv[1]);
     test_recurrent();
