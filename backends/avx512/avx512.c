@@ -55,6 +55,15 @@ static void avx512_fill_recurrent(q_kernels *k)
     k->gru_cell_grad = q_gru_cell_grad_avx512;
 }
 
+static void avx512_fill_images(q_kernels *k)
+{
+    k->conv2d = q_conv2d_avx512;
+    k->conv2d_grad_input = q_conv2d_grad_input_avx512;
+    k->conv2d_grad_weight = q_conv2d_grad_weight_avx512;
+    k->pool2d = q_pool2d_avx512;
+    k->pool2d_grad = q_pool2d_grad_avx512;
+}
+
 bool q_backend_avx512(q_backend *out, uint64_t features)
 {
     const uint64_t needs = (uint64_t)Q_CPU_AVX2 | (uint64_t)Q_CPU_AVX512 | (uint64_t)Q_CPU_AVX512_VNNI;
@@ -67,6 +76,7 @@ bool q_backend_avx512(q_backend *out, uint64_t features)
         out->workspace_size > Q_AVX512_WORKSPACE ? out->workspace_size : (size_t)Q_AVX512_WORKSPACE;
     avx512_fill_products(&out->kernels);
     avx512_fill_rows(&out->kernels);
+    avx512_fill_images(&out->kernels);
     avx512_fill_recurrent(&out->kernels);
     return true;
 }

@@ -74,6 +74,11 @@ void q_gru_cell_avx512(const q_work *work, const q_cell_args *a);
 void q_rnn_cell_grad_avx512(const q_work *work, const q_cell_grad_args *a);
 void q_lstm_cell_grad_avx512(const q_work *work, const q_cell_grad_args *a);
 void q_gru_cell_grad_avx512(const q_work *work, const q_cell_grad_args *a);
+void q_conv2d_avx512(const q_work *work, const q_conv2d_args *a);
+void q_conv2d_grad_input_avx512(const q_work *work, const q_conv2d_grad_input_args *a);
+void q_conv2d_grad_weight_avx512(const q_work *work, const q_conv2d_grad_weight_args *a);
+void q_pool2d_avx512(const q_work *work, const q_pool2d_args *a);
+void q_pool2d_grad_avx512(const q_work *work, const q_pool2d_grad_args *a);
 
 /* -- ends of a tile ---------------------------------------------------------------------------- */
 
