@@ -261,7 +261,7 @@ static q_error_code run_forward(q_trainer *t, const q_step *step, uint32_t flags
     return e;
 }
 
-static void forget_batches(q_trainer *t)
+void q_trainer_forget(q_trainer *t)
 {
     t->samples = 0;
     t->loss = 0;
@@ -287,7 +287,7 @@ q_error_code q_trainer_backward(q_trainer *trainer, const q_step *step, q_train_
         e = q_model_backward(t->session, t->samples != 0, diag);
     }
     if (e != Q_OK) {
-        forget_batches(t);
+        q_trainer_forget(t);
         return e;
     }
     t->samples += samples_of(step);
@@ -327,7 +327,7 @@ q_error_code q_trainer_update(q_trainer *trainer, q_train_report *report, q_diag
     t->report.count = t->count;
     t->report.learning_rate = t->config.optimizer.learning_rate * q_schedule_share(&t->config.schedule, t->steps);
     good = q_trainer_apply(t);
-    forget_batches(t);
+    q_trainer_forget(t);
     if (!good) {
         return q_fail(diag, Q_ERR_NON_FINITE, t->bad, "gradient", 0, 0);
     }

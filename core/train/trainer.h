@@ -41,6 +41,9 @@ struct q_trainer {
     const char *bad;       /* a parameter whose gradient is not finite */
 };
 
+/* The micro-batches since the last update are as if they had not been. */
+void q_trainer_forget(q_trainer *t);
+
 /* The update itself, on all workers. Returns false, and bad is set, if a gradient is not finite. */
 bool q_trainer_apply(q_trainer *t);
 

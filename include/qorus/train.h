@@ -107,6 +107,141 @@ uint64_t q_trainer_steps(const q_trainer *trainer);
 void q_trainer_set_steps(q_trainer *trainer, uint64_t steps);
 q_session *q_trainer_session(const q_trainer *trainer);
 
+/* ---- A whole training ------------------------------------------------------------------------------------ */
+
+/* Samples by number. */
+typedef struct q_dataset {
+    uint32_t struct_size; /* sizeof(q_dataset) */
+    uint32_t n;           /* samples, >= 1 */
+    /* Puts samples ids[0 .. n) into *step: inputs, n_batch or spans, select; the rest is zero. What the step points to stays
+       until the next call. An error ends the training. */
+    q_error_code (*load)(void *user, const uint32_t *ids, uint32_t n, q_step *step);
+    void *user;
+} q_dataset;
+
+/* Samples that lie one behind the other in memory, one array per input of the graph, as a dataset: sample i of input k is
+   the `bytes[k]` bytes at data[k] + i*bytes[k]. Batches are gathered in `buffer`, which has room for `batch` samples of
+   all inputs, each input's part aligned to Q_ALIGN (q_table_bytes). */
+enum { Q_TABLE_INPUTS = 8 };
+typedef struct q_table {
+    uint32_t n;
+    uint32_t n_inputs; /* 1 .. Q_TABLE_INPUTS */
+    const void *data[Q_TABLE_INPUTS];
+    size_t bytes[Q_TABLE_INPUTS];
+    void *buffer; /* multiple of Q_ALIGN */
+    size_t size;
+    const void *inputs[Q_TABLE_INPUTS]; /* the table's own */
+} q_table;
+
+size_t q_table_bytes(const q_table *table, uint32_t batch);
+q_dataset q_table_dataset(q_table *table);
+
+/*
+ * Windows of a text of tokens, as a dataset for a language model with inputs (tokens, targets): window i are the tokens
+ * [i*stride, i*stride + window) and, as targets, those one further on. Each becomes a span. `tokens` and `targets` have room
+ * for batch*window ids, `spans` for batch.
+ */
+typedef struct q_windows {
+    const int32_t *text;
+    uint64_t n;      /* tokens of the text, > window */
+    uint32_t window; /* >= 1 */
+    uint32_t stride; /* >= 1: window for windows without overlap */
+    uint32_t batch;
+    uint32_t reserved;
+    int32_t *tokens;
+    int32_t *targets;
+    q_step_span *spans;
+    const void *inputs[2]; /* the windows' own */
+} q_windows;
+
+q_dataset q_windows_dataset(q_windows *windows);
+
+/* What callers of a training hear after every step of the optimizer, and after every evaluation. */
+typedef struct q_fit_progress {
+    q_train_report report;   /* of the last step */
+    uint64_t epoch;          /* from 0 */
+    uint64_t steps;          /* of the whole training */
+    uint64_t samples;        /* seen by this call so far */
+    double validation;       /* mean loss of the last evaluation, where there was one; else 0 */
+    uint32_t evaluated;      /* 1: this call follows an evaluation */
+    uint32_t improved;       /* 1: the best so far */
+} q_fit_progress;
+
+typedef struct q_fit_config {
+    uint32_t struct_size; /* sizeof(q_fit_config) */
+    uint32_t flags;       /* Q_FIT_* */
+    uint32_t batch;       /* samples of a step of the optimizer, >= 1; the last one of an epoch may have fewer */
+    uint32_t micro_batch; /* samples run at once; 0: batch */
+    uint64_t epochs;      /* 0: until max_steps */
+    uint64_t max_steps;   /* 0: until the epochs are over; counts steps made before this call too */
+    uint64_t evaluate_every; /* steps; 0: after every epoch */
+    uint32_t patience;    /* evaluations without a better loss after which training stops; 0: never */
+    uint32_t reserved;    /* 0 */
+    double min_delta;     /* how much lower counts as better, >= 0 */
+    /* (optional) Between steps, on the calling thread. False stops: everything is as after that step. */
+    bool (*progress)(void *user, const q_fit_progress *progress);
+    /* (optional) After every evaluated or trained micro-batch: outputs of the session may be read, for metrics. */
+    void (*seen)(void *user, const q_step *step, const q_train_part *part, bool evaluated);
+    void *user;
+} q_fit_config;
+
+enum {
+    Q_FIT_IN_ORDER = 1u << 0,  /* samples as they come; otherwise shuffled anew for every epoch (Fisher and Yates) by the
+                                  trainer's seed and the epoch's number */
+    Q_FIT_KEEP_BEST = 1u << 1, /* ends with the parameters of the best evaluation instead of the last ones */
+    Q_FIT_AVERAGE = 1u << 2    /* evaluates the average of the weights, where the trainer keeps one */
+};
+
+/* Why a training ended. */
+typedef enum q_fit_end { Q_FIT_DONE = 0, Q_FIT_PATIENCE = 1, Q_FIT_STOPPED = 2 } q_fit_end;
+
+typedef struct q_fit_result {
+    uint32_t end; /* q_fit_end */
+    uint32_t evaluations;
+    uint64_t steps;
+    uint64_t epochs; /* completed */
+    double loss;     /* of the last step */
+    double validation;
+    double best;     /* lowest mean loss of an evaluation */
+    uint64_t best_step;
+} q_fit_result;
+
+/* Bytes that q_model_train works in: the order of an epoch and, to keep the best, one copy of the parameters. */
+Q_NODISCARD q_error_code q_fit_size(const q_trainer *trainer, const q_fit_config *config, const q_dataset *train,
+                                    size_t *bytes, q_diag *diag);
+
+/*
+ * Epochs of steps over `train`, evaluations over `validate` (may be NULL), until something ends it. It begins where the
+ * trainer's count of steps says: with the same datasets and config a training that was stopped and goes on makes the same
+ * steps as one that never stopped. Errors: of the config, naming the field; of load, forward, backward and update, after which
+ * the parameters are those of the last complete step (Q_ERR_NON_FINITE among them).
+ */
+Q_NODISCARD q_error_code q_model_train(q_trainer *trainer, q_block memory, const q_fit_config *config,
+                                       const q_dataset *train, const q_dataset *validate, q_fit_result *result,
+                                       q_diag *diag);
+
+/* Mean loss over a dataset, `batch` samples at once. seen: as in q_fit_config, may be NULL. */
+Q_NODISCARD q_error_code q_model_evaluate(q_trainer *trainer, const q_dataset *dataset, uint32_t batch,
+                                          void (*seen)(void *user, const q_step *step, const q_train_part *part,
+                                                       bool evaluated),
+                                          void *user, double *loss, q_diag *diag);
+
+/* ---- Metrics of classifiers ------------------------------------------------------------------------------ */
+
+/* Counts of (target, answer) pairs, in memory of the caller: count[target * classes + answer], zero at first. */
+typedef struct q_confusion {
+    uint32_t classes;
+    uint32_t reserved;
+    uint64_t *count; /* [classes * classes] */
+} q_confusion;
+
+/* Adds rows of logits [rows, classes]: the answer is the largest, the lowest class among equals. Targets outside
+   0 .. classes - 1 are left out. */
+void q_confusion_add(q_confusion *c, const q_tensor *logits, const int32_t *targets, uint32_t rows);
+double q_confusion_accuracy(const q_confusion *c);
+/* Mean of the classes' F1 = 2*hits / (answers + targets), over classes that occur. */
+double q_confusion_f1(const q_confusion *c);
+
 #ifdef __cplusplus
 }
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "fit.h"
 #include "port/x86/cpu_detect.h"
 #include "tools/common/backends.h"
 
@@ -449,6 +450,7 @@ int main(void)
     test_bad_configs();
     test_states();
     test_not_finite();
+    test_fit();
     printf("%d passed, %d failed, 0 skipped\n", passed, failed);
     return failed != 0;
 }
