@@ -65,6 +65,15 @@ static void avx2_fill_recurrent(q_kernels *k)
     k->gru_cell_grad = q_gru_cell_grad_avx2;
 }
 
+static void avx2_fill_images(q_kernels *k)
+{
+    k->conv2d = q_conv2d_avx2;
+    k->conv2d_grad_input = q_conv2d_grad_input_avx2;
+    k->conv2d_grad_weight = q_conv2d_grad_weight_avx2;
+    k->pool2d = q_pool2d_avx2;
+    k->pool2d_grad = q_pool2d_grad_avx2;
+}
+
 static void avx2_fill_vnni(q_kernels *k)
 {
     k->gemm_a8_q8_0 = q_gemm_a8_q8_0_avx2vnni;
@@ -83,6 +92,7 @@ bool q_backend_avx2(q_backend *out, uint64_t features)
     out->workspace_size = Q_AVX2_WORKSPACE;
     avx2_fill_products(&out->kernels);
     avx2_fill_rows(&out->kernels);
+    avx2_fill_images(&out->kernels);
     avx2_fill_recurrent(&out->kernels);
     if ((features & Q_CPU_AVX_VNNI) != 0) {
         out->name = "avx2vnni";

@@ -38,7 +38,7 @@ enum {
     Q_AVX2_TILE_ROWS = 6,    /* rows of x in a register tile: 12 accumulators, 2 weights, 1 x */
     Q_AVX2_GROUP_ROWS = 96,  /* rows of x that share a decoded slab; multiple of every tile */
     Q_AVX2_SLAB = 256,       /* columns of a slab of f32 weights: 16 KiB */
-    Q_AVX2_WORKSPACE = 32768 /* bytes of workspace of each worker */
+    Q_AVX2_WORKSPACE = 49152 /* bytes of workspace of each worker */
 };
 
 /* -- kernels ----------------------------------------------------------------------------------- */
@@ -98,6 +98,12 @@ void q_gru_cell_avx2(const q_work *work, const q_cell_args *a);
 void q_rnn_cell_grad_avx2(const q_work *work, const q_cell_grad_args *a);
 void q_lstm_cell_grad_avx2(const q_work *work, const q_cell_grad_args *a);
 void q_gru_cell_grad_avx2(const q_work *work, const q_cell_grad_args *a);
+
+void q_conv2d_avx2(const q_work *work, const q_conv2d_args *a);
+void q_conv2d_grad_input_avx2(const q_work *work, const q_conv2d_grad_input_args *a);
+void q_conv2d_grad_weight_avx2(const q_work *work, const q_conv2d_grad_weight_args *a);
+void q_pool2d_avx2(const q_work *work, const q_pool2d_args *a);
+void q_pool2d_grad_avx2(const q_work *work, const q_pool2d_grad_args *a);
 
 /* -- pieces of a tile -------------------------------------------------------------------------- */
 

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * conv2d.c: convolution of images and the gradient of its input: products of an unfolded image and the weights.
+ *
+ * 24 positions at a time are unfolded into the workspace, a slab of up to 288 columns (taps by channels), and meet 16
+ * columns of weights, which were laid out behind one another before. A worker packs each slab of weights once and takes
+ * all its positions through it; chains rest in the output from one slab to the next, or, where the output is also the
+ * residual and so still to be read, in the workspace, and weights are packed again per group.
+ */
+#include "conv2d.h"
+
+enum { CONV_COLUMNS = 16, CONV_GROUP = 24, CONV_SLAB = 288, CONV_PITCH = CONV_SLAB + 8 /* floats: no power of two */ };
+
+typedef struct conv_space {
+    float b[CONV_SLAB * CONV_COLUMNS];
+    float acc[CONV_GROUP][CONV_COLUMNS];
+    float a[CONV_GROUP * CONV_PITCH];
+} conv_space;
+
+Q_STATIC_ASSERT(sizeof(conv_space) <= Q_AVX2_WORKSPACE, "slab, chains and rows fit the workspace");
+
+/* One pass over one group of channels. */
+typedef struct conv_job {
+    conv_source source;
+    uint32_t k; /* columns of the unfolded image */
+    uint32_t n; /* columns of the output */
+    const float *w;
+    size_t w_stride;
+    uint32_t w_channels; /* channels of a tap in a row of the weights */
+    uint32_t kernel_w;
+    bool back; /* rows of the weights are channels of the unfolded image, not of the output */
+    bool accumulate;
+    float *to;
+    size_t to_stride;
+    q_epilogue epilogue;
+} conv_job;
+
+/* -- weights ---------------------------------------------------------------------------------------- */
+
+/* b[p][l] = w[j + l][p0 + p] */
+static void conv_lay_forward(const conv_job *x, uint32_t p0, uint32_t n, uint32_t j, uint32_t lanes, float *b)
+{
+    for (uint32_t l = 0; l < CONV_COLUMNS; l++) {
+        const float *w = l < lanes ? avx2_row(x->w, x->w_stride, j + l) + p0 : NULL;
+        for (uint32_t p = 0; p < n; p++) {
+            b[p * CONV_COLUMNS + l] = w != NULL ? w[p] : 0.0f;
+        }
+    }
+}
+
+/* b[(tap, co)][l] = w[co][(kernel place of the tap)*channels + j + l] */
+static void conv_lay_back(const conv_job *x, uint32_t p0, uint32_t n, uint32_t j, uint32_t lanes, float *b)
+{
+    const q_conv_axis *h = &x->source.pass->h;
+    const q_conv_axis *v = &x->source.pass->w;
+    for (uint32_t p = p0; p < p0 + n; p++, b += CONV_COLUMNS) {
+        uint32_t tap = p / x->source.channels;
+        uint32_t place = (h->tap + tap / v->taps * h->tap_step) * x->kernel_w + v->tap + tap % v->taps * v->tap_step;
+        const float *w = avx2_row(x->w, x->w_stride, p % x->source.channels) + (size_t)place * x->w_channels + j;
+        _mm256_store_ps(b, avx2_load_n(w, lanes));
+        _mm256_store_ps(b + 8, lanes > 8u ? avx2_load_n(w + 8, lanes - 8u) : _mm256_setzero_ps());
+    }
+}
+
+/* -- where chains begin, rest and end --------------------------------------------------------------- */
+
+/* Row of the output of position r. */
+static uint32_t conv_place_row(const q_conv_pass *pass, uint32_t r)
+{
+    uint32_t j = r % pass->w.positions;
+    uint32_t i = r / pass->w.positions;
+    uint32_t sample = i / pass->h.positions;
+    i = i % pass->h.positions;
+    return (sample * pass->h.to + pass->h.first + i * pass->h.step) * pass->w.to + pass->w.first + j * pass->w.step;
+}
+
+static void conv_begin(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j, uint32_t lanes, bool from_to,
+                      float acc[][CONV_COLUMNS])
+{
+    if (!from_to) {
+        q_tile_start_avx2(rows, x->epilogue.bias, j, lanes, acc[0]);
+        return;
+    }
+    for (uint32_t t = 0; t < rows; t++) {
+        q_tile_start_avx2(1, avx2_row(x->to, x->to_stride, conv_place_row(x->source.pass, r + t)), j, lanes, acc[t]);
+    }
+}
+
+static void conv_end(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j, uint32_t lanes, bool finished,
+                       float acc[][CONV_COLUMNS])
+{
+    if (finished && !x->back) {
+        q_tile_finish_avx2(&x->epilogue, r, rows, j, lanes, acc[0], x->to, x->to_stride);
+        return;
+    }
+    for (uint32_t t = 0; t < rows; t++) {
+        float *to = avx2_row_out(x->to, x->to_stride, conv_place_row(x->source.pass, r + t)) + j;
+        avx2_store_n(to, lanes, _mm256_load_ps(acc[t]));
+        if (lanes > 8u) {
+            avx2_store_n(to + 8, lanes - 8u, _mm256_load_ps(acc[t] + 8));
+        }
+    }
+}
+
+/* -- loops ------------------------------------------------------------------------------------------ */
+
+/* Positions [begin, end) by the columns from j. Where `end - begin` is at most a group, chains stay in the workspace. */
+static void conv_group_run(const conv_job *x, uint32_t begin, uint32_t end, uint32_t j, uint32_t lanes,
+                           conv_space *space)
+{
+    bool resting = end - begin <= CONV_GROUP;
+    for (uint32_t p0 = 0; p0 < x->k || p0 == 0; p0 += CONV_SLAB) {
+        uint32_t n = x->k - p0 < CONV_SLAB ? x->k - p0 : (uint32_t)CONV_SLAB;
+        if (x->back) {
+            conv_lay_back(x, p0, n, j, lanes, space->b);
+        } else {
+            conv_lay_forward(x, p0, n, j, lanes, space->b);
+        }
+        for (uint32_t r = begin; r < end; r += CONV_GROUP) {
+            uint32_t rows = end - r < CONV_GROUP ? end - r : (uint32_t)CONV_GROUP;
+            bool last = p0 + n == x->k;
+            if (p0 == 0 || !resting) {
+                conv_begin(x, r, rows, j, lanes, p0 != 0 || x->accumulate, space->acc);
+            }
+            q_conv_unfold_avx2(&x->source, r, rows, p0, n, space->a, CONV_PITCH);
+            conv_tile_rows(rows, n, space->a, CONV_PITCH * sizeof(float), sizeof(float), space->b, space->acc[0]);
+            if (last || !resting) {
+                conv_end(x, r, rows, j, lanes, last, space->acc);
+            }
+        }
+    }
+}
+
+/* Positions of the pass that are a worker's, or, where there are few, 16 columns at a time. */
+static void conv_share_run(const q_work *work, const conv_job *x, uint32_t positions)
+{
+    uint32_t row0 = 0;
+    uint32_t row1 = positions;
+    uint32_t panel0 = 0;
+    uint32_t panel1 = q_ceil_div_u32(x->n, 16);
+    bool alias = x->epilogue.residual == x->to && x->k > CONV_SLAB;
+    uint32_t chunk = alias ? CONV_GROUP : positions;
+    if (positions >= 12u * work->n_workers) {
+        q_share(work, positions, &row0, &row1);
+    } else {
+        q_share(work, panel1, &panel0, &panel1);
+    }
+    for (uint32_t j = panel0 * 16u; j < panel1 * 16u && j < x->n; j += CONV_COLUMNS) {
+        uint32_t end = panel1 * 16u < x->n ? panel1 * 16u : x->n;
+        uint32_t lanes = end - j < CONV_COLUMNS ? end - j : (uint32_t)CONV_COLUMNS;
+        for (uint32_t r = row0; r < row1; r += chunk) {
+            conv_group_run(x, r, row1 - r < chunk ? row1 : r + chunk, j, lanes, (conv_space *)work->workspace);
+        }
+    }
+}
+
+/* -- kernels ---------------------------------------------------------------------------------------- */
+
+/* The epilogue of the columns from `first` on. */
+static q_epilogue conv_epilogue_from(const q_epilogue *e, uint32_t first)
+{
+    q_epilogue g = *e;
+    g.bias = g.bias != NULL ? g.bias + first : NULL;
+    g.scale = g.scale != NULL ? g.scale + first : NULL;
+    g.shift = g.shift != NULL ? g.shift + first : NULL;
+    g.gate = g.gate != NULL ? g.gate + first : NULL;
+    g.residual = g.residual != NULL ? g.residual + first : NULL;
+    return g;
+}
+
+void q_conv2d_avx2(const q_work *work, const q_conv2d_args *a)
+{
+    const q_conv2d_shape *s = &a->shape;
+    const q_conv_pass pass = q_conv_forward(s);
+    uint32_t samples = q_count_value(work->run, a->samples);
+    conv_job x;
+    if (conv_by_channel(s)) {
+        const conv_depth d = {{&pass, a->x, a->x_stride, s->in_c}, a->weights, a->weights_stride, s->kernel_w, s->in_c,
+                              a->y, a->y_stride, &a->epilogue, 0, samples};
+        q_conv_depth_avx2(work, &d);
+        return;
+    }
+    memset(&x, 0, sizeof(x));
+    x.source = (conv_source){&pass, a->x, a->x_stride, s->in_c / s->groups};
+    x.k = s->kernel_h * s->kernel_w * x.source.channels;
+    x.n = s->out_c / s->groups;
+    x.w_stride = a->weights_stride;
+    x.to_stride = a->y_stride;
+    for (uint32_t g = 0; g < s->groups; g++) {
+        x.source.from = a->x + g * x.source.channels;
+        x.w = avx2_row(a->weights, a->weights_stride, g * x.n);
+        x.to = a->y + g * x.n;
+        x.epilogue = conv_epilogue_from(&a->epilogue, g * x.n);
+        conv_share_run(work, &x, samples * s->out_h * s->out_w);
+    }
+}
+
+static void conv_pass_back(const q_work *work, const q_conv2d_grad_input_args *a, const q_conv_pass *pass)
+{
+    const q_conv2d_shape *s = &a->shape;
+    uint32_t samples = q_count_value(work->run, a->samples);
+    conv_job x;
+    if (conv_by_channel(s)) {
+        const conv_depth d = {{pass, a->dy, a->dy_stride, s->in_c}, a->weights, a->weights_stride, s->kernel_w,
+                              s->in_c, a->dx, a->dx_stride, NULL, a->accumulate, samples};
+        q_conv_depth_avx2(work, &d);
+        return;
+    }
+    memset(&x, 0, sizeof(x));
+    x.source = (conv_source){pass, a->dy, a->dy_stride, s->out_c / s->groups};
+    x.k = pass->h.taps * pass->w.taps * x.source.channels;
+    x.n = x.w_channels = s->in_c / s->groups;
+    x.kernel_w = s->kernel_w;
+    x.w_stride = a->weights_stride;
+    x.back = true;
+    x.accumulate = a->accumulate != 0;
+    x.to_stride = a->dx_stride;
+    for (uint32_t g = 0; g < s->groups; g++) {
+        x.source.from = a->dy + g * x.source.channels;
+        x.w = avx2_row(a->weights, a->weights_stride, g * x.source.channels);
+        x.to = a->dx + g * x.n;
+        conv_share_run(work, &x, samples * pass->h.positions * pass->w.positions);
+    }
+}
+
+void q_conv2d_grad_input_avx2(const q_work *work, const q_conv2d_grad_input_args *a)
+{
+    for (uint32_t i = 0; i < a->shape.stride_h * a->shape.stride_w; i++) {
+        const q_conv_pass pass = q_conv_back(&a->shape, i);
+        conv_pass_back(work, a, &pass);
+    }
+}
