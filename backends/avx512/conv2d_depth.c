@@ -156,7 +156,7 @@ Q_AVX512_INLINE void depth_weight_taps(const uint32_t n, const q_conv2d_grad_wei
                 uint32_t w = j * s->stride_w + (tap + t) % s->kernel_w * s->dilation_w - s->pad_w;
                 bool inside = h < s->in_h && w < s->in_w;
                 const float *x = conv_at(image, inside ? a->x_stride * ((size_t)h * s->in_w + w) : 0);
-                sum[t] = _mm512_fmadd_ps(g, _mm512_maskz_loadu_ps(inside ? m : 0, x), sum[t]);
+                sum[t] = _mm512_fmadd_ps(g, inside ? _mm512_maskz_loadu_ps(m, x) : _mm512_setzero_ps(), sum[t]);
             }
         }
     }
