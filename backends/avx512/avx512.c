@@ -64,6 +64,11 @@ static void avx512_fill_images(q_kernels *k)
     k->pool2d_grad = q_pool2d_grad_avx512;
 }
 
+static void avx512_fill_gradients(q_kernels *k)
+{
+    k->attention_grad = q_attention_grad_avx512;
+}
+
 bool q_backend_avx512(q_backend *out, uint64_t features)
 {
     const uint64_t needs = (uint64_t)Q_CPU_AVX2 | (uint64_t)Q_CPU_AVX512 | (uint64_t)Q_CPU_AVX512_VNNI;
@@ -77,6 +82,7 @@ bool q_backend_avx512(q_backend *out, uint64_t features)
     avx512_fill_products(&out->kernels);
     avx512_fill_rows(&out->kernels);
     avx512_fill_images(&out->kernels);
+    avx512_fill_gradients(&out->kernels);
     avx512_fill_recurrent(&out->kernels);
     return true;
 }

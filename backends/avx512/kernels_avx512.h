@@ -67,6 +67,7 @@ void q_average_avx512(const q_work *work, const q_average_args *a);
 void q_attention_f32_avx512(const q_work *work, const q_attention_args *a);
 void q_attention_f16_avx512(const q_work *work, const q_attention_args *a);
 void q_attention_q8_0_avx512(const q_work *work, const q_attention_args *a);
+void q_attention_grad_avx512(const q_work *work, const q_attention_grad_args *a);
 
 void q_rnn_cell_avx512(const q_work *work, const q_cell_args *a);
 void q_lstm_cell_avx512(const q_work *work, const q_cell_args *a);
@@ -156,6 +157,36 @@ static inline __m512 avx512_load_bf16(const uint16_t *p)
 {
     __m512i v = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
+}
+
+/* v[i] lane l = former v[l] lane i. */
+static inline void avx512_turn(__m512 v[16])
+{
+    __m512 t[16];
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < 8; i++) {
+        t[2 * i] = _mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        v[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        v[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        v[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        v[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0xdd);
+    }
+    Q_AVX512_UNROLL
+    for (uint32_t i = 0; i < 8; i++) {
+        v[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+        v[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+    }
 }
 
 #endif /* __AVX512F__ */

@@ -95,36 +95,6 @@ static void slab_copy(const product *x, uint32_t j, uint32_t p0, uint32_t n, flo
     }
 }
 
-/* v[i] lane l = former v[l] lane i. */
-static inline void slab_turn(__m512 v[16])
-{
-    __m512 t[16];
-    Q_AVX512_UNROLL
-    for (uint32_t i = 0; i < 8; i++) {
-        t[2 * i] = _mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
-    }
-    Q_AVX512_UNROLL
-    for (uint32_t i = 0; i < 4; i++) {
-        v[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
-        v[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
-        v[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
-        v[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
-    }
-    Q_AVX512_UNROLL
-    for (uint32_t i = 0; i < 4; i++) {
-        t[i] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x88);
-        t[i + 4] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd);
-        t[i + 8] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x88);
-        t[i + 12] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0xdd);
-    }
-    Q_AVX512_UNROLL
-    for (uint32_t i = 0; i < 8; i++) {
-        v[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
-        v[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
-    }
-}
-
 /* 16 columns of B from j, which are rows where it lies; those beyond the last become 0. */
 static void slab_transpose(const product *x, uint32_t j, uint32_t p0, uint32_t n, float *out)
 {
@@ -136,7 +106,7 @@ static void slab_transpose(const product *x, uint32_t j, uint32_t p0, uint32_t n
             const float *b = avx512_row((const float *)x->b.data, x->b.stride, row) + p0 + p;
             v[l] = _mm512_maskz_loadu_ps(j + l < x->n ? mask : (__mmask16)0, b);
         }
-        slab_turn(v);
+        avx512_turn(v);
         for (uint32_t l = 0; l < 16 && p + l < n; l++) {
             _mm512_store_ps(out + (p + l) * PRODUCT_COLUMNS, v[l]);
         }

@@ -98,27 +98,12 @@ static back_row back_open(const q_attention_grad_args *a, const q_attention_grad
     return t;
 }
 
-static void back_clear(q_real *grad, size_t stride, const q_attention_grad_unit *u, size_t column, uint32_t n)
-{
-    for (uint32_t i = 0; grad != NULL && i < u->span.rows; i++) {
-        memset(scalar_row_out(grad, stride, u->span.row + i) + column, 0, n * sizeof(q_real));
-    }
-}
-
 /* Where chains begin, and delta of every row and head. */
 static void back_begin(const q_attention_grad_args *a, const q_attention_grad_unit *u)
 {
     uint32_t group = a->heads / a->kv_heads;
     uint32_t dim = a->head_dim;
-    if ((a->accumulate & 1u) == 0) {
-        back_clear(a->dq, a->dq_stride, u, (size_t)u->kv_head * group * dim, group * dim);
-    }
-    if ((a->accumulate & 2u) == 0) {
-        back_clear(a->dk, a->dk_stride, u, (size_t)u->kv_head * dim, dim);
-    }
-    if ((a->accumulate & 4u) == 0) {
-        back_clear(a->dv, a->dv_stride, u, (size_t)u->kv_head * dim, dim);
-    }
+    q_attention_grad_clear(a, u);
     for (uint32_t i = 0; i < u->span.rows; i++) {
         uint32_t r = u->span.row + i;
         for (uint32_t h = u->kv_head * group; h < (u->kv_head + 1u) * group; h++) {
@@ -131,19 +116,13 @@ static void back_begin(const q_attention_grad_args *a, const q_attention_grad_un
 
 static void back_unit(const q_attention_grad_args *a, const q_attention_grad_unit *u)
 {
-    uint32_t group = a->heads / a->kv_heads;
+    q_attention_grad_pair p = {0, 0, 0, 0, 0, 0};
     uint32_t n = u->span.rows;
     back_begin(a, u);
-    for (uint32_t j0 = 0; j0 < n; j0 += Q_ATTENTION_GRAD_BLOCK) {
-        uint32_t j1 = n - j0 < Q_ATTENTION_GRAD_BLOCK ? n : j0 + (uint32_t)Q_ATTENTION_GRAD_BLOCK;
-        for (uint32_t h = u->kv_head * group; h < (u->kv_head + 1u) * group; h++) {
-            for (uint32_t i = 0; i < n; i++) {
-                uint32_t block = i / Q_ATTENTION_GRAD_BLOCK * Q_ATTENTION_GRAD_BLOCK;
-                if (q_attention_grad_meets(a, n, block, j0)) {
-                    back_row t = back_open(a, u, i, h);
-                    back_block(a, u, &t, j0, j1, q_attention_grad_first(a, i), q_attention_grad_end(a, n, i));
-                }
-            }
+    while (q_attention_grad_next_pair(a, u, &p)) {
+        for (uint32_t i = p.i0; i < p.i0 + p.rows; i++) {
+            back_row t = back_open(a, u, i, p.head);
+            back_block(a, u, &t, p.j0, p.j0 + p.keys, q_attention_grad_first(a, i), q_attention_grad_end(a, n, i));
         }
     }
 }

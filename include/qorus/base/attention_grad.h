@@ -14,6 +14,7 @@
 #define QORUS_BASE_ATTENTION_GRAD_H
 
 #include "../kernels.h"
+#include "mem.h"
 
 enum { Q_ATTENTION_GRAD_BLOCK = 64 }; /* rows, and keys, of a block */
 
@@ -92,6 +93,82 @@ static inline bool q_attention_grad_meets(const q_attention_grad_args *a, uint32
     uint32_t i1 = n - i0 < Q_ATTENTION_GRAD_BLOCK ? n : i0 + (uint32_t)Q_ATTENTION_GRAD_BLOCK;
     uint32_t j1 = n - j0 < Q_ATTENTION_GRAD_BLOCK ? n : j0 + (uint32_t)Q_ATTENTION_GRAD_BLOCK;
     return j0 < q_attention_grad_end(a, n, i1 - 1u) && q_attention_grad_first(a, i0) < j1;
+}
+
+/* A block of rows of one query head by a block of keys; counted from the first row of the span. */
+typedef struct q_attention_grad_pair {
+    uint32_t head;
+    uint32_t i0;
+    uint32_t rows;
+    uint32_t j0;
+    uint32_t keys;  /* 0: before the first pair */
+    uint32_t fresh; /* 1: the first pair with these keys */
+} q_attention_grad_pair;
+
+static inline uint32_t q_attention_grad_part(uint32_t n, uint32_t from)
+{
+    return n - from < Q_ATTENTION_GRAD_BLOCK ? n - from : (uint32_t)Q_ATTENTION_GRAD_BLOCK;
+}
+
+/* The next pair of the unit that meets, in the order of the chains: keys, heads, rows; p begins as zeros. False if there are
+   no more. */
+static inline bool q_attention_grad_next_pair(const q_attention_grad_args *a, const q_attention_grad_unit *u,
+                                              q_attention_grad_pair *p)
+{
+    uint32_t group = a->heads / a->kv_heads;
+    uint32_t n = u->span.rows;
+    if (p->keys == 0) {
+        p->head = u->kv_head * group;
+        p->fresh = 1;
+    } else {
+        p->i0 += Q_ATTENTION_GRAD_BLOCK;
+        p->fresh = 0;
+    }
+    for (;;) {
+        if (p->i0 >= n) {
+            p->i0 = 0;
+            p->head++;
+        }
+        if (p->head == (u->kv_head + 1u) * group) {
+            p->head = u->kv_head * group;
+            p->j0 += Q_ATTENTION_GRAD_BLOCK;
+            p->fresh = 1;
+        }
+        if (p->j0 >= n) {
+            return false;
+        }
+        p->rows = q_attention_grad_part(n, p->i0);
+        p->keys = q_attention_grad_part(n, p->j0);
+        if (q_attention_grad_meets(a, n, p->i0, p->j0)) {
+            return true;
+        }
+        p->i0 += Q_ATTENTION_GRAD_BLOCK;
+    }
+}
+
+static inline void q_attention_grad_clear_rows(q_real *grad, size_t stride, const q_attention_grad_unit *u, size_t column,
+                                               size_t n)
+{
+    for (uint32_t i = 0; grad != NULL && i < u->span.rows; i++) {
+        uint8_t *row = (uint8_t *)(void *)grad + stride * (u->span.row + i);
+        memset((q_real *)(void *)row + column, 0, n * sizeof(q_real));
+    }
+}
+
+/* Where the unit's chains begin with 0, it is stored. */
+static inline void q_attention_grad_clear(const q_attention_grad_args *a, const q_attention_grad_unit *u)
+{
+    size_t dim = a->head_dim;
+    size_t wide = a->heads / a->kv_heads * dim;
+    if ((a->accumulate & 1u) == 0) {
+        q_attention_grad_clear_rows(a->dq, a->dq_stride, u, u->kv_head * wide, wide);
+    }
+    if ((a->accumulate & 2u) == 0) {
+        q_attention_grad_clear_rows(a->dk, a->dk_stride, u, u->kv_head * dim, dim);
+    }
+    if ((a->accumulate & 4u) == 0) {
+        q_attention_grad_clear_rows(a->dv, a->dv_stride, u, u->kv_head * dim, dim);
+    }
 }
 
 #endif /* QORUS_BASE_ATTENTION_GRAD_H */
