@@ -101,6 +101,12 @@ static q_error_code file_validate(const uint8_t *tables, q_diag *diag)
     return code == Q_OK ? q_format_check_arch(&check) : code;
 }
 
+q_error_code q_format_validate(const uint8_t *tables, size_t file_size, q_diag *diag)
+{
+    q_error_code code = q_format_check_header((const q_file_header *)(const void *)tables, file_size, diag);
+    return code == Q_OK ? file_validate(tables, diag) : code;
+}
+
 q_error_code q_file_open(q_file *file, const void *base, size_t size, void *copy, size_t copy_size,
                          q_diag *diag)
 {

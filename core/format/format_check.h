@@ -56,6 +56,9 @@ q_error_code q_format_check_graph(q_format_check *check);
 q_error_code q_format_check_strings_end(q_format_check *check);
 q_error_code q_format_check_arch(q_format_check *check);
 
+/* All of them, over header and tables alone: what q_file_open would say of a file of that size which begins so. */
+q_error_code q_format_validate(const uint8_t *tables, size_t file_size, q_diag *diag);
+
 /* Index of the tensor of that name, or UINT32_MAX. Tables must have passed. */
 uint32_t q_format_find(const uint8_t *tables, const char *name, size_t length);
 

@@ -14,7 +14,7 @@ AIM=46080
 LIMIT=59392
 # Objects that running a model does not need: text, ops called singly and their views, state in files, devices, printing (what
 # of it a builder of names calls is linked all the same).
-NOT_MODEL='/core-(text|ops|tensor|optim|train)-|core-base-text|snapshot|plan_print|rewrite|devices'
+NOT_MODEL='/core-(text|ops|tensor|optim|train)-|core-base-text|snapshot|plan_print|write|devices'
 NOT_RUN='backward|sgd|adam|grad|train|loss|quantize|panel_pack|panel_unpack|verify|sha256|_mse'
 
 if ! have clang || ! have ld.lld || ! have llvm-nm || ! have llvm-size; then
