@@ -4,7 +4,8 @@
  * output, p ascending.
  *
  * Register tile: 12 rows of A by 32 columns. Peak needs 2 FMAs a cycle, each waiting 4 cycles for its accumulator; 24
- * accumulators leave 8 registers, and a step of 24 FMAs (12 cycles) loads 14 values (7 cycles).
+ * accumulators leave 8 registers, and a step of 24 FMAs (12 cycles) loads 14 values (7 cycles). What is left of the rows
+ * goes by 8, of which 16 are two, by 4, whose 8 accumulators only just cover the wait, and singly.
  *
  * A slab, up to 512 rows of B by 32 columns (64 KiB), meets up to 96 rows of A: 24 KiB of a tile of them stay in the
  * first cache while the slab streams from the second. Rows of A that many columns meet are copied side by side. Chains
@@ -295,8 +296,11 @@ static void product_run(const product_turn *v)
     uint32_t t = 0;
     q_product_slab_avx512(v->x, v->j, v->p0, v->n, v->rows <= PRODUCT_ROWS, v->space->b, at, &step);
     product_start(v);
-    for (; t + PRODUCT_ROWS <= v->rows; t += PRODUCT_ROWS) {
+    for (; t + PRODUCT_ROWS <= v->rows && v->rows - t != 16u; t += PRODUCT_ROWS) {
         product_tile_of(v, t, PRODUCT_ROWS, at, step);
+    }
+    for (; t + 8u <= v->rows; t += 8u) {
+        product_tile_of(v, t, 8, at, step);
     }
     for (; t + 4u <= v->rows; t += 4u) {
         product_tile_of(v, t, 4, at, step);
