@@ -76,6 +76,22 @@ static inline void cell_finish(const cell_rows *at, uint32_t j, uint32_t n, __m5
     avx512_store_n(at->out + j, n, h);
 }
 
+/* Column j of the rows of the next sequence, which lie elsewhere in memory: a row is too short for the processor to see
+   where it leads. */
+static inline void cell_fetch(const cell_rows *next, uint32_t dim, uint32_t blocks, uint32_t j)
+{
+    for (uint32_t b = 0; b < blocks; b++) {
+        _mm_prefetch((const char *)(next->gates + (size_t)b * dim + j), _MM_HINT_T0);
+    }
+    _mm_prefetch((const char *)(next->out + j), _MM_HINT_T0);
+    if (next->h_prev != NULL) {
+        _mm_prefetch((const char *)(next->h_prev + j), _MM_HINT_T0);
+    }
+    if (next->c_prev != NULL) {
+        _mm_prefetch((const char *)(next->c_prev + j), _MM_HINT_T0);
+    }
+}
+
 static inline void rnn_columns(const cell_rows *at, uint32_t dim, uint32_t activation, uint32_t j, uint32_t n)
 {
     __m512 a = cell_sum(at->gates, at->recurrent, dim, 0, j, n);
@@ -84,14 +100,14 @@ static inline void rnn_columns(const cell_rows *at, uint32_t dim, uint32_t activ
     cell_finish(at, j, n, avx512_load_n(at->h + j, n), h);
 }
 
+/* All of a step but tanh(c): its wait would hold up the gates of the columns behind. */
 Q_AVX512_INLINE void lstm_columns(const cell_rows *at, uint32_t dim, uint32_t j, uint32_t n)
 {
     __m512 i = q_sigmoid_m512(cell_sum(at->gates, at->recurrent, dim, 0, j, n));
-    __m512 f = q_sigmoid_m512(cell_sum(at->gates, at->recurrent, dim, 1, j, n));
     __m512 g = q_tanh_m512(cell_sum(at->gates, at->recurrent, dim, 2, j, n));
+    __m512 f = q_sigmoid_m512(cell_sum(at->gates, at->recurrent, dim, 1, j, n));
     __m512 o = q_sigmoid_m512(cell_sum(at->gates, at->recurrent, dim, 3, j, n));
     __m512 before = avx512_load_n(at->c + j, n);
-    __m512 c = _mm512_fmadd_ps(f, before, _mm512_mul_ps(i, g));
     cell_store(at->gates, dim, 0, j, n, i);
     cell_store(at->gates, dim, 1, j, n, f);
     cell_store(at->gates, dim, 2, j, n, g);
@@ -99,8 +115,13 @@ Q_AVX512_INLINE void lstm_columns(const cell_rows *at, uint32_t dim, uint32_t j,
     if (at->c_prev != NULL) {
         avx512_store_n(at->c_prev + j, n, before);
     }
-    avx512_store_n(at->c + j, n, c);
-    cell_finish(at, j, n, avx512_load_n(at->h + j, n), _mm512_mul_ps(o, q_tanh_m512(c)));
+    avx512_store_n(at->c + j, n, _mm512_fmadd_ps(f, before, _mm512_mul_ps(i, g)));
+}
+
+static inline void lstm_columns_out(const cell_rows *at, uint32_t dim, uint32_t j, uint32_t n)
+{
+    __m512 t = q_tanh_m512(avx512_load_n(at->c + j, n));
+    cell_finish(at, j, n, avx512_load_n(at->h + j, n), _mm512_mul_ps(cell_load(at->gates, dim, 3, j, n), t));
 }
 
 Q_AVX512_INLINE void gru_columns(const cell_rows *at, uint32_t dim, uint32_t j, uint32_t n)
@@ -124,8 +145,10 @@ void q_rnn_cell_avx512(const q_work *work, const q_cell_args *a)
     q_share(work, a->n, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
         cell_rows at = cell_locate(a, i);
+        cell_rows next = cell_locate(a, i + 1u < end ? i + 1u : i);
         uint32_t j = 0;
         for (; j + 16u <= a->dim; j += 16) {
+            cell_fetch(&next, a->dim, 1, j);
             rnn_columns(&at, a->dim, a->activation, j, 16);
         }
         if (j < a->dim) {
@@ -141,12 +164,20 @@ void q_lstm_cell_avx512(const q_work *work, const q_cell_args *a)
     q_share(work, a->n, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
         cell_rows at = cell_locate(a, i);
+        cell_rows next = cell_locate(a, i + 1u < end ? i + 1u : i);
         uint32_t j = 0;
         for (; j + 16u <= a->dim; j += 16) {
+            cell_fetch(&next, a->dim, 4, j);
             lstm_columns(&at, a->dim, j, 16);
         }
         if (j < a->dim) {
             lstm_columns(&at, a->dim, j, a->dim - j);
+        }
+        for (j = 0; j + 16u <= a->dim; j += 16) {
+            lstm_columns_out(&at, a->dim, j, 16);
+        }
+        if (j < a->dim) {
+            lstm_columns_out(&at, a->dim, j, a->dim - j);
         }
     }
 }
@@ -158,8 +189,10 @@ void q_gru_cell_avx512(const q_work *work, const q_cell_args *a)
     q_share(work, a->n, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
         cell_rows at = cell_locate(a, i);
+        cell_rows next = cell_locate(a, i + 1u < end ? i + 1u : i);
         uint32_t j = 0;
         for (; j + 16u <= a->dim; j += 16) {
+            cell_fetch(&next, a->dim, 4, j);
             gru_columns(&at, a->dim, j, 16);
         }
         if (j < a->dim) {
@@ -200,6 +233,21 @@ static inline void cell_store_both(const cell_grad_rows *at, uint32_t dim, uint3
 {
     cell_store(at->gates, dim, b, j, n, v);
     cell_store(at->recurrent, dim, b, j, n, v);
+}
+
+/* As cell_fetch. */
+static inline void cell_grad_fetch(const cell_grad_rows *next, uint32_t dim, uint32_t blocks, uint32_t j)
+{
+    for (uint32_t b = 0; b < blocks; b++) {
+        _mm_prefetch((const char *)(next->gates + (size_t)b * dim + j), _MM_HINT_T0);
+    }
+    _mm_prefetch((const char *)(next->dy + j), _MM_HINT_T0);
+    if (next->h_prev != NULL) {
+        _mm_prefetch((const char *)(next->h_prev + j), _MM_HINT_T0);
+    }
+    if (next->c_prev != NULL) {
+        _mm_prefetch((const char *)(next->c_prev + j), _MM_HINT_T0);
+    }
 }
 
 static inline void rnn_columns_grad(const cell_grad_rows *at, uint32_t dim, uint32_t activation, uint32_t j,
@@ -256,8 +304,10 @@ void q_rnn_cell_grad_avx512(const q_work *work, const q_cell_grad_args *a)
     q_share(work, a->n, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
         cell_grad_rows at = cell_grad_locate(a, i);
+        cell_grad_rows next = cell_grad_locate(a, i + 1u < end ? i + 1u : i);
         uint32_t j = 0;
         for (; j + 16u <= a->dim; j += 16) {
+            cell_grad_fetch(&next, a->dim, 1, j);
             rnn_columns_grad(&at, a->dim, a->activation, j, 16);
         }
         if (j < a->dim) {
@@ -273,8 +323,10 @@ void q_lstm_cell_grad_avx512(const q_work *work, const q_cell_grad_args *a)
     q_share(work, a->n, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
         cell_grad_rows at = cell_grad_locate(a, i);
+        cell_grad_rows next = cell_grad_locate(a, i + 1u < end ? i + 1u : i);
         uint32_t j = 0;
         for (; j + 16u <= a->dim; j += 16) {
+            cell_grad_fetch(&next, a->dim, 4, j);
             lstm_columns_grad(&at, a->dim, j, 16);
         }
         if (j < a->dim) {
@@ -290,8 +342,10 @@ void q_gru_cell_grad_avx512(const q_work *work, const q_cell_grad_args *a)
     q_share(work, a->n, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
         cell_grad_rows at = cell_grad_locate(a, i);
+        cell_grad_rows next = cell_grad_locate(a, i + 1u < end ? i + 1u : i);
         uint32_t j = 0;
         for (; j + 16u <= a->dim; j += 16) {
+            cell_grad_fetch(&next, a->dim, 4, j);
             gru_columns_grad(&at, a->dim, j, 16);
         }
         if (j < a->dim) {

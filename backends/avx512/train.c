@@ -4,6 +4,8 @@
  */
 #include "kernels_avx512.h"
 
+enum { BIAS_ROWS = 8 };
+
 /* Differences of n <= 16 values, and their gradient. */
 static inline __m512 mse_difference(const float *x, const float *target, float *grad, uint32_t i, uint32_t n)
 {
@@ -45,18 +47,36 @@ void q_mse_avx512(const q_work *work, const q_mse_args *a)
     a->loss[0] = sum * (1 / ((float)rows * (float)a->dim));
 }
 
+/* grad[i] += dy[r][i], r ascending, for n rows, a constant, and columns begin .. end - 1. Rows are read side by side, as
+   they lie in memory. */
+Q_AVX512_INLINE void bias_rows(const q_bias_grad_args *a, const uint32_t n, uint32_t r, uint32_t begin, uint32_t end)
+{
+    const float *dy = avx512_row(a->dy, a->dy_stride, r);
+    for (uint32_t i = begin; i < end; i += 16) {
+        __m512 sum = avx512_load_n(a->grad + i, end - i);
+        for (uint32_t t = 0; t < n; t++) {
+            sum = _mm512_add_ps(sum, avx512_load_n(avx512_row(dy, a->dy_stride, t) + i, end - i));
+        }
+        avx512_store_n(a->grad + i, end - i, sum);
+    }
+}
+
 void q_bias_grad_avx512(const q_work *work, const q_bias_grad_args *a)
 {
     uint32_t rows = q_count_value(work->run, a->rows);
     uint32_t begin;
     uint32_t end;
+    uint32_t r = 0;
     q_share(work, q_ceil_div_u32(a->dim, 16), &begin, &end);
-    for (uint32_t i = begin * 16u; i < end * 16u && i < a->dim; i += 16) {
-        const __mmask16 m = avx512_mask(a->dim - i);
-        __m512 sum = a->accumulate ? _mm512_maskz_loadu_ps(m, a->grad + i) : _mm512_setzero_ps();
-        for (uint32_t r = 0; r < rows; r++) {
-            sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(m, avx512_row(a->dy, a->dy_stride, r) + i));
-        }
-        _mm512_mask_storeu_ps(a->grad + i, m, sum);
+    begin *= 16;
+    end = end * 16u < a->dim ? end * 16u : a->dim;
+    if (!a->accumulate && begin < end) {
+        memset(a->grad + begin, 0, (end - begin) * sizeof(float));
+    }
+    for (; r + BIAS_ROWS <= rows; r += BIAS_ROWS) {
+        bias_rows(a, BIAS_ROWS, r, begin, end);
+    }
+    for (; r < rows; r++) {
+        bias_rows(a, 1, r, begin, end);
     }
 }

@@ -102,14 +102,17 @@ static void weight_gradient(const q_layer *layer, const recurrent_use *use, cons
     layer->kernels->matmul(work, &a);
 }
 
+/* Both biases by so many rows at a time: the second finds them in the cache. */
+enum { BIAS_ROWS = 128 };
+
 static void bias_gradient(const q_layer *layer, const recurrent_use *use, const recurrent_memory *m,
-                          const q_work *work, const q_tensor *grad, recurrent_block block)
+                          const q_work *work, const q_tensor *grad, recurrent_block block, uint32_t row, uint32_t rows)
 {
     q_bias_grad_args a;
     memset(&a, 0, sizeof(a));
-    a.rows = layer->in_rows[0];
+    a.rows.n = rows;
     a.dim = block.n;
-    a.dy = m->gates + block.from;
+    a.dy = m->gates + block.from + (size_t)recurrent_pitch(use->kind->kept * use->dim) * row;
     a.dy_stride = recurrent_stride(use->kind->kept * use->dim);
     a.grad = q_reals(grad) + block.first;
     a.accumulate = 1;
@@ -135,19 +138,43 @@ static void input_gradient(const q_layer *layer, const recurrent_use *use, const
     layer->kernels->matmul(work, &a);
 }
 
-/* One part of the pre-activations: the x part, or the h part. */
-static void part_gradients(const q_layer *layer, const recurrent_use *use, const recurrent_memory *m,
-                           const q_work *work, bool h_part, recurrent_block block)
+/* The blocks of the weights' rows in the h part's gradient: all, or those of r and z, and of n, which lies apart. */
+static uint32_t blocks_of_h(const recurrent_use *use, recurrent_block blocks[2])
 {
-    const q_tensor *weight = layer->grad_param[h_part ? 1 : 0];
-    const q_tensor *bias = layer->n_param > 2 ? layer->grad_param[h_part ? 3 : 2] : NULL;
-    if (weight != NULL && h_part) {
-        weight_gradient(layer, use, m, work, weight, block, m->h_prev, recurrent_stride(use->dim));
-    } else if (weight != NULL) {
-        weight_gradient(layer, use, m, work, weight, block, q_reals(layer->in[0]), layer->in[0]->nb[2]);
+    bool apart = use->kind->kept != use->kind->blocks;
+    blocks[0] = (recurrent_block){0, (use->kind->blocks - (apart ? 1u : 0u)) * use->dim, 0, 0};
+    blocks[1] = (recurrent_block){2 * use->dim, use->dim, 3 * use->dim, 0};
+    return apart ? 2 : 1;
+}
+
+static void weight_gradients(const q_layer *layer, const recurrent_use *use, const recurrent_memory *m,
+                             const q_work *work)
+{
+    recurrent_block all = {0, use->kind->blocks * use->dim, 0, 0};
+    recurrent_block blocks[2];
+    uint32_t n = blocks_of_h(use, blocks);
+    for (uint32_t i = 0; i < n && layer->grad_param[1] != NULL; i++) {
+        weight_gradient(layer, use, m, work, layer->grad_param[1], blocks[i], m->h_prev, recurrent_stride(use->dim));
     }
-    if (bias != NULL) {
-        bias_gradient(layer, use, m, work, bias, block);
+    if (layer->grad_param[0] != NULL) {
+        weight_gradient(layer, use, m, work, layer->grad_param[0], all, q_reals(layer->in[0]), layer->in[0]->nb[2]);
+    }
+}
+
+static void bias_gradients(const q_layer *layer, const recurrent_use *use, const recurrent_memory *m, const q_work *work)
+{
+    recurrent_block all = {0, use->kind->blocks * use->dim, 0, 0};
+    recurrent_block blocks[2];
+    uint32_t n = blocks_of_h(use, blocks);
+    uint32_t rows = q_count_value(work->run, layer->in_rows[0]);
+    for (uint32_t row = 0; row < rows && layer->n_param > 2; row += BIAS_ROWS) {
+        uint32_t some = rows - row < BIAS_ROWS ? rows - row : (uint32_t)BIAS_ROWS;
+        if (layer->grad_param[2] != NULL) {
+            bias_gradient(layer, use, m, work, layer->grad_param[2], all, row, some);
+        }
+        for (uint32_t i = 0; i < n && layer->grad_param[3] != NULL; i++) {
+            bias_gradient(layer, use, m, work, layer->grad_param[3], blocks[i], row, some);
+        }
     }
 }
 
@@ -156,28 +183,18 @@ void q_recurrent_backward(const q_layer *layer, const q_work *work, uint32_t sta
 {
     recurrent_use use = q_recurrent_use(layer, kind);
     recurrent_memory m = q_recurrent_memory(layer, &use);
-    recurrent_block all = {0, kind->blocks * use.dim, 0, 0};
-    recurrent_block most = {0, 2 * use.dim, 0, 0};                          /* of GRU: r and z */
-    recurrent_block last = {2 * use.dim, use.dim, 3 * use.dim, 0};          /* and n, whose h part lies apart */
     if (stage == 0) {
         if (work->worker == 0) {
             q_recurrent_order(layer, &use, work->run, m.order);
         }
         q_recurrent_pack_rows(work, q_reals(layer->param[1]), use.dim, kind->blocks * use.dim, m.panels);
-        return;
-    }
-    if (stage == 1) {
+    } else if (stage == 1) {
         sequences_backward(layer, &use, &m, work, cell);
-        return;
-    }
-    part_gradients(layer, &use, &m, work, false, all);
-    if (kind->kept == kind->blocks) {
-        part_gradients(layer, &use, &m, work, true, all);
     } else {
-        part_gradients(layer, &use, &m, work, true, most);
-        part_gradients(layer, &use, &m, work, true, last);
-    }
-    if (layer->grad_in[0] != NULL) {
-        input_gradient(layer, &use, &m, work);
+        weight_gradients(layer, &use, &m, work);
+        bias_gradients(layer, &use, &m, work);
+        if (layer->grad_in[0] != NULL) {
+            input_gradient(layer, &use, &m, work);
+        }
     }
 }

@@ -35,37 +35,52 @@ void q_recurrent_multiply(const recurrent_product *product, const q_work *alone,
     product->layer->kernels->matmul(alone, &x);
 }
 
-void q_recurrent_pack_columns(const q_work *work, const q_real *w, uint32_t n, uint32_t k, q_real *panels)
+/* One whole panel of b[p][l] = w[l*row + p*column]; one of the two steps is 1. */
+static void pack_panel(const q_real *Q_RESTRICT w, size_t row, size_t column, uint32_t k, q_real *Q_RESTRICT to)
 {
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, (n + PANEL - 1) / PANEL, &begin, &end);
-    for (uint32_t b = begin; b < end; b++) {
-        q_real *to = panels + panel_reals(k) * b;
-        uint32_t lanes = n - b * PANEL < PANEL ? n - b * PANEL : (uint32_t)PANEL;
-        if (lanes < PANEL) {
-            memset(to, 0, panel_reals(k) * sizeof(q_real));
+    for (uint32_t p = 0; p < k && row == 1; p++) {
+        for (uint32_t l = 0; l < PANEL; l++) {
+            to[(size_t)p * PANEL + l] = w[p * column + l];
         }
-        for (uint32_t l = 0; l < lanes; l++) {
-            const q_real *from = w + (size_t)(b * PANEL + l) * k;
-            for (uint32_t p = 0; p < k; p++) {
-                to[(size_t)p * PANEL + l] = from[p];
-            }
+    }
+    for (uint32_t l = 0; l < PANEL && row != 1; l++) {
+        for (uint32_t p = 0; p < k; p++) {
+            to[(size_t)p * PANEL + l] = w[l * row + p];
         }
     }
 }
 
-void q_recurrent_pack_rows(const q_work *work, const q_real *w, uint32_t n, uint32_t k, q_real *panels)
+static void pack_part(const q_real *w, size_t row, size_t column, uint32_t lanes, uint32_t k, q_real *to)
+{
+    memset(to, 0, panel_reals(k) * sizeof(q_real));
+    for (uint32_t p = 0; p < k; p++) {
+        for (uint32_t l = 0; l < lanes; l++) {
+            to[(size_t)p * PANEL + l] = w[l * row + p * column];
+        }
+    }
+}
+
+static void pack(const q_work *work, const q_real *w, size_t row, size_t column, uint32_t n, uint32_t k, q_real *panels)
 {
     uint32_t begin;
     uint32_t end;
     q_share(work, (n + PANEL - 1) / PANEL, &begin, &end);
     for (uint32_t b = begin; b < end; b++) {
-        q_real *to = panels + panel_reals(k) * b;
         uint32_t lanes = n - b * PANEL < PANEL ? n - b * PANEL : (uint32_t)PANEL;
-        for (uint32_t p = 0; p < k; p++) {
-            memcpy(to + (size_t)p * PANEL, w + (size_t)p * n + b * PANEL, lanes * sizeof(q_real));
-            memset(to + (size_t)p * PANEL + lanes, 0, (PANEL - lanes) * sizeof(q_real));
+        if (lanes == PANEL) {
+            pack_panel(w + row * b * PANEL, row, column, k, panels + panel_reals(k) * b);
+        } else {
+            pack_part(w + row * b * PANEL, row, column, lanes, k, panels + panel_reals(k) * b);
         }
     }
+}
+
+void q_recurrent_pack_columns(const q_work *work, const q_real *w, uint32_t n, uint32_t k, q_real *panels)
+{
+    pack(work, w, k, 1, n, k, panels);
+}
+
+void q_recurrent_pack_rows(const q_work *work, const q_real *w, uint32_t n, uint32_t k, q_real *panels)
+{
+    pack(work, w, 1, n, n, k, panels);
 }
