@@ -74,6 +74,11 @@ static void avx2_fill_images(q_kernels *k)
     k->pool2d_grad = q_pool2d_grad_avx2;
 }
 
+static void avx2_fill_gradients(q_kernels *k)
+{
+    k->attention_grad = q_attention_grad_avx2;
+}
+
 static void avx2_fill_vnni(q_kernels *k)
 {
     k->gemm_a8_q8_0 = q_gemm_a8_q8_0_avx2vnni;
@@ -93,6 +98,7 @@ bool q_backend_avx2(q_backend *out, uint64_t features)
     avx2_fill_products(&out->kernels);
     avx2_fill_rows(&out->kernels);
     avx2_fill_images(&out->kernels);
+    avx2_fill_gradients(&out->kernels);
     avx2_fill_recurrent(&out->kernels);
     if ((features & Q_CPU_AVX_VNNI) != 0) {
         out->name = "avx2vnni";

@@ -38,7 +38,7 @@ enum {
     Q_AVX2_TILE_ROWS = 6,    /* rows of x in a register tile: 12 accumulators, 2 weights, 1 x */
     Q_AVX2_GROUP_ROWS = 96,  /* rows of x that share a decoded slab; multiple of every tile */
     Q_AVX2_SLAB = 256,       /* columns of a slab of f32 weights: 16 KiB */
-    Q_AVX2_WORKSPACE = 49152 /* bytes of workspace of each worker */
+    Q_AVX2_WORKSPACE = 114688 /* bytes of workspace of each worker */
 };
 
 /* -- kernels ----------------------------------------------------------------------------------- */
@@ -83,6 +83,7 @@ void q_kv_store_q8_0_avx2(const q_work *work, const q_kv_store_args *a);
 void q_attention_f32_avx2(const q_work *work, const q_attention_args *a);
 void q_attention_f16_avx2(const q_work *work, const q_attention_args *a);
 void q_attention_q8_0_avx2(const q_work *work, const q_attention_args *a);
+void q_attention_grad_avx2(const q_work *work, const q_attention_grad_args *a);
 
 void q_bias_grad_avx2(const q_work *work, const q_bias_grad_args *a);
 void q_sgd_avx2(const q_work *work, const q_optimizer_args *a);
@@ -198,6 +199,33 @@ static inline float avx2_lane_max(__m256 lo, __m256 hi)
     __m128 b = _mm_max_ps(_mm256_extractf128_ps(a, 1), _mm256_castps256_ps128(a));
     __m128 c = _mm_max_ps(_mm_movehl_ps(b, b), b);
     return _mm_cvtss_f32(_mm_max_ss(_mm_movehdup_ps(c), c));
+}
+
+/* v[i] lane l = former v[l] lane i. */
+static inline void avx2_turn(__m256 v[8])
+{
+    __m256 t[8];
+    Q_AVX2_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        t[2 * i] = _mm256_unpacklo_ps(v[2 * i], v[2 * i + 1]);
+        t[2 * i + 1] = _mm256_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+    }
+    Q_AVX2_UNROLL
+    for (uint32_t i = 0; i < 2; i++) {
+        v[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        v[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        v[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        v[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    Q_AVX2_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        t[i] = _mm256_permute2f128_ps(v[i], v[i + 4], 0x20);
+        t[i + 4] = _mm256_permute2f128_ps(v[i], v[i + 4], 0x31);
+    }
+    Q_AVX2_UNROLL
+    for (uint32_t i = 0; i < 8; i++) {
+        v[i] = t[i];
+    }
 }
 
 #endif /* __AVX2__ */

@@ -29,23 +29,12 @@ typedef struct matmul_size {
 static void matmul_transpose8(const float *b, size_t stride, float *out)
 {
     __m256 r[8];
-    __m256 t[8];
     for (uint32_t i = 0; i < 8; i++) {
         r[i] = _mm256_loadu_ps(avx2_row(b, stride, i));
     }
-    for (uint32_t i = 0; i < 4; i++) {
-        t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-    for (uint32_t i = 0; i < 2; i++) {
-        r[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
-        r[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
-        r[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
-        r[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
-    }
-    for (uint32_t i = 0; i < 4; i++) {
-        _mm256_store_ps(out + i * 16u, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-        _mm256_store_ps(out + (i + 4u) * 16u, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    avx2_turn(r);
+    for (uint32_t i = 0; i < 8; i++) {
+        _mm256_store_ps(out + i * 16u, r[i]);
     }
 }
 

@@ -14,25 +14,25 @@
 #include "qorus/base/attention_grad.h"
 
 enum {
-    BACK_BLOCK = Q_ATTENTION_GRAD_BLOCK,
-    BACK_DIMS = 128, /* of a part of a head */
-    BACK_ROWS = 8    /* of a register tile, 8 x 32: 16 chains */
+    RETRACE_BLOCK = Q_ATTENTION_GRAD_BLOCK,
+    RETRACE_DIMS = 128, /* of a part of a head */
+    RETRACE_ROWS = 8    /* of a register tile, 8 x 32: 16 chains */
 };
 
-typedef struct back_space {
-    float kt[BACK_DIMS][BACK_BLOCK];
-    float vt[BACK_DIMS][BACK_BLOCK];
-    float k[BACK_BLOCK][BACK_DIMS];
-    float q[BACK_BLOCK][BACK_DIMS];
-    float dout[BACK_BLOCK][BACK_DIMS];
-    float p[BACK_BLOCK][BACK_BLOCK];
-    float e[BACK_BLOCK][BACK_BLOCK]; /* dout.v, then e * scale */
-} back_space;
+typedef struct retrace_space {
+    float kt[RETRACE_DIMS][RETRACE_BLOCK];
+    float vt[RETRACE_DIMS][RETRACE_BLOCK];
+    float k[RETRACE_BLOCK][RETRACE_DIMS];
+    float q[RETRACE_BLOCK][RETRACE_DIMS];
+    float dout[RETRACE_BLOCK][RETRACE_DIMS];
+    float p[RETRACE_BLOCK][RETRACE_BLOCK];
+    float e[RETRACE_BLOCK][RETRACE_BLOCK]; /* dout.v, then e * scale */
+} retrace_space;
 
-Q_STATIC_ASSERT(sizeof(back_space) <= Q_AVX512_WORKSPACE, "blocks fit the workspace");
+Q_STATIC_ASSERT(sizeof(retrace_space) <= Q_AVX512_WORKSPACE, "blocks fit the workspace");
 
 /* c[i][0 .. n - 1] = (fresh ? 0 : c) + sum over p < k of a[i*a_row + p*a_step] * b[p*b_row ..], i < m; in floats. */
-typedef struct back_product {
+typedef struct retrace_product {
     uint32_t m;
     uint32_t n;
     uint32_t k;
@@ -44,18 +44,18 @@ typedef struct back_product {
     size_t b_row;
     float *c;
     size_t c_row;
-} back_product;
+} retrace_product;
 
 /* -- products ---------------------------------------------------------------------------------- */
 
 /* Rows i .. and columns j .. of a product, `halves` of 16 columns; the last may have fewer. */
-Q_AVX512_INLINE void back_tile(const uint32_t rows, const uint32_t halves, const back_product *x, uint32_t i, uint32_t j)
+Q_AVX512_INLINE void retrace_tile(const uint32_t rows, const uint32_t halves, const retrace_product *x, uint32_t i, uint32_t j)
 {
     const float *a = x->a + x->a_row * i;
     const float *b = x->b + j;
     float *at = x->c + x->c_row * i + j;
     __mmask16 mask[2];
-    __m512 c[BACK_ROWS][2];
+    __m512 c[RETRACE_ROWS][2];
     mask[0] = avx512_mask(x->n - j);
     mask[1] = halves > 1u ? avx512_mask(x->n - j - 16u) : (__mmask16)0;
     Q_AVX512_UNROLL
@@ -89,27 +89,27 @@ Q_AVX512_INLINE void back_tile(const uint32_t rows, const uint32_t halves, const
     }
 }
 
-Q_AVX512_INLINE void back_columns(const uint32_t halves, const back_product *x, uint32_t j)
+Q_AVX512_INLINE void retrace_columns(const uint32_t halves, const retrace_product *x, uint32_t j)
 {
     uint32_t i = 0;
-    for (; i + BACK_ROWS <= x->m; i += BACK_ROWS) {
-        back_tile(BACK_ROWS, halves, x, i, j);
+    for (; i + RETRACE_ROWS <= x->m; i += RETRACE_ROWS) {
+        retrace_tile(RETRACE_ROWS, halves, x, i, j);
     }
     for (; i + 4u <= x->m; i += 4u) {
-        back_tile(4, halves, x, i, j);
+        retrace_tile(4, halves, x, i, j);
     }
     for (; i < x->m; i++) {
-        back_tile(1, halves, x, i, j);
+        retrace_tile(1, halves, x, i, j);
     }
 }
 
-static void back_multiply(const back_product *x)
+static void retrace_multiply(const retrace_product *x)
 {
     for (uint32_t j = 0; j < x->n; j += 32u) {
         if (x->n - j > 16u) {
-            back_columns(2, x, j);
+            retrace_columns(2, x, j);
         } else {
-            back_columns(1, x, j);
+            retrace_columns(1, x, j);
         }
     }
 }
@@ -117,7 +117,7 @@ static void back_multiply(const back_product *x)
 /* -- packing ----------------------------------------------------------------------------------- */
 
 /* n values of each of `rows` rows, zeros up to a multiple of 16. */
-static void back_copy(const float *from, size_t stride, uint32_t rows, uint32_t n, float (*to)[BACK_DIMS])
+static void retrace_copy(const float *from, size_t stride, uint32_t rows, uint32_t n, float (*to)[RETRACE_DIMS])
 {
     for (uint32_t i = 0; i < rows; i++) {
         const float *v = avx512_row(from, stride, i);
@@ -128,7 +128,7 @@ static void back_copy(const float *from, size_t stride, uint32_t rows, uint32_t 
 }
 
 /* The same turned: to[d][i]; columns up to a multiple of 16 beyond the last row become zeros. */
-static void back_turn(const float *from, size_t stride, uint32_t rows, uint32_t n, float (*to)[BACK_BLOCK])
+static void retrace_turn(const float *from, size_t stride, uint32_t rows, uint32_t n, float (*to)[RETRACE_BLOCK])
 {
     for (uint32_t i = 0; i < rows; i += 16u) {
         for (uint32_t d = 0; d < n; d += 16u) {
@@ -147,7 +147,7 @@ static void back_turn(const float *from, size_t stride, uint32_t rows, uint32_t 
 /* -- weights ----------------------------------------------------------------------------------- */
 
 /* p and e of 16 keys. */
-Q_AVX512_INLINE void back_weight(const q_attention_grad_args *a, __mmask16 seen, float *p, float *e, __m512 lse,
+Q_AVX512_INLINE void retrace_weight(const q_attention_grad_args *a, __mmask16 seen, float *p, float *e, __m512 lse,
                                  __m512 delta)
 {
     const __m512 scale = _mm512_set1_ps(a->scale);
@@ -168,8 +168,8 @@ Q_AVX512_INLINE void back_weight(const q_attention_grad_args *a, __mmask16 seen,
     _mm512_store_ps(e, _mm512_maskz_mul_ps(seen, v, scale));
 }
 
-static void back_weights(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
-                         back_space *space)
+static void retrace_weights(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
+                         retrace_space *space)
 {
     for (uint32_t i = 0; i < x->rows; i++) {
         size_t at = (size_t)(u->span.row + x->i0 + i) * a->heads + x->head;
@@ -183,12 +183,12 @@ static void back_weights(const q_attention_grad_args *a, const q_attention_grad_
             uint32_t to = hi > key ? hi - key : 0;
             __mmask16 seen = avx512_mask(to);
             seen = (__mmask16)(seen & ~(uint32_t)avx512_mask(from));
-            back_weight(a, seen, space->p[i] + j, space->e[i] + j, lse, delta);
+            retrace_weight(a, seen, space->p[i] + j, space->e[i] + j, lse, delta);
         }
     }
 }
 
-static float back_delta(const float *dout, const float *out, uint32_t n)
+static float retrace_delta(const float *dout, const float *out, uint32_t n)
 {
     __m512 lane = _mm512_setzero_ps();
     for (uint32_t d = 0; d < n; d += 16u) {
@@ -198,7 +198,7 @@ static float back_delta(const float *dout, const float *out, uint32_t n)
     return avx512_lane_sum(lane);
 }
 
-static void back_deltas(const q_attention_grad_args *a, const q_attention_grad_unit *u)
+static void retrace_deltas(const q_attention_grad_args *a, const q_attention_grad_unit *u)
 {
     uint32_t group = a->heads / a->kv_heads;
     for (uint32_t r = u->span.row; r < u->span.row + u->span.rows; r++) {
@@ -206,7 +206,7 @@ static void back_deltas(const q_attention_grad_args *a, const q_attention_grad_u
         const float *out = avx512_row(a->out, a->out_stride, r);
         for (uint32_t h = u->kv_head * group; h < (u->kv_head + 1u) * group; h++) {
             size_t column = (size_t)h * a->head_dim;
-            a->delta[(size_t)r * a->heads + h] = back_delta(dout + column, out + column, a->head_dim);
+            a->delta[(size_t)r * a->heads + h] = retrace_delta(dout + column, out + column, a->head_dim);
         }
     }
 }
@@ -214,88 +214,88 @@ static void back_deltas(const q_attention_grad_args *a, const q_attention_grad_u
 /* -- one pair ---------------------------------------------------------------------------------- */
 
 /* Dimensions d0 .. d0 + n - 1 of the pair's operands. Keys stay from pair to pair where a head is one part. */
-static void back_pack(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
-                      uint32_t d0, uint32_t n, back_space *space)
+static void retrace_pack(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
+                      uint32_t d0, uint32_t n, retrace_space *space)
 {
     size_t key = (size_t)u->kv_head * a->head_dim + d0;
     size_t query = (size_t)x->head * a->head_dim + d0;
     uint32_t row = u->span.row;
-    if (x->fresh != 0 || a->head_dim > BACK_DIMS) {
+    if (x->fresh != 0 || a->head_dim > RETRACE_DIMS) {
         const float *k = avx512_row(a->k, a->k_stride, row + x->j0) + key;
-        back_turn(k, a->k_stride, x->keys, n, space->kt);
-        back_turn(avx512_row(a->v, a->v_stride, row + x->j0) + key, a->v_stride, x->keys, n, space->vt);
-        back_copy(k, a->k_stride, x->keys, n, space->k);
+        retrace_turn(k, a->k_stride, x->keys, n, space->kt);
+        retrace_turn(avx512_row(a->v, a->v_stride, row + x->j0) + key, a->v_stride, x->keys, n, space->vt);
+        retrace_copy(k, a->k_stride, x->keys, n, space->k);
     }
-    back_copy(avx512_row(a->q, a->q_stride, row + x->i0) + query, a->q_stride, x->rows, n, space->q);
-    back_copy(avx512_row(a->dout, a->dout_stride, row + x->i0) + query, a->dout_stride, x->rows, n, space->dout);
+    retrace_copy(avx512_row(a->q, a->q_stride, row + x->i0) + query, a->q_stride, x->rows, n, space->q);
+    retrace_copy(avx512_row(a->dout, a->dout_stride, row + x->i0) + query, a->dout_stride, x->rows, n, space->dout);
 }
 
-static void back_scores(const q_attention_grad_pair *x, uint32_t d0, uint32_t n, back_space *space)
+static void retrace_scores(const q_attention_grad_pair *x, uint32_t d0, uint32_t n, retrace_space *space)
 {
     uint32_t columns = (x->keys + 15u) / 16u * 16u;
-    back_product s = {x->rows, columns, n, d0 == 0, space->q[0], BACK_DIMS, 1, space->kt[0], BACK_BLOCK,
-                      space->p[0], BACK_BLOCK};
-    back_multiply(&s);
+    retrace_product s = {x->rows, columns, n, d0 == 0, space->q[0], RETRACE_DIMS, 1, space->kt[0], RETRACE_BLOCK,
+                      space->p[0], RETRACE_BLOCK};
+    retrace_multiply(&s);
     s.a = space->dout[0];
     s.b = space->vt[0];
     s.c = space->e[0];
-    back_multiply(&s);
+    retrace_multiply(&s);
 }
 
-static void back_gradients(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
-                           uint32_t d0, uint32_t n, back_space *space)
+static void retrace_gradients(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
+                           uint32_t d0, uint32_t n, retrace_space *space)
 {
     size_t key = (size_t)u->kv_head * a->head_dim + d0;
     uint32_t row = u->span.row;
     if (a->dq != NULL) {
         float *to = avx512_row_out(a->dq, a->dq_stride, row + x->i0) + (size_t)x->head * a->head_dim + d0;
-        back_product dq = {x->rows, n, x->keys, false, space->e[0], BACK_BLOCK, 1, space->k[0], BACK_DIMS,
+        retrace_product dq = {x->rows, n, x->keys, false, space->e[0], RETRACE_BLOCK, 1, space->k[0], RETRACE_DIMS,
                            to, a->dq_stride / sizeof(float)};
-        back_multiply(&dq);
+        retrace_multiply(&dq);
     }
     if (a->dk != NULL) {
         float *to = avx512_row_out(a->dk, a->dk_stride, row + x->j0) + key;
-        back_product dk = {x->keys, n, x->rows, false, space->e[0], 1, BACK_BLOCK, space->q[0], BACK_DIMS,
+        retrace_product dk = {x->keys, n, x->rows, false, space->e[0], 1, RETRACE_BLOCK, space->q[0], RETRACE_DIMS,
                            to, a->dk_stride / sizeof(float)};
-        back_multiply(&dk);
+        retrace_multiply(&dk);
     }
     if (a->dv != NULL) {
         float *to = avx512_row_out(a->dv, a->dv_stride, row + x->j0) + key;
-        back_product dv = {x->keys, n, x->rows, false, space->p[0], 1, BACK_BLOCK, space->dout[0], BACK_DIMS,
+        retrace_product dv = {x->keys, n, x->rows, false, space->p[0], 1, RETRACE_BLOCK, space->dout[0], RETRACE_DIMS,
                            to, a->dv_stride / sizeof(float)};
-        back_multiply(&dv);
+        retrace_multiply(&dv);
     }
 }
 
-static void back_pair(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
-                      back_space *space)
+static void retrace_pair(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
+                      retrace_space *space)
 {
-    bool parts = a->head_dim > BACK_DIMS;
-    for (uint32_t d = 0; d < a->head_dim; d += BACK_DIMS) {
-        uint32_t n = a->head_dim - d < BACK_DIMS ? a->head_dim - d : (uint32_t)BACK_DIMS;
-        back_pack(a, u, x, d, n, space);
-        back_scores(x, d, n, space);
+    bool parts = a->head_dim > RETRACE_DIMS;
+    for (uint32_t d = 0; d < a->head_dim; d += RETRACE_DIMS) {
+        uint32_t n = a->head_dim - d < RETRACE_DIMS ? a->head_dim - d : (uint32_t)RETRACE_DIMS;
+        retrace_pack(a, u, x, d, n, space);
+        retrace_scores(x, d, n, space);
     }
-    back_weights(a, u, x, space);
-    for (uint32_t d = 0; d < a->head_dim; d += BACK_DIMS) {
-        uint32_t n = a->head_dim - d < BACK_DIMS ? a->head_dim - d : (uint32_t)BACK_DIMS;
+    retrace_weights(a, u, x, space);
+    for (uint32_t d = 0; d < a->head_dim; d += RETRACE_DIMS) {
+        uint32_t n = a->head_dim - d < RETRACE_DIMS ? a->head_dim - d : (uint32_t)RETRACE_DIMS;
         if (parts) {
-            back_pack(a, u, x, d, n, space);
+            retrace_pack(a, u, x, d, n, space);
         }
-        back_gradients(a, u, x, d, n, space);
+        retrace_gradients(a, u, x, d, n, space);
     }
 }
 
 void q_attention_grad_avx512(const q_work *work, const q_attention_grad_args *a)
 {
-    back_space *space = (back_space *)work->workspace;
+    retrace_space *space = (retrace_space *)work->workspace;
     q_attention_grad_unit u = q_attention_grad_begin(work, a);
     while (q_attention_grad_next(work, a, &u)) {
         q_attention_grad_pair x = {0, 0, 0, 0, 0, 0};
         q_attention_grad_clear(a, &u);
-        back_deltas(a, &u);
+        retrace_deltas(a, &u);
         while (q_attention_grad_next_pair(a, &u, &x)) {
-            back_pair(a, &u, &x, space);
+            retrace_pair(a, &u, &x, space);
         }
     }
 }
