@@ -77,6 +77,7 @@ static void avx2_fill_images(q_kernels *k)
 static void avx2_fill_gradients(q_kernels *k)
 {
     k->attention_grad = q_attention_grad_avx2;
+    k->gemm_grad = q_gemm_grad_avx2;
 }
 
 static void avx2_fill_vnni(q_kernels *k)

@@ -83,6 +83,7 @@ void q_kv_store_q8_0_avx2(const q_work *work, const q_kv_store_args *a);
 void q_attention_f32_avx2(const q_work *work, const q_attention_args *a);
 void q_attention_f16_avx2(const q_work *work, const q_attention_args *a);
 void q_attention_q8_0_avx2(const q_work *work, const q_attention_args *a);
+void q_gemm_grad_avx2(const q_work *work, const q_gemm_grad_args *a);
 void q_attention_grad_avx2(const q_work *work, const q_attention_grad_args *a);
 
 void q_bias_grad_avx2(const q_work *work, const q_bias_grad_args *a);

@@ -67,6 +67,7 @@ static void avx512_fill_images(q_kernels *k)
 static void avx512_fill_gradients(q_kernels *k)
 {
     k->attention_grad = q_attention_grad_avx512;
+    k->gemm_grad = q_gemm_grad_avx512;
 }
 
 bool q_backend_avx512(q_backend *out, uint64_t features)

@@ -202,7 +202,7 @@ static void gemm_exact_avx512(const q_work *work, const q_gemm_args *a, uint32_t
     x.a = (const float *)a->x;
     x.a_row = a->x_stride;
     x.a_step = sizeof(float);
-    x.b = (product_b){a->weights, 0, (size_t)q_panel_bytes(dtype, a->k), dtype, false};
+    x.b = (product_b){a->weights, 0, (size_t)q_panel_bytes(dtype, a->k), dtype, false, 0};
     x.c = a->y;
     x.c_stride = a->y_stride;
     x.accumulate = false;

@@ -67,6 +67,7 @@ void q_average_avx512(const q_work *work, const q_average_args *a);
 void q_attention_f32_avx512(const q_work *work, const q_attention_args *a);
 void q_attention_f16_avx512(const q_work *work, const q_attention_args *a);
 void q_attention_q8_0_avx512(const q_work *work, const q_attention_args *a);
+void q_gemm_grad_avx512(const q_work *work, const q_gemm_grad_args *a);
 void q_attention_grad_avx512(const q_work *work, const q_attention_grad_args *a);
 
 void q_rnn_cell_avx512(const q_work *work, const q_cell_args *a);

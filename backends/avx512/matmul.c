@@ -14,9 +14,9 @@ void q_matmul_avx512(const q_work *work, const q_matmul_args *a)
     x.a = a->a;
     x.a_row = a->transpose_a ? sizeof(float) : a->a_stride;
     x.a_step = a->transpose_a ? a->a_stride : sizeof(float);
-    x.b = (product_b){a->b, a->b_stride, 0, Q_DTYPE_COUNT, a->transpose_b != 0};
+    x.b = (product_b){a->b, a->b_stride, 0, Q_DTYPE_COUNT, a->transpose_b != 0, 0};
     if (a->transpose_b == Q_MATMUL_PANELS) {
-        x.b = (product_b){a->b, 0, a->b_stride, Q_F32, false};
+        x.b = (product_b){a->b, 0, a->b_stride, Q_F32, false, 0};
     }
     x.c = a->c;
     x.c_stride = a->c_stride;

@@ -21,7 +21,8 @@ typedef struct product_b {
     size_t stride;  /* plain matrices: bytes between rows */
     size_t panel;   /* panel16: bytes of a panel */
     uint32_t dtype; /* panel16: of the weights; plain: Q_DTYPE_COUNT */
-    bool transposed;
+    bool transposed; /* plain: B^T lies there; panel16: the panels hold rows of B, not of B^T */
+    uint32_t columns; /* panels of rows of B: their columns, of which a worker may have a part */
 } product_b;
 
 typedef struct product {

@@ -113,6 +113,73 @@ static void slab_transpose(const product *x, uint32_t j, uint32_t p0, uint32_t n
     }
 }
 
+/* -- panels across ------------------------------------------------------------------------------- */
+
+/* 16 columns from c, a multiple of 16, of a quantised panel of k: v[l] = column c + l, a lane to each of its rows. */
+Q_AVX512_INLINE void slab_quantised_columns(const uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t c,
+                                            __m512 v[16])
+{
+    const uint16_t *scales = (const uint16_t *)(const void *)panel + (size_t)(c / Q_BLOCK) * Q_PANEL_ROWS;
+    const uint8_t *quants = panel + (size_t)q_panel_scale_bytes(dtype, k);
+    const __m512 zero = _mm512_set1_ps(dtype == Q_Q4_0 ? 8.0f : 0.0f);
+    __m512 d = avx512_load_f16(scales);
+    __m512 m = dtype == Q_Q4_1 ? avx512_load_f16(scales + (size_t)(k / Q_BLOCK) * Q_PANEL_ROWS) : _mm512_set1_ps(-0.0f);
+    quants += dtype == Q_Q8_0 ? (size_t)c * Q_PANEL_ROWS : (size_t)(c / Q_BLOCK) * 256u;
+    Q_AVX512_UNROLL
+    for (uint32_t g = 0; g < 4; g++) {
+        __m512i q = _mm512_load_si512(quants + g * 64u);
+        q = dtype != Q_Q8_0 && c % Q_BLOCK != 0 ? _mm512_srli_epi32(q, 4) : q;
+        Q_AVX512_UNROLL
+        for (uint32_t i = 0; i < 4; i++) {
+            if (dtype == Q_Q8_0) {
+                v[g * 4u + i] = _mm512_mul_ps(d, product_signed_column(q, i));
+            } else {
+                __m512 n = _mm512_mul_ps(d, _mm512_sub_ps(product_nibble_column(q, i), zero));
+                v[g * 4u + i] = _mm512_add_ps(n, m);
+            }
+        }
+    }
+}
+
+static void slab_columns(uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t c, __m512 v[16])
+{
+    const uint16_t *halves = (const uint16_t *)(const void *)panel;
+    switch (dtype) {
+    case Q_Q8_0:
+        slab_quantised_columns(Q_Q8_0, panel, k, c, v);
+        return;
+    case Q_Q4_0:
+        slab_quantised_columns(Q_Q4_0, panel, k, c, v);
+        return;
+    case Q_Q4_1:
+        slab_quantised_columns(Q_Q4_1, panel, k, c, v);
+        return;
+    default:
+        break;
+    }
+    for (uint32_t l = 0; l < 16; l++) {
+        size_t at = (size_t)(c + l) * Q_PANEL_ROWS;
+        v[l] = c + l >= k         ? _mm512_setzero_ps()
+               : dtype == Q_F32   ? _mm512_load_ps((const float *)(const void *)panel + at)
+               : dtype == Q_F16   ? avx512_load_f16(halves + at)
+                                  : avx512_load_bf16(halves + at);
+    }
+}
+
+/* 16 columns from j of rows p0 .. p0 + n - 1 of a matrix that lies in panels of 16 rows. */
+static void slab_across(const product *x, uint32_t j, uint32_t p0, uint32_t n, float *out)
+{
+    for (uint32_t p = 0; p < n && j < x->n; p += 16u) {
+        const uint8_t *panel = (const uint8_t *)x->b.data + (p0 + p) / 16u * x->b.panel;
+        __m512 v[16];
+        slab_columns(x->b.dtype, panel, x->b.columns, j, v);
+        avx512_turn(v);
+        for (uint32_t l = 0; l < 16 && p + l < n; l++) {
+            _mm512_store_ps(out + (p + l) * PRODUCT_COLUMNS, v[l]);
+        }
+    }
+}
+
 /* -- choice -------------------------------------------------------------------------------------- */
 
 void q_product_slab_avx512(const product *x, uint32_t j, uint32_t p0, uint32_t n, bool in_place, float *out,
@@ -121,7 +188,10 @@ void q_product_slab_avx512(const product *x, uint32_t j, uint32_t p0, uint32_t n
     at[0] = out;
     at[1] = out + 16;
     *step = PRODUCT_COLUMNS * sizeof(float);
-    if (x->b.dtype != Q_DTYPE_COUNT) {
+    if (x->b.dtype != Q_DTYPE_COUNT && x->b.transposed) {
+        slab_across(x, j, p0, n, out);
+        slab_across(x, j + 16u, p0, n, out + 16);
+    } else if (x->b.dtype != Q_DTYPE_COUNT) {
         const uint8_t *panel = (const uint8_t *)x->b.data + j / 16u * x->b.panel;
         const uint8_t *next = j + 16u < x->n ? panel + x->b.panel : panel;
         if (x->b.dtype == Q_F32) {
@@ -150,6 +220,9 @@ product_lines q_product_lines_avx512(const product *x, uint32_t j, uint32_t p0, 
 {
     const uint8_t *data = (const uint8_t *)x->b.data;
     product_lines lines = {{data, data}, 0, 0, 0};
+    if (x->b.dtype != Q_DTYPE_COUNT && x->b.transposed) {
+        return lines;
+    }
     if (x->b.dtype == Q_F32 || x->b.dtype == Q_F16 || x->b.dtype == Q_BF16) {
         size_t row = Q_PANEL_ROWS * (x->b.dtype == Q_F32 ? sizeof(float) : sizeof(uint16_t));
         lines.b[0] = data + j / 16u * x->b.panel + p0 * row;
