@@ -386,12 +386,40 @@ static q_error_code session_args(const q_plan *plan, const q_context *context, c
     return Q_OK;
 }
 
-q_error_code q_session_init(q_session **session, q_block memory, const q_plan *plan, const q_context *context,
-                            const q_region *regions, size_t n_regions, const q_session_config *config, q_diag *diag)
+/* A session of checked arguments in memory of the right size. Apart from q_session_init, whose other calls then do not lie
+   on top of `fill`: stacks are to stay below 4 KiB. */
+static q_error_code make_session(q_session **session, q_block memory, const q_plan *plan, const q_context *context,
+                                 const q_region *regions, size_t n_regions, const q_session_config *config, q_diag *diag)
 {
     q_session fill;
     q_session *s;
     q_arena arena;
+    q_error_code e;
+    memset(&fill, 0, sizeof(fill));
+    fill.plan = plan;
+    fill.context = *context;
+    fill.n_workers = context->n_workers != 0 ? context->n_workers : plan->config.n_workers;
+    if (context->port == NULL || context->port->parallel == NULL) {
+        fill.n_workers = 1;
+    }
+    if (config != NULL) {
+        fill.config = *config;
+    }
+    e = bind_regions(&fill, memory, regions, n_regions, diag);
+    if (e != Q_OK) {
+        return e;
+    }
+    arena = layout_arena(memory.base, memory.size);
+    session_layout(&arena, plan, &fill, &s);
+    *s = fill;
+    *session = s;
+    return Q_OK;
+}
+
+q_error_code q_session_init(q_session **session, q_block memory, const q_plan *plan, const q_context *context,
+                            const q_region *regions, size_t n_regions, const q_session_config *config, q_diag *diag)
+{
+    q_session *s = NULL;
     size_t need = 0;
     q_error_code e;
     if (session == NULL) {
@@ -404,27 +432,13 @@ q_error_code q_session_init(q_session **session, q_block memory, const q_plan *p
     if (e == Q_OK) {
         e = q_block_check(memory, Q_ALIGN, need, "q_session_init", diag);
     }
+    if (e == Q_OK) {
+        memory.size = need;
+        e = make_session(&s, memory, plan, context, regions, n_regions, config, diag);
+    }
     if (e != Q_OK) {
         return e;
     }
-    memset(&fill, 0, sizeof(fill));
-    fill.plan = plan;
-    fill.context = *context;
-    fill.n_workers = context->n_workers != 0 ? context->n_workers : plan->config.n_workers;
-    if (context->port == NULL || context->port->parallel == NULL) {
-        fill.n_workers = 1;
-    }
-    if (config != NULL) {
-        fill.config = *config;
-    }
-    memory.size = need;
-    e = bind_regions(&fill, memory, regions, n_regions, diag);
-    if (e != Q_OK) {
-        return e;
-    }
-    arena = layout_arena(memory.base, memory.size);
-    session_layout(&arena, plan, &fill, &s);
-    *s = fill;
     s->workspaces = s->base[Q_REGION_SCRATCH][0] == NULL ? NULL : s->base[Q_REGION_SCRATCH][0] + plan->workspace_offset;
     bind_tensors(s);
     bind_layers(s);

@@ -11,6 +11,7 @@ typedef struct fit {
     const q_dataset *train;
     const q_dataset *validate;
     uint32_t *order;      /* [train->n] of the epoch that runs */
+    uint32_t *ids;        /* [batch] of an evaluation */
     uint8_t *best;        /* copy of the parameters, or NULL */
     uint64_t per_epoch;   /* steps */
     uint32_t waiting;     /* evaluations since the best one */
@@ -74,6 +75,7 @@ static size_t slots_bytes(const q_session *s)
 static void fit_layout(q_arena *arena, const q_trainer *t, const q_fit_config *c, const q_dataset *train, fit *out)
 {
     out->order = (uint32_t *)q_arena_alloc(arena, train->n * sizeof(uint32_t), Q_ALIGN);
+    out->ids = (uint32_t *)q_arena_alloc(arena, c->batch * sizeof(uint32_t), Q_ALIGN);
     out->best = (c->flags & Q_FIT_KEEP_BEST) != 0 ? (uint8_t *)q_arena_alloc(arena, slots_bytes(t->session), Q_ALIGN) : NULL;
 }
 
@@ -124,20 +126,19 @@ static q_error_code load(const q_dataset *d, const uint32_t *ids, uint32_t n, q_
     return e == Q_OK ? Q_OK : q_fail(diag, e, "q_dataset", "load", 0, ids[0]);
 }
 
-q_error_code q_model_evaluate(q_trainer *trainer, const q_dataset *dataset, uint32_t batch,
+q_error_code q_model_evaluate(q_trainer *trainer, const q_dataset *dataset, uint32_t *ids, uint32_t batch,
                               void (*seen)(void *user, const q_step *step, const q_train_part *part, bool evaluated),
                               void *user, double *loss, q_diag *diag)
 {
-    uint32_t ids[64];
     double sum = 0;
     double count = 0;
     q_error_code e = Q_OK;
-    if (trainer == NULL || dataset == NULL || loss == NULL || batch == 0) {
+    if (trainer == NULL || dataset == NULL || ids == NULL || loss == NULL || batch == 0) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_model_evaluate",
-                      trainer == NULL ? "trainer" : dataset == NULL ? "dataset" : loss == NULL ? "loss" : "batch", 1, 0);
+                      trainer == NULL ? "trainer" : dataset == NULL ? "dataset" : ids == NULL ? "ids" : loss == NULL ? "loss" : "batch",
+                      1, 0);
     }
     e = dataset_check(dataset, "q_dataset", diag);
-    batch = batch < 64 ? batch : 64;
     for (uint32_t first = 0; e == Q_OK && first < dataset->n; first += batch) {
         uint32_t n = dataset->n - first < batch ? dataset->n - first : batch;
         q_train_part part = {0, 0};
@@ -150,7 +151,7 @@ q_error_code q_model_evaluate(q_trainer *trainer, const q_dataset *dataset, uint
             e = q_trainer_evaluate(trainer, &step, &part, diag);
         }
         if (e == Q_OK && seen != NULL) {
-            seen(user, &step, &part, true);
+            seen(user, &step, &part, true); /* the caller's */
         }
         sum = sum + part.loss;
         count = count + part.count;
@@ -209,7 +210,7 @@ static q_error_code evaluate(fit *f)
     uint32_t each = f->c->micro_batch != 0 ? f->c->micro_batch : f->c->batch;
     q_error_code e = average ? q_trainer_exchange_average(f->t, f->diag) : Q_OK;
     if (e == Q_OK) {
-        e = q_model_evaluate(f->t, f->validate, each, f->c->seen, f->c->user, &f->progress.validation, f->diag);
+        e = q_model_evaluate(f->t, f->validate, f->ids, each, f->c->seen, f->c->user, &f->progress.validation, f->diag);
     }
     f->progress.improved = e == Q_OK && (!f->any || f->progress.validation < f->result->best - f->c->min_delta) ? 1u : 0u;
     if (f->progress.improved != 0 && f->best != NULL) {

@@ -178,12 +178,22 @@ static void begin_average(const q_trainer *t)
     }
 }
 
+/* Lays a trainer out in memory of the right size. */
+static q_trainer *place_trainer(q_block memory, const q_session *session)
+{
+    q_arena arena = layout_arena(memory.base, memory.size);
+    q_trainer fill;
+    q_trainer *t;
+    memset(&fill, 0, sizeof(fill));
+    trainer_layout(&arena, session, &fill, &t);
+    *t = fill;
+    return t;
+}
+
 q_error_code q_trainer_init(q_trainer **trainer, q_block memory, q_session *session, const q_train_config *config,
                             q_diag *diag)
 {
     static const q_param_group usual[2] = {{1, 1}, {1, 0}};
-    q_arena arena;
-    q_trainer fill;
     q_trainer *t;
     size_t need;
     q_error_code e;
@@ -197,10 +207,7 @@ q_error_code q_trainer_init(q_trainer **trainer, q_block memory, q_session *sess
     if (e != Q_OK) {
         return e;
     }
-    memset(&fill, 0, sizeof(fill));
-    arena = layout_arena(memory.base, memory.size);
-    trainer_layout(&arena, session, &fill, &t);
-    *t = fill;
+    t = place_trainer(memory, session);
     t->session = session;
     t->config = *config;
     memcpy(t->groups, config->groups != NULL ? config->groups : usual, n_groups_of(config) * sizeof(q_param_group));

@@ -220,8 +220,9 @@ Q_NODISCARD q_error_code q_model_train(q_trainer *trainer, q_block memory, const
                                        const q_dataset *train, const q_dataset *validate, q_fit_result *result,
                                        q_diag *diag);
 
-/* Mean loss over a dataset, `batch` samples at once. seen: as in q_fit_config, may be NULL. */
-Q_NODISCARD q_error_code q_model_evaluate(q_trainer *trainer, const q_dataset *dataset, uint32_t batch,
+/* Mean loss over a dataset, `batch` samples at once, whose numbers are put into ids[batch]. seen: as in q_fit_config, may be
+   NULL. */
+Q_NODISCARD q_error_code q_model_evaluate(q_trainer *trainer, const q_dataset *dataset, uint32_t *ids, uint32_t batch,
                                           void (*seen)(void *user, const q_step *step, const q_train_part *part,
                                                        bool evaluated),
                                           void *user, double *loss, q_diag *diag);

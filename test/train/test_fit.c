@@ -192,6 +192,7 @@ static void test_patience(void)
     q_diag d;
     bench b;
     double loss = 0;
+    uint32_t ids[BENCH_BATCH];
     fill_rows(&data, 1);
     fill_rows(&held, 2);
     tc.optimizer.learning_rate = 0.7;
@@ -203,7 +204,7 @@ static void test_patience(void)
     must(train(&b, &c, &data, &held, &result, &d), &d);
     check(result.end == Q_FIT_PATIENCE && result.steps == result.best_step + 3, "no better loss three times: stopped");
     set = dataset_of(&held);
-    must(q_model_evaluate(b.trainer, &set, BENCH_BATCH, NULL, NULL, &loss, &d), &d);
+    must(q_model_evaluate(b.trainer, &set, ids, BENCH_BATCH, NULL, NULL, &loss, &d), &d);
     check(loss == result.best && result.best < result.validation, "the parameters of the best evaluation are back");
     bench_close(&b);
 }
