@@ -248,6 +248,12 @@ static void mock_args_q_rmsnorm_args(const q_work *w, q_rmsnorm_args *a)
     a->weight = (const q_real *)mock_put_right(w, a->weight);
 }
 
+static void mock_args_q_layernorm_args(const q_work *w, q_layernorm_args *a)
+{
+    a->bias = (const q_real *)mock_put_right_behind(w, mock_bytes(a->weight), a->bias);
+    a->weight = (const q_real *)mock_put_right(w, a->weight);
+}
+
 #define MOCK_NO_PARAMETER(type)                                                                                        \
     static void mock_args_##type(const q_work *w, type *a)                                                             \
     {                                                                                                                  \
@@ -272,6 +278,13 @@ MOCK_NO_PARAMETER(q_conv2d_grad_input_args)
 MOCK_NO_PARAMETER(q_conv2d_grad_weight_args)
 MOCK_NO_PARAMETER(q_pool2d_args)
 MOCK_NO_PARAMETER(q_pool2d_grad_args)
+MOCK_NO_PARAMETER(q_layernorm_grad_args)
+MOCK_NO_PARAMETER(q_layernorm_grad_param_args)
+MOCK_NO_PARAMETER(q_batchnorm_blocks_args)
+MOCK_NO_PARAMETER(q_batchnorm_join_args)
+MOCK_NO_PARAMETER(q_batchnorm_fold_args)
+MOCK_NO_PARAMETER(q_batchnorm_args)
+MOCK_NO_PARAMETER(q_batchnorm_grad_args)
 MOCK_NO_PARAMETER(q_mse_args)
 MOCK_NO_PARAMETER(q_bias_grad_args)
 MOCK_NO_PARAMETER(q_optimizer_args)

@@ -89,6 +89,19 @@ static void scalar_fill_gradients(q_kernels *k)
     k->attention_grad = q_attention_grad_scalar;
 }
 
+static void scalar_fill_norms(q_kernels *k)
+{
+    k->layernorm = q_layernorm_scalar;
+    k->layernorm_grad = q_layernorm_grad_scalar;
+    k->layernorm_grad_param = q_layernorm_grad_param_scalar;
+    k->batchnorm_blocks = q_batchnorm_blocks_scalar;
+    k->batchnorm_join = q_batchnorm_join_scalar;
+    k->batchnorm_fold = q_batchnorm_fold_scalar;
+    k->batchnorm = q_batchnorm_scalar;
+    k->batchnorm_grad_blocks = q_batchnorm_grad_blocks_scalar;
+    k->batchnorm_grad = q_batchnorm_grad_scalar;
+}
+
 void q_backend_scalar(q_backend *out)
 {
     memset(out, 0, sizeof(*out));
@@ -100,4 +113,5 @@ void q_backend_scalar(q_backend *out)
     scalar_fill_recurrent(&out->kernels);
     scalar_fill_images(&out->kernels);
     scalar_fill_gradients(&out->kernels);
+    scalar_fill_norms(&out->kernels);
 }

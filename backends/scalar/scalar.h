@@ -74,6 +74,16 @@ void q_conv2d_grad_weight_scalar(const q_work *work, const q_conv2d_grad_weight_
 void q_pool2d_scalar(const q_work *work, const q_pool2d_args *a);
 void q_pool2d_grad_scalar(const q_work *work, const q_pool2d_grad_args *a);
 
+void q_layernorm_scalar(const q_work *work, const q_layernorm_args *a);
+void q_layernorm_grad_scalar(const q_work *work, const q_layernorm_grad_args *a);
+void q_layernorm_grad_param_scalar(const q_work *work, const q_layernorm_grad_param_args *a);
+void q_batchnorm_blocks_scalar(const q_work *work, const q_batchnorm_blocks_args *a);
+void q_batchnorm_join_scalar(const q_work *work, const q_batchnorm_join_args *a);
+void q_batchnorm_fold_scalar(const q_work *work, const q_batchnorm_fold_args *a);
+void q_batchnorm_scalar(const q_work *work, const q_batchnorm_args *a);
+void q_batchnorm_grad_blocks_scalar(const q_work *work, const q_batchnorm_grad_args *a);
+void q_batchnorm_grad_scalar(const q_work *work, const q_batchnorm_grad_args *a);
+
 void q_mse_scalar(const q_work *work, const q_mse_args *a);
 void q_bias_grad_scalar(const q_work *work, const q_bias_grad_args *a);
 void q_sgd_scalar(const q_work *work, const q_optimizer_args *a);

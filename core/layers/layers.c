@@ -168,6 +168,10 @@ const q_layer_class *q_layer_builtin(uint32_t id)
         return &q_layer_lstm;
     case Q_LAYER_GRU:
         return &q_layer_gru;
+    case Q_LAYER_LAYERNORM:
+        return &q_layer_layernorm;
+    case Q_LAYER_BATCHNORM:
+        return &q_layer_batchnorm;
     case Q_LAYER_CONV2D:
         return &q_layer_conv2d;
     case Q_LAYER_POOL2D:

@@ -478,6 +478,7 @@ typedef struct q_attention_args {
 } q_attention_args;
 
 #include "kernels_image.h"
+#include "kernels_norm.h"
 #include "kernels_train.h"
 
 /* ---- The table ---------------------------------------------------------------------------------------- */

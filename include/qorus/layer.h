@@ -243,6 +243,18 @@ typedef struct q_rmsnorm_config {
     uint32_t reserved;
 } q_rmsnorm_config;
 
+typedef struct q_layernorm_config {
+    float eps; /* > 0, finite */
+    uint32_t reserved;
+} q_layernorm_config;
+
+typedef struct q_batchnorm_config {
+    float eps;           /* > 0, finite */
+    float momentum;      /* 0 .. 1: how far a training step moves the running statistics */
+    uint32_t activation; /* q_activation of the result; in training none, relu, sigmoid or tanh */
+    uint32_t reserved;
+} q_batchnorm_config;
+
 typedef struct q_linear_config {
     uint32_t activation; /* q_activation, applied after the bias; layers with backward take Q_ACT_NONE */
     uint32_t planes;     /* of 8-bit activations in fast mode: 0 or 1: one; 2: what it leaves is quantised again */
@@ -316,6 +328,12 @@ extern const q_layer_class q_layer_linear;
 extern const q_layer_class q_layer_embedding;
 /* RMSNorm with weight param[0] [dim]. */
 extern const q_layer_class q_layer_rmsnorm;
+/* LayerNorm along the row; weight param[0] [dim], optional bias param[1] [dim]. */
+extern const q_layer_class q_layer_layernorm;
+/* BatchNorm of every column over all rows (of images: of every channel over all pixels). param: weight, bias, running mean
+   and running variance, [dim] each, the last two not trainable; a new network's are 1, 0, 0 and 1. Training normalises by
+   the step's own mean and variance, so that its bits depend on the micro-batch, and moves the running ones. */
+extern const q_layer_class q_layer_batchnorm;
 /* Elementwise over two inputs of one shape. */
 extern const q_layer_class q_layer_add;
 extern const q_layer_class q_layer_mul;

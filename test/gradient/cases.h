@@ -10,5 +10,6 @@ void cases_recurrent(void);
 void cases_image(void);
 void cases_language(void);
 void cases_attention(void);
+void cases_norm(void);
 
 #endif /* QORUS_TEST_GRADIENT_CASES_H */

@@ -284,5 +284,6 @@ int main(int argc, char **argv)
     cases_image();
     cases_language();
     cases_attention();
+    cases_norm();
     return rig_end();
 }

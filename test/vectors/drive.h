@@ -97,6 +97,16 @@ void vec_build_q_conv2d_grad_weight_args(vec_run *c, void *args);
 void vec_build_q_pool2d_args(vec_run *c, void *args);
 void vec_build_q_pool2d_grad_args(vec_run *c, void *args);
 
+/* Builders of the arguments of norms (drive_norm.c). */
+void vec_build_q_layernorm_args(vec_run *c, void *args);
+void vec_build_q_layernorm_grad_args(vec_run *c, void *args);
+void vec_build_q_layernorm_grad_param_args(vec_run *c, void *args);
+void vec_build_q_batchnorm_blocks_args(vec_run *c, void *args);
+void vec_build_q_batchnorm_join_args(vec_run *c, void *args);
+void vec_build_q_batchnorm_fold_args(vec_run *c, void *args);
+void vec_build_q_batchnorm_args(vec_run *c, void *args);
+void vec_build_q_batchnorm_grad_args(vec_run *c, void *args);
+
 /* Builders of the arguments of training kernels (drive_train.c). */
 void vec_build_q_mse_args(vec_run *c, void *args);
 void vec_build_q_bias_grad_args(vec_run *c, void *args);

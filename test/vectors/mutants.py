@@ -173,6 +173,33 @@ MUTANTS = [
     ("recurrent.c", "at.recurrent[2 * dim + j] = dn * r", "at.recurrent[2 * dim + j] = dn", "gru_cell_grad"),
     ("recurrent.c", "at.dh[j] = dh * z", "at.dh[j] = dh", "gru_cell_grad"),
     ("matmul.c", "a->transpose_b == Q_MATMUL_PANELS", "0", "matmul"),
+    ("norm.c", "var + eps", "var", "layernorm"),
+    ("norm.c", "scalar_lane_sum(lane) / (q_real)dim;\n    return 1", "scalar_lane_sum(lane) / (q_real)(dim + 1);\n    return 1", "layernorm"),
+    ("norm.c", "q_real d = x[i] - mean;", "q_real d = x[i];", "layernorm"),
+    ("norm.c", "v + a->bias[i]", "v", "layernorm"),
+    ("norm.c", "(g - means[0])", "g", "layernorm_grad"),
+    ("norm.c", "h * means[1]", "means[1]", "layernorm_grad"),
+    ("norm.c", "dx[i] + d : d", "d : d", "layernorm_grad"),
+    ("norm.c", "q_fma(dy[i], (x[i] - stats[0]) * stats[1]", "q_fma(dy[i], x[i] * stats[1]", "layernorm_grad_param"),
+    ("norm.c", "a->grad_bias[i] = a->grad_bias[i] + dy[i]", "a->grad_bias[i] = dy[i]", "layernorm_grad_param"),
+    ("batchnorm.c", "mean[i] / (q_real)n", "mean[i] / (q_real)Q_NORM_BLOCK", "batchnorm_blocks"),
+    ("batchnorm.c", "x[i] - mean[i];\n                squares", "x[i];\n                squares", "batchnorm_blocks"),
+    ("batchnorm.c", "b * Q_NORM_BLOCK + r", "b + r", "batchnorm_blocks"),
+    ("batchnorm.c", "sum + p[a->dim]", "sum", "batchnorm_join"),
+    ("batchnorm.c", "(q_real)norm_block_rows(rows, b) * e, e", "Q_NORM_BLOCK * e, e", "batchnorm_join"),
+    ("batchnorm.c", "rows > 1u ? rows - 1u : 1u", "rows", "batchnorm_join"),
+    ("batchnorm.c", "q_fma(a->momentum, var -", "q_fma(1 - a->momentum, var -", "batchnorm_join"),
+    ("batchnorm.c", "sum / (q_real)rows + a->eps", "sum / (q_real)rows", "batchnorm_join"),
+    ("batchnorm.c", "a->var[i] + a->eps", "a->var[i]", "batchnorm_fold"),
+    ("batchnorm.c", "a->bias[i] - a->mean[i] * scale", "a->bias[i] + a->mean[i] * scale", "batchnorm_fold"),
+    ("batchnorm.c", "x[i] - a->mean[i] : x[i]", "x[i] : x[i]", "batchnorm"),
+    ("batchnorm.c", "y > 0 ? dy : 0", "y >= 0 ? dy : dy", "batchnorm_grad"),
+    ("batchnorm.c", "dy * (y * (1 - y))", "dy * (1 - y)", "batchnorm_grad_blocks"),
+    ("batchnorm.c", "(1 - y * y)", "(1 - y)", "batchnorm_grad"),
+    ("batchnorm.c", "g - a->sums[i] * n", "g", "batchnorm_grad"),
+    ("batchnorm.c", "h * (a->sums[a->dim + i] * n)", "h * a->sums[a->dim + i]", "batchnorm_grad"),
+    ("batchnorm.c", "dx[i] + d : d", "d : d", "batchnorm_grad"),
+    ("batchnorm.c", "q_fma(g, h, sum[a->dim + i])", "q_fma(g, x[i], sum[a->dim + i])", "batchnorm_grad_blocks"),
     ("train.c", "grad[i] = 2 * d", "grad[i] = d", "mse"),
     ("train.c", "(1 / ((q_real)rows * (q_real)a->dim))", "(1 / (q_real)rows)", "mse"),
     ("train.c", "&& !a->accumulate", "", "bias_grad"),
@@ -256,7 +283,7 @@ def main():
     overlays = base_folder / "no_overlays.c"
     overlays.write_text(NO_OVERLAYS)
     sources = [ROOT / f"test/vectors/{name}.c" for name in
-               ("runner", "compare", "drive", "drive_image", "drive_recurrent", "drive_train", "text", "main_posix")]
+               ("runner", "compare", "drive", "drive_image", "drive_norm", "drive_recurrent", "drive_train", "text", "main_posix")]
     runner = []
     for source in [*sources, ROOT / "port/x86/cpu_detect.c", overlays]:
         out = base_folder / f"{source.stem}.o"

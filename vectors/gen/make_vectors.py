@@ -19,6 +19,7 @@ import kernel_cache  # noqa: E402
 import kernel_elementwise  # noqa: E402
 import kernel_gemm  # noqa: E402
 import kernel_image  # noqa: E402
+import kernel_norm  # noqa: E402
 import kernel_recurrent  # noqa: E402
 import kernel_language  # noqa: E402
 import kernel_rope  # noqa: E402
@@ -28,7 +29,7 @@ import kernel_training  # noqa: E402
 import qvec  # noqa: E402
 
 FAMILIES = (kernel_gemm, kernel_rows, kernel_elementwise, kernel_rope, kernel_cache, kernel_attention,
-            kernel_image, kernel_recurrent, kernel_training, kernel_optim,
+            kernel_image, kernel_norm, kernel_recurrent, kernel_training, kernel_optim,
             kernel_language, kernel_attention_grad)
 NOT_DATA = {"MANIFEST", "README.md"}
 
