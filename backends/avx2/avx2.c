@@ -55,6 +55,19 @@ static void avx2_fill_rows(q_kernels *k)
     k->average = q_average_avx2;
 }
 
+static void avx2_fill_norms(q_kernels *k)
+{
+    k->layernorm = q_layernorm_avx2;
+    k->layernorm_grad = q_layernorm_grad_avx2;
+    k->layernorm_grad_param = q_layernorm_grad_param_avx2;
+    k->batchnorm_blocks = q_batchnorm_blocks_avx2;
+    k->batchnorm_join = q_batchnorm_join_avx2;
+    k->batchnorm_fold = q_batchnorm_fold_avx2;
+    k->batchnorm = q_batchnorm_avx2;
+    k->batchnorm_grad_blocks = q_batchnorm_grad_blocks_avx2;
+    k->batchnorm_grad = q_batchnorm_grad_avx2;
+}
+
 static void avx2_fill_recurrent(q_kernels *k)
 {
     k->rnn_cell = q_rnn_cell_avx2;
@@ -101,6 +114,7 @@ bool q_backend_avx2(q_backend *out, uint64_t features)
     avx2_fill_images(&out->kernels);
     avx2_fill_gradients(&out->kernels);
     avx2_fill_recurrent(&out->kernels);
+    avx2_fill_norms(&out->kernels);
     if ((features & Q_CPU_AVX_VNNI) != 0) {
         out->name = "avx2vnni";
         out->needs |= (uint64_t)Q_CPU_AVX_VNNI;

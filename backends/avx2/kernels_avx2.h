@@ -94,6 +94,16 @@ void q_sum_squares_avx2(const q_work *work, const q_sum_squares_args *a);
 void q_rescale_avx2(const q_work *work, const q_rescale_args *a);
 void q_average_avx2(const q_work *work, const q_average_args *a);
 
+void q_layernorm_avx2(const q_work *work, const q_layernorm_args *a);
+void q_layernorm_grad_avx2(const q_work *work, const q_layernorm_grad_args *a);
+void q_layernorm_grad_param_avx2(const q_work *work, const q_layernorm_grad_param_args *a);
+void q_batchnorm_blocks_avx2(const q_work *work, const q_batchnorm_blocks_args *a);
+void q_batchnorm_join_avx2(const q_work *work, const q_batchnorm_join_args *a);
+void q_batchnorm_fold_avx2(const q_work *work, const q_batchnorm_fold_args *a);
+void q_batchnorm_avx2(const q_work *work, const q_batchnorm_args *a);
+void q_batchnorm_grad_blocks_avx2(const q_work *work, const q_batchnorm_grad_args *a);
+void q_batchnorm_grad_avx2(const q_work *work, const q_batchnorm_grad_args *a);
+
 void q_rnn_cell_avx2(const q_work *work, const q_cell_args *a);
 void q_lstm_cell_avx2(const q_work *work, const q_cell_args *a);
 void q_gru_cell_avx2(const q_work *work, const q_cell_args *a);

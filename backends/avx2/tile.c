@@ -6,8 +6,7 @@
  * Peak needs 2 FMAs a cycle, each waiting 4 to 5 cycles for its accumulator: 12 accumulators keep
  * both units busy and leave 4 registers for two weight vectors and the broadcast.
  */
-#include "elementary_avx2.h"
-#include "kernels_avx2.h"
+#include "activation.h"
 
 /* q_tile_f32_avx2 for a constant number of rows. */
 Q_AVX2_INLINE void tile_f32(const uint32_t rows, uint32_t k, const float *x, size_t x_row,
@@ -81,26 +80,6 @@ void q_tile_start_avx2(uint32_t rows, const float *bias, uint32_t m0, uint32_t l
     }
 }
 
-static __m256 tile_activation(uint32_t activation, __m256 y)
-{
-    switch (activation) {
-    case Q_ACT_RELU:
-        return _mm256_max_ps(_mm256_setzero_ps(), y);
-    case Q_ACT_SILU:
-        return q_silu_m256(y);
-    case Q_ACT_GELU_TANH:
-        return q_gelu_tanh_m256(y);
-    case Q_ACT_GELU_ERF:
-        return q_gelu_erf_m256(y);
-    case Q_ACT_SIGMOID:
-        return q_sigmoid_m256(y);
-    case Q_ACT_TANH:
-        return q_tanh_m256(y);
-    default:
-        return y;
-    }
-}
-
 /* The n <= 8 finished values of row r from column m. */
 static __m256 tile_epilogue(const q_epilogue *e, uint32_t r, uint32_t m, uint32_t n, __m256 y)
 {
@@ -110,7 +89,7 @@ static __m256 tile_epilogue(const q_epilogue *e, uint32_t r, uint32_t m, uint32_
     if (e->shift != NULL) {
         y = _mm256_add_ps(y, avx2_load_n(e->shift + m, n));
     }
-    y = tile_activation(e->activation, y);
+    y = avx2_activation(e->activation, y);
     if (e->gate != NULL) {
         y = _mm256_mul_ps(y, avx2_load_n(avx2_row(e->gate, e->gate_stride, r) + m, n));
     }

@@ -45,6 +45,19 @@ static void avx512_fill_rows(q_kernels *k)
     k->average = q_average_avx512;
 }
 
+static void avx512_fill_norms(q_kernels *k)
+{
+    k->layernorm = q_layernorm_avx512;
+    k->layernorm_grad = q_layernorm_grad_avx512;
+    k->layernorm_grad_param = q_layernorm_grad_param_avx512;
+    k->batchnorm_blocks = q_batchnorm_blocks_avx512;
+    k->batchnorm_join = q_batchnorm_join_avx512;
+    k->batchnorm_fold = q_batchnorm_fold_avx512;
+    k->batchnorm = q_batchnorm_avx512;
+    k->batchnorm_grad_blocks = q_batchnorm_grad_blocks_avx512;
+    k->batchnorm_grad = q_batchnorm_grad_avx512;
+}
+
 static void avx512_fill_recurrent(q_kernels *k)
 {
     k->rnn_cell = q_rnn_cell_avx512;
@@ -85,5 +98,6 @@ bool q_backend_avx512(q_backend *out, uint64_t features)
     avx512_fill_images(&out->kernels);
     avx512_fill_gradients(&out->kernels);
     avx512_fill_recurrent(&out->kernels);
+    avx512_fill_norms(&out->kernels);
     return true;
 }

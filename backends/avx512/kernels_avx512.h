@@ -70,6 +70,16 @@ void q_attention_q8_0_avx512(const q_work *work, const q_attention_args *a);
 void q_gemm_grad_avx512(const q_work *work, const q_gemm_grad_args *a);
 void q_attention_grad_avx512(const q_work *work, const q_attention_grad_args *a);
 
+void q_layernorm_avx512(const q_work *work, const q_layernorm_args *a);
+void q_layernorm_grad_avx512(const q_work *work, const q_layernorm_grad_args *a);
+void q_layernorm_grad_param_avx512(const q_work *work, const q_layernorm_grad_param_args *a);
+void q_batchnorm_blocks_avx512(const q_work *work, const q_batchnorm_blocks_args *a);
+void q_batchnorm_join_avx512(const q_work *work, const q_batchnorm_join_args *a);
+void q_batchnorm_fold_avx512(const q_work *work, const q_batchnorm_fold_args *a);
+void q_batchnorm_avx512(const q_work *work, const q_batchnorm_args *a);
+void q_batchnorm_grad_blocks_avx512(const q_work *work, const q_batchnorm_grad_args *a);
+void q_batchnorm_grad_avx512(const q_work *work, const q_batchnorm_grad_args *a);
+
 void q_rnn_cell_avx512(const q_work *work, const q_cell_args *a);
 void q_lstm_cell_avx512(const q_work *work, const q_cell_args *a);
 void q_gru_cell_avx512(const q_work *work, const q_cell_args *a);

@@ -3,34 +3,13 @@
  * tile.c: the two ends of every product's tile: where its chains start, and what happens to them before they are
  * stored. One register = 16 columns of y; tails by masks.
  */
-#include "elementary_avx512.h"
-#include "kernels_avx512.h"
+#include "activation.h"
 
 void q_tile_start_avx512(uint32_t rows, const float *bias, uint32_t m0, uint32_t lanes, float *acc, size_t acc_row)
 {
     __m512 v = bias != NULL ? avx512_load_n(bias + m0, lanes) : _mm512_setzero_ps();
     for (uint32_t t = 0; t < rows; t++) {
         _mm512_store_ps(acc + t * acc_row, v);
-    }
-}
-
-static __m512 tile_activation_avx512(uint32_t activation, __m512 y)
-{
-    switch (activation) {
-    case Q_ACT_NONE:
-        return y;
-    case Q_ACT_RELU:
-        return _mm512_max_ps(_mm512_setzero_ps(), y);
-    case Q_ACT_SILU:
-        return q_silu_m512(y);
-    case Q_ACT_GELU_TANH:
-        return q_gelu_tanh_m512(y);
-    case Q_ACT_GELU_ERF:
-        return q_gelu_erf_m512(y);
-    case Q_ACT_SIGMOID:
-        return q_sigmoid_m512(y);
-    default:
-        return q_tanh_m512(y);
     }
 }
 
@@ -43,7 +22,7 @@ static inline __m512 tile_epilogue_avx512(const q_epilogue *e, uint32_t r, uint3
     if (e->shift != NULL) {
         y = _mm512_add_ps(y, avx512_load_n(e->shift + m, n));
     }
-    y = tile_activation_avx512(e->activation, y);
+    y = avx512_activation(e->activation, y);
     if (e->gate != NULL) {
         y = _mm512_mul_ps(y, avx512_load_n(avx512_row(e->gate, e->gate_stride, r) + m, n));
     }

@@ -77,7 +77,7 @@ def layernorm_cases():
     cases.append(layernorm_case("specials", special))
     cases += [layernorm_case(f"count {label}", real(label, 4, 10), sym=sym) for label, sym in SYMS]
     cases.append(layernorm_case("no rows", real("none", 0, 10), sym=SELECTED, stats=False))
-    cases.append(layernorm_case("large", real("large", 6, 2048, 8.0)))
+    cases.append(layernorm_case("large", real("large", 3, 1030, 8.0)))
     return cases
 
 
@@ -116,7 +116,7 @@ def layernorm_grad_cases():
     cases.append(make("accumulate strided", 3, 21, accumulate=1, gap=8))
     cases += [make(f"count {label}", 4, 10, sym=sym) for label, sym in SYMS]
     cases.append(make("no rows", 0, 10, sym=SELECTED))
-    cases.append(make("large", 5, 1500))
+    cases.append(make("large", 3, 700))
     return cases
 
 
@@ -145,7 +145,7 @@ def layernorm_grad_param_cases():
     cases.append(make("strided", 4, 19, gap=12))
     cases.append(make("count rows", 4, 9, sym=ROWS))
     cases.append(make("no rows", 0, 9, sym=SELECTED))
-    cases.append(make("large", 64, 200))
+    cases.append(make("large", 40, 100))
     return cases
 
 
@@ -186,7 +186,7 @@ def blocks_cases():
     special[3, 2], special[66, 3], special[:, 4], special[5, 17] = np.inf, np.nan, 0.0, -np.inf
     cases.append(blocks_case("specials", special))
     cases += [blocks_case(f"count {label}", real(label, 6, 10), sym=sym) for label, sym in SYMS]
-    cases.append(blocks_case("large", real("large", 1000, 40)))
+    cases.append(blocks_case("large", real("large", 400, 20)))
     return cases
 
 
@@ -228,7 +228,7 @@ def join_cases():
     cases.append(join_case("without running statistics", 100, 18, running=False))
     cases.append(join_case("far from zero", 300, 18, far=20.0))
     cases += [join_case(f"count {label}", 130, 10, sym=sym) for label, sym in SYMS]
-    cases.append(join_case("large", 20000, 40))
+    cases.append(join_case("large", 5000, 20))
     return cases
 
 
@@ -288,7 +288,7 @@ def batchnorm_cases():
     cases.append(batchnorm_case("specials", 3, 18, x=special))
     cases += [batchnorm_case(f"count {label}", 4, 10, sym=sym) for label, sym in SYMS]
     cases.append(batchnorm_case("no rows", 0, 10, sym=SELECTED))
-    cases.append(batchnorm_case("large", 100, 130, activation="relu"))
+    cases.append(batchnorm_case("large", 40, 70, activation="relu"))
     return cases
 
 
@@ -346,7 +346,7 @@ def grad_blocks_cases():
     cases += [make(f"{a} r{r} d{d}", r, d, activation=a) for a in SLOPED for r, d in ((70, 16), (130, 9))]
     cases.append(make("strided", 70, 9, activation="relu", gap=12))
     cases += [make(f"count {label}", 6, 10, sym=sym) for label, sym in SYMS]
-    cases.append(make("large", 500, 40, activation="relu"))
+    cases.append(make("large", 200, 20, activation="relu"))
     return cases
 
 
@@ -372,7 +372,7 @@ def batchnorm_grad_cases():
     cases.append(make("accumulate strided", 4, 19, activation="tanh", accumulate=1, gap=8))
     cases += [make(f"count {label}", 4, 10, sym=sym) for label, sym in SYMS]
     cases.append(make("no rows", 0, 10, sym=SELECTED))
-    cases.append(make("large", 100, 130, activation="relu"))
+    cases.append(make("large", 40, 70, activation="relu"))
     return cases
 
 
