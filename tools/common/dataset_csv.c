@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+/* CSV files of numbers. */
+#include "dataset_inner.h"
+
+/* One line at a time; a field is text[begin, end) without spaces and quotes around it. */
+typedef struct csv_reader {
+    const char *text;
+    size_t size;
+    size_t at;     /* next byte */
+    uint32_t line; /* of `at`, from 1 */
+    char separator;
+} csv_reader;
+
+typedef struct csv_field {
+    size_t begin;
+    size_t end;
+    bool last;   /* of its line */
+    bool broken; /* a quote is open at its end, or something follows the closing one */
+} csv_field;
+
+static q_error_code csv_refuse(dataset_why *why, q_error_code code, const char *name, uint32_t line, const char *what,
+                               uint64_t number, const char *rest)
+{
+    dataset_said s = dataset_say(why, code, name);
+    q_text_str(&s.text, ":");
+    q_text_u64(&s.text, line, 0);
+    q_text_str(&s.text, ": ");
+    q_text_str(&s.text, what);
+    if (rest != NULL) {
+        q_text_u64(&s.text, number, 0);
+        q_text_str(&s.text, rest);
+    }
+    return code;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* Goes to the next line that is not empty. False: there is none. */
+static bool next_line(csv_reader *r)
+{
+    while (r->at < r->size) {
+        size_t i = r->at;
+        while (i < r->size && r->text[i] != '\n' && is_blank(r->text[i])) {
+            i++;
+        }
+        if (i < r->size && r->text[i] != '\n') {
+            return true;
+        }
+        r->at = i < r->size ? i + 1 : i;
+        r->line += i < r->size ? 1u : 0u;
+    }
+    return false;
+}
+
+/* The next field of the line; r->at goes behind its separator or to the next line. */
+static csv_field next_field(csv_reader *r)
+{
+    csv_field f = {r->at, 0, false, false};
+    size_t i = r->at;
+    bool quoted;
+    while (f.begin < r->size && r->text[f.begin] != r->separator && is_blank(r->text[f.begin])) {
+        f.begin++;
+    }
+    quoted = f.begin < r->size && r->text[f.begin] == '"';
+    if (quoted) {
+        i = ++f.begin;
+        while (i < r->size && r->text[i] != '"' && r->text[i] != '\n') {
+            i++;
+        }
+        f.end = i;
+        f.broken = i == r->size || r->text[i] != '"';
+        i += f.broken ? 0 : 1;
+    }
+    for (; i < r->size && r->text[i] != r->separator && r->text[i] != '\n'; i++) {
+        f.broken = f.broken || (quoted && !is_blank(r->text[i]));
+    }
+    f.end = quoted ? f.end : i;
+    while (!quoted && f.end > f.begin && is_blank(r->text[f.end - 1])) {
+        f.end--;
+    }
+    f.last = i == r->size || r->text[i] == '\n';
+    r->line += i < r->size && r->text[i] == '\n' ? 1u : 0u;
+    r->at = i < r->size ? i + 1 : i;
+    return f;
+}
+
+/* ---- Numbers ----------------------------------------------------------------------------------------------- */
+
+static double scale_by_ten(double m, int32_t exponent)
+{
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    for (; exponent > 22; exponent -= 22) {
+        m *= 1e22;
+    }
+    for (; exponent < -22; exponent += 22) {
+        m /= 1e22;
+    }
+    return exponent < 0 ? m / powers[-exponent] : m * powers[exponent];
+}
+
+/* Digits from *i on into *m (19 of them count); returns how many there are, and in *moved those that did not count. */
+static uint32_t read_digits(const char *text, size_t n, size_t *i, uint64_t *m, int32_t *moved)
+{
+    uint32_t digits = 0;
+    for (; *i < n && text[*i] >= '0' && text[*i] <= '9'; (*i)++, digits++) {
+        if (*m < 1000000000000000000u) {
+            *m = *m * 10 + (uint64_t)(text[*i] - '0');
+        } else {
+            (*moved)++;
+        }
+    }
+    return digits;
+}
+
+bool dataset_number(const char *text, size_t n, double *out)
+{
+    size_t i = 0;
+    uint64_t m = 0;
+    int32_t exponent = 0;
+    int32_t behind = 0;
+    uint32_t digits;
+    bool negative;
+    double value;
+    while (n > 0 && is_blank(text[n - 1])) {
+        n--;
+    }
+    while (i < n && is_blank(text[i])) {
+        i++;
+    }
+    negative = i < n && text[i] == '-';
+    i += i < n && (text[i] == '-' || text[i] == '+') ? 1 : 0;
+    digits = read_digits(text, n, &i, &m, &exponent);
+    if (i < n && text[i] == '.') {
+        uint32_t more;
+        i++;
+        more = read_digits(text, n, &i, &m, &behind);
+        exponent += behind - (int32_t)more;
+        digits += more;
+    }
+    if (digits == 0 || digits > 4096) {
+        return false;
+    }
+    if (i < n && (text[i] == 'e' || text[i] == 'E')) {
+        uint64_t e = 0;
+        int32_t ignored = 0;
+        bool down = i + 1 < n && text[i + 1] == '-';
+        i += i + 1 < n && (down || text[i + 1] == '+') ? 2 : 1;
+        if (read_digits(text, n, &i, &e, &ignored) == 0) {
+            return false;
+        }
+        e = e > 10000 ? 10000 : e;
+        exponent += down ? -(int32_t)e : (int32_t)e;
+    }
+    value = m == 0 ? 0 : scale_by_ten((double)m, exponent);
+    *out = negative ? -value : value;
+    return i == n && value <= 3.4028234663852886e38;
+}
+
+/* ---- Opening ----------------------------------------------------------------------------------------------- */
+
+/* The candidate the first line has most of; a comma where it has none. */
+static char find_separator(csv_reader r)
+{
+    static const char candidates[3] = {',', ';', '\t'};
+    uint32_t count[3] = {0, 0, 0};
+    uint32_t best = 0;
+    for (size_t i = r.at; i < r.size && r.text[i] != '\n'; i++) {
+        for (uint32_t k = 0; k < 3; k++) {
+            count[k] += r.text[i] == candidates[k] ? 1u : 0u;
+        }
+    }
+    for (uint32_t k = 1; k < 3; k++) {
+        best = count[k] > count[best] ? k : best;
+    }
+    return candidates[best];
+}
+
+static bool line_has_words(csv_reader r)
+{
+    csv_field f = {0, 0, false, false};
+    while (!f.last) {
+        double unused;
+        f = next_field(&r);
+        if (!dataset_number(r.text + f.begin, f.end - f.begin, &unused)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool same_word(const char *word, const char *text, size_t n)
+{
+    size_t i = 0;
+    while (i < n && word[i] != '\0' && word[i] == text[i]) {
+        i++;
+    }
+    return i == n && word[i] == '\0';
+}
+
+/* Column of the label, by name in the header (r at it, or NULL), by number from 1, or the last. */
+static q_error_code find_label(dataset_csv *c, const char *label, const csv_reader *header, dataset_why *why)
+{
+    csv_reader r;
+    csv_field f = {0, 0, false, false};
+    double number = 0;
+    size_t n = 0;
+    c->label = UINT32_MAX;
+    if (label == NULL) {
+        return Q_OK;
+    }
+    while (label[n] != '\0') {
+        n++;
+    }
+    if (header != NULL) {
+        r = *header;
+        for (uint32_t i = 0; !f.last; i++) {
+            f = next_field(&r);
+            if (same_word(label, r.text + f.begin, f.end - f.begin)) {
+                c->label = i;
+                return Q_OK;
+            }
+        }
+    }
+    if (same_word(label, "last", 4)) {
+        c->label = c->columns - 1;
+        return Q_OK;
+    }
+    if (dataset_number(label, n, &number) && number >= 1 && number <= c->columns && number == (double)(uint32_t)number) {
+        c->label = (uint32_t)number - 1u;
+        return Q_OK;
+    }
+    return dataset_refuse_numbers(why, Q_ERR_NOT_FOUND, c->name, header != NULL ? "its header (line " : "no header (line ",
+                                  header != NULL ? header->line : c->first_line, ") has no such label column; it has ", c->columns,
+                                  " columns: give a name, a number from 1, or last");
+}
+
+static q_error_code count_lines(dataset_csv *c, csv_reader r, dataset_why *why)
+{
+    while (next_line(&r)) {
+        uint32_t columns = 0;
+        uint32_t line = r.line;
+        csv_field f = {0, 0, false, false};
+        while (!f.last) {
+            f = next_field(&r);
+            columns++;
+            if (f.broken) {
+                return csv_refuse(why, Q_ERR_CORRUPT, c->name, line, "column ", columns, ": a quote without its end");
+            }
+        }
+        if (columns != c->columns) {
+            dataset_said s = dataset_say(why, Q_ERR_MISMATCH, c->name);
+            q_text_str(&s.text, ":");
+            q_text_u64(&s.text, line, 0);
+            q_text_str(&s.text, ": ");
+            q_text_u64(&s.text, columns, 0);
+            q_text_str(&s.text, " columns, the first line has ");
+            q_text_u64(&s.text, c->columns, 0);
+            q_text_str(&s.text, ": give every line the same number");
+            return Q_ERR_MISMATCH;
+        }
+        if (c->samples++ >= DATASET_MAX_SAMPLES) {
+            return csv_refuse(why, Q_ERR_LIMIT, c->name, line, "more lines than ", DATASET_MAX_SAMPLES, ": split the file");
+        }
+    }
+    return c->samples != 0 ? Q_OK : dataset_refuse(why, Q_ERR_TRUNCATED, c->name, "there are no lines of numbers in it");
+}
+
+static q_error_code count_columns(dataset_csv *c, csv_reader r, dataset_why *why)
+{
+    csv_field f = {0, 0, false, false};
+    uint32_t line = r.line;
+    while (!f.last) {
+        f = next_field(&r);
+        if (f.broken || c->columns++ >= DATASET_MAX_COLUMNS) {
+            return f.broken ? csv_refuse(why, Q_ERR_CORRUPT, c->name, line, "column ", c->columns + 1u, ": a quote without its end")
+                            : csv_refuse(why, Q_ERR_LIMIT, c->name, line, "more columns than ", DATASET_MAX_COLUMNS, "");
+        }
+    }
+    return Q_OK;
+}
+
+q_error_code dataset_csv_open(dataset_csv *out, const char *name, const void *bytes, size_t n,
+                              const dataset_csv_config *config, dataset_why *why)
+{
+    csv_reader r = {(const char *)bytes, n, 0, 1, ','};
+    csv_reader header;
+    dataset_csv c;
+    bool has_header;
+    q_error_code e;
+    memset(&c, 0, sizeof(c));
+    c.name = name;
+    c.text = (const char *)bytes;
+    c.size = n;
+    r.at = n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    if (!next_line(&r)) {
+        return dataset_refuse(why, Q_ERR_TRUNCATED, name, "it is empty");
+    }
+    r.separator = config->separator != 0 ? config->separator : find_separator(r);
+    c.separator = r.separator;
+    header = r;
+    e = count_columns(&c, r, why);
+    if (e != Q_OK) {
+        return e;
+    }
+    has_header = config->header == DATASET_HEADER_YES || (config->header == DATASET_HEADER_AUTO && line_has_words(r));
+    for (csv_field f = {0, 0, !has_header, false}; !f.last;) {
+        f = next_field(&r);
+    }
+    c.first = r.at;
+    c.first_line = r.line;
+    e = find_label(&c, config->label, has_header ? &header : NULL, why);
+    if (e == Q_OK) {
+        e = count_lines(&c, r, why);
+    }
+    c.width = c.columns - (c.label != UINT32_MAX ? 1u : 0u);
+    if (e == Q_OK && c.width == 0) {
+        return dataset_refuse(why, Q_ERR_MISMATCH, name, "its only column is the label: there is nothing to learn from");
+    }
+    if (e == Q_OK) {
+        *out = c;
+    }
+    return e;
+}
+
+q_error_code dataset_csv_read(const dataset_csv *csv, float *x, size_t cap_x, float *y, size_t cap_y, dataset_why *why)
+{
+    csv_reader r = {csv->text, csv->size, csv->first, csv->first_line, csv->separator};
+    size_t n = 0;
+    if (cap_x / csv->width < csv->samples || (y != NULL && cap_y < csv->samples)) {
+        return dataset_refuse_numbers(why, Q_ERR_NO_SPACE, csv->name, "room for ", cap_x, " values, it has ",
+                                      (uint64_t)csv->samples * csv->width, "");
+    }
+    for (uint32_t i = 0; i < csv->samples && next_line(&r); i++) {
+        for (uint32_t column = 0; column < csv->columns; column++) {
+            uint32_t line = r.line;
+            csv_field f = next_field(&r);
+            double value;
+            if (!dataset_number(r.text + f.begin, f.end - f.begin, &value)) {
+                return csv_refuse(why, Q_ERR_NON_FINITE, csv->name, line, "column ", column + 1u,
+                                  " is no finite number: fill in what is missing, give classes numbers");
+            }
+            if (column != csv->label) {
+                x[n++] = (float)value;
+            } else if (y != NULL) {
+                y[i] = (float)value;
+            }
+        }
+    }
+    return Q_OK;
+}
