@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/* A network of a trajectory in training. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/common/backends.h"
+#include "trajectory.h"
+#ifdef Q_REAL_DOUBLE
+/* One worker, plain C. */
+#define q_posix_port(posix) NULL
+#define q_posix_init(posix, workers, diag) Q_OK
+#define q_cpu_detect() 0
+#else
+#include "port/posix/posix.h"
+#include "port/x86/cpu_detect.h"
+
+static q_posix posix;
+#endif
+
+enum { MOST_WORKERS = 7 };
+
+static void must(q_error_code e, const q_diag *d)
+{
+    if (e != Q_OK) {
+        printf("error %d: %s: %s (need %llu, have %llu)\n", (int)e, d->what, d->field, (unsigned long long)d->need,
+               (unsigned long long)d->have);
+        exit(1);
+    }
+}
+
+static void *hold(bench *b, size_t bytes)
+{
+    void *p = aligned_alloc(128, (bytes + 255) / 128 * 128);
+    if (p == NULL) {
+        exit(1);
+    }
+    memset(p, 0xff, bytes);
+    b->memory[b->n_memory++] = p;
+    return p;
+}
+
+/* ---- Data ------------------------------------------------------------------------------------------------- */
+
+static void convert(void *out, const record *r, uint32_t ignored)
+{
+    for (size_t i = 0; i < (size_t)r->rows * r->columns; i++) {
+        if (r->type == RECORD_I32) {
+            int32_t id = ((const int32_t *)r->data)[i];
+            ((int32_t *)out)[i] = id == TRAJECTORY_IGNORED ? (int32_t)ignored : id;
+        } else {
+            ((q_real *)out)[i] = (q_real)((const float *)r->data)[i];
+        }
+    }
+}
+
+static void load_data(bench *b)
+{
+    record lengths;
+    for (uint32_t i = 0; i < TRAJECTORY_INPUTS; i++) {
+        record r = trajectory_need(b->t, "data", b->net->inputs[i]);
+        b->row_bytes[i] = r.columns * (r.type == RECORD_I32 ? sizeof(int32_t) : sizeof(q_real));
+        b->data[i] = hold(b, r.rows * b->row_bytes[i]);
+        convert(b->data[i], &r, b->net->classes);
+        b->n_samples = r.rows;
+    }
+    if (b->net->texts) {
+        lengths = trajectory_need(b->t, "data", "lengths");
+        b->n_samples = lengths.rows;
+    }
+    b->first = (uint32_t *)hold(b, (b->n_samples + 1) * sizeof(uint32_t));
+    b->first[0] = 0;
+    for (uint32_t i = 0; i < b->n_samples; i++) {
+        b->first[i + 1] = b->first[i] + (b->net->texts ? (uint32_t)((const int32_t *)lengths.data)[i] : 1);
+    }
+    b->n_batches = b->n_samples / TRAJECTORY_BATCH;
+}
+
+static void load_params(bench *b)
+{
+    for (q_param p = 0; p < q_model_n_params(b->model); p++) {
+        const char *name = q_model_param_name(b->model, p);
+        q_diag d;
+        q_tensor t;
+        record r;
+        must(q_session_param(b->session, p, &t, &d), &d);
+        if (!trajectory_find(b->t, "param", name, &r)) {
+            r = trajectory_need(b->t, "buffer", name);
+        }
+        convert(t.data, &r, 0);
+    }
+}
+
+/* ---- Opening ---------------------------------------------------------------------------------------------- */
+
+/* The fields in the order of the generator. */
+static q_train_config config_of(const trajectory *t, const char *recipe)
+{
+    static const q_optimizer_class *const optimizers[] = {&q_optimizer_sgd, &q_optimizer_adam, &q_optimizer_adamw};
+    const double *f = (const double *)trajectory_need(t, recipe, "recipe").data;
+    q_train_config c;
+    memset(&c, 0, sizeof(c));
+    c.struct_size = sizeof(c);
+    c.optimizer.struct_size = sizeof(c.optimizer);
+    c.optimizer.cls = optimizers[(uint32_t)f[0]];
+    c.optimizer.learning_rate = f[1];
+    c.optimizer.weight_decay = f[2];
+    c.optimizer.momentum = f[3];
+    c.optimizer.flags = f[4] != 0 ? Q_OPTIMIZER_NESTEROV : 0;
+    c.optimizer.beta1 = f[5];
+    c.optimizer.beta2 = f[6];
+    c.optimizer.eps = f[7];
+    c.clip_norm = f[8];
+    c.clip_value = f[9];
+    c.schedule.struct_size = sizeof(c.schedule);
+    c.schedule.kind = (uint32_t)f[10];
+    c.schedule.warmup = (uint64_t)f[11];
+    c.schedule.total = (uint64_t)f[12];
+    c.schedule.last = f[13];
+    c.schedule.every = (uint64_t)f[14];
+    c.schedule.factor = f[15];
+    return c;
+}
+
+/* The largest step any batch asks for. */
+static q_maxima maxima_of(const bench *b)
+{
+    q_maxima m = {TRAJECTORY_BATCH, 1, 1, 0, 1};
+    if (!b->net->texts) {
+        return m;
+    }
+    m.batch = 1;
+    m.sequences = TRAJECTORY_BATCH;
+    for (uint32_t i = 0; i < b->n_samples; i++) {
+        uint32_t rows = b->first[i + 1] - b->first[i];
+        m.kv = rows > m.kv ? rows : m.kv;
+        if (i % TRAJECTORY_BATCH == 0) {
+            rows = b->first[i + TRAJECTORY_BATCH] - b->first[i];
+            m.tokens = rows > m.tokens ? rows : m.tokens;
+        }
+    }
+    m.selected = m.tokens;
+    return m;
+}
+
+static void open_session(bench *b, uint32_t workers, uint32_t flags, uint32_t moments)
+{
+    static const uint8_t kinds[] = {Q_REGION_PARAM, Q_REGION_SCRATCH, Q_REGION_TRAIN, Q_REGION_STATE};
+    q_diag d = {Q_OK, "", "", 0, 0, 0};
+    q_context context = {q_posix_port(&posix), &b->backend, workers, 0};
+    q_plan_config pc;
+    q_needs needs;
+    q_region regions[4];
+    size_t n;
+    memset(&pc, 0, sizeof(pc));
+    pc.struct_size = sizeof(pc);
+    pc.mode = Q_PLAN_TRAIN;
+    pc.precision = Q_PRECISION_EXACT;
+    pc.flags = flags;
+    pc.max = maxima_of(b);
+    pc.n_workers = workers;
+    pc.moments = moments;
+    pc.workspace_size = b->backend.workspace_size;
+    must(q_model_size(b->net->build, b->t, &n, &d), &d);
+    must(q_model_init(&b->model, (q_block){hold(b, n), n}, b->net->build, b->t, &d), &d);
+    must(q_plan_size(b->model, &pc, &n, &d), &d);
+    must(q_plan_init(&b->plan, (q_block){hold(b, n), n}, b->model, &pc, &d), &d);
+    q_plan_needs(b->plan, &needs);
+    memset(regions, 0, sizeof(regions));
+    for (uint32_t i = 0; i < 4; i++) {
+        regions[i].kind = kinds[i];
+        regions[i].size = needs.bytes[kinds[i]][0];
+        regions[i].base = hold(b, regions[i].size);
+    }
+    must(q_session_size(b->plan, &n, &d), &d);
+    must(q_session_init(&b->session, (q_block){hold(b, n), n}, b->plan, &context, regions, 4, NULL, &d), &d);
+}
+
+void bench_open(bench *b, const network *net, const trajectory *t, const char *recipe, const bench_options *o)
+{
+    static bool ready;
+    q_diag d = {Q_OK, "", "", 0, 0, 0};
+    q_train_config config = config_of(t, recipe);
+    size_t n;
+    if (!ready) {
+        must(q_posix_init(&posix, MOST_WORKERS, &d), &d);
+        ready = true;
+    }
+    memset(b, 0, sizeof(*b));
+    b->net = net;
+    b->t = t;
+    b->each = o->each != 0 ? o->each : TRAJECTORY_BATCH;
+    if (!backend_make(&b->backend, o->backend != NULL ? o->backend : "scalar", q_cpu_detect())) {
+        exit(1);
+    }
+    load_data(b);
+    open_session(b, o->workers != 0 ? o->workers : 1, o->plan_flags, q_train_moments(&config));
+    load_params(b);
+    must(q_trainer_size(b->session, &config, &n, &d), &d);
+    must(q_trainer_init(&b->trainer, (q_block){hold(b, n), n}, b->session, &config, &d), &d);
+}
+
+void bench_close(bench *b)
+{
+    for (uint32_t i = 0; i < b->n_memory; i++) {
+        free(b->memory[i]);
+    }
+}
+
+bool bench_has(const char *backend)
+{
+    q_backend probe;
+    return backend_make(&probe, backend, q_cpu_detect());
+}
+
+/* ---- Steps ------------------------------------------------------------------------------------------------ */
+
+static void micro_batch(bench *b, uint32_t sample, uint32_t n)
+{
+    q_step_span spans[TRAJECTORY_BATCH];
+    const void *inputs[TRAJECTORY_INPUTS];
+    q_diag d = {Q_OK, "", "", 0, 0, 0};
+    q_step step;
+    memset(&step, 0, sizeof(step));
+    for (uint32_t i = 0; i < TRAJECTORY_INPUTS; i++) {
+        inputs[i] = (const uint8_t *)b->data[i] + b->first[sample] * b->row_bytes[i];
+    }
+    step.inputs = inputs;
+    if (b->net->texts) {
+        for (uint32_t i = 0; i < n; i++) {
+            spans[i].sequence = i;
+            spans[i].n_tokens = b->first[sample + i + 1] - b->first[sample + i];
+        }
+        step.n_spans = n;
+        step.spans = spans;
+        step.select = Q_SELECT_ALL;
+    } else {
+        step.n_batch = n;
+    }
+    must(q_trainer_backward(b->trainer, &step, NULL, &d), &d);
+}
+
+q_train_report bench_step(bench *b, uint32_t step)
+{
+    q_diag d = {Q_OK, "", "", 0, 0, 0};
+    uint32_t sample = step % b->n_batches * TRAJECTORY_BATCH;
+    q_train_report report;
+    for (uint32_t done = 0; done < TRAJECTORY_BATCH; done += b->each) {
+        uint32_t rest = TRAJECTORY_BATCH - done;
+        micro_batch(b, sample + done, rest < b->each ? rest : b->each);
+    }
+    must(q_trainer_update(b->trainer, &report, &d), &d);
+    return report;
+}
+
+void bench_hash(const bench *b, char hex[2 * Q_SHA256_BYTES + 1])
+{
+    uint8_t sum[Q_SHA256_BYTES];
+    q_sha256 hash;
+    q_sha256_init(&hash);
+    for (q_param p = 0; p < q_model_n_params(b->model); p++) {
+        q_diag d;
+        q_tensor t;
+        must(q_session_param(b->session, p, &t, &d), &d);
+        q_sha256_update(&hash, t.data, (size_t)t.ne[2] * t.ne[3] * sizeof(q_real));
+    }
+    q_sha256_final(&hash, sum);
+    for (uint32_t i = 0; i < Q_SHA256_BYTES; i++) {
+        (void)snprintf(hex + 2 * i, 3, "%02x", sum[i]);
+    }
+}
