@@ -194,11 +194,11 @@ const q_layer_class q_layer_conv2d = {
     .min_param = 1,
     .max_param = 2,
     .forward_stages = 1,
-    .backward_stages = 1,
+    .backward_stages = Q_TRAINING(1),
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .saves = 1u << 0,
     .shape = conv2d_shape,
     .epilogue = conv2d_can,
     .forward = conv2d_forward,
-    .backward = conv2d_backward,
+    .backward = Q_TRAINING(conv2d_backward),
 };

@@ -182,12 +182,12 @@ const q_layer_class q_layer_add = {
     .max_in = 2,
     .n_out = 1,
     .forward_stages = 1,
-    .backward_stages = 1,
+    .backward_stages = Q_TRAINING(1),
     .in_place = 3,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = binary_shape,
     .forward = add_forward,
-    .backward = add_backward,
+    .backward = Q_TRAINING(add_backward),
 };
 
 const q_layer_class q_layer_mul = {
@@ -198,13 +198,13 @@ const q_layer_class q_layer_mul = {
     .max_in = 2,
     .n_out = 1,
     .forward_stages = 1,
-    .backward_stages = 1,
+    .backward_stages = Q_TRAINING(1),
     .in_place = 3,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .saves = 3u,
     .shape = binary_shape,
     .forward = mul_forward,
-    .backward = mul_backward,
+    .backward = Q_TRAINING(mul_backward),
 };
 
 const q_layer_class q_layer_silu_mul = {
@@ -215,13 +215,13 @@ const q_layer_class q_layer_silu_mul = {
     .max_in = 2,
     .n_out = 1,
     .forward_stages = 1,
-    .backward_stages = 1,
+    .backward_stages = Q_TRAINING(1),
     .in_place = 3,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .saves = 3u,
     .shape = binary_shape,
     .forward = silu_mul_forward,
-    .backward = silu_mul_backward,
+    .backward = Q_TRAINING(silu_mul_backward),
 };
 
 const q_layer_class q_layer_silu = {
@@ -248,11 +248,11 @@ const q_layer_class q_layer_softmax = {
     .max_in = 1,
     .n_out = 1,
     .forward_stages = 1,
-    .backward_stages = 1,
+    .backward_stages = Q_TRAINING(1),
     .in_place = 1,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .saves = 1u << 8,
     .shape = softmax_shape,
     .forward = softmax_forward,
-    .backward = softmax_backward,
+    .backward = Q_TRAINING(softmax_backward),
 };

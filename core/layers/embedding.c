@@ -123,10 +123,10 @@ const q_layer_class q_layer_embedding = {
     .min_param = 1,
     .max_param = 1,
     .forward_stages = 1,
-    .backward_stages = 1,
+    .backward_stages = Q_TRAINING(1),
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .saves = 1u << 0,
     .shape = embedding_shape,
     .forward = embedding_forward,
-    .backward = embedding_backward,
+    .backward = Q_TRAINING(embedding_backward),
 };

@@ -64,9 +64,9 @@ const q_layer_class q_layer_mse = {
     .max_in = 2,
     .n_out = 1,
     .forward_stages = 1,
-    .backward_stages = 1,
+    .backward_stages = Q_TRAINING(1),
     .saves = 3u | 1u << 8, /* its kernel writes the loss again */
     .shape = mse_shape,
     .forward = mse_forward,
-    .backward = mse_backward,
+    .backward = Q_TRAINING(mse_backward),
 };

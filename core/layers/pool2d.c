@@ -126,10 +126,10 @@ const q_layer_class q_layer_pool2d = {
     .max_in = 1,
     .n_out = 1,
     .forward_stages = 1,
-    .backward_stages = 1,
+    .backward_stages = Q_TRAINING(1),
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .saves = 1u << 0,
     .shape = pool2d_shape,
     .forward = pool2d_forward,
-    .backward = pool2d_backward,
+    .backward = Q_TRAINING(pool2d_backward),
 };

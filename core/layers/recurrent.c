@@ -316,7 +316,7 @@ static q_error_code gru_backward(const q_layer *layer, const q_work *work, uint3
 
 #define RECURRENT_CLASS                                                                                                \
     .struct_size = sizeof(q_layer_class), .config_version = 1, .min_in = 1, .max_in = 1, .n_out = 1, .min_param = 2,   \
-    .max_param = 4, .forward_stages = RECURRENT_FORWARD_STAGES, .backward_stages = RECURRENT_BACKWARD_STAGES,          \
+    .max_param = 4, .forward_stages = RECURRENT_FORWARD_STAGES, .backward_stages = Q_TRAINING(RECURRENT_BACKWARD_STAGES), \
     .flags = Q_LAYER_SHARED | Q_LAYER_STATEFUL | Q_LAYER_SEQUENCES, .saves = 1u << 0
 
 const q_layer_class q_layer_rnn = {
@@ -327,7 +327,7 @@ const q_layer_class q_layer_rnn = {
     .shape = rnn_shape,
     .sizes = rnn_sizes,
     .forward = rnn_forward,
-    .backward = rnn_backward,
+    .backward = Q_TRAINING(rnn_backward),
 };
 
 const q_layer_class q_layer_lstm = {
@@ -337,7 +337,7 @@ const q_layer_class q_layer_lstm = {
     .shape = lstm_shape,
     .sizes = lstm_sizes,
     .forward = lstm_forward,
-    .backward = lstm_backward,
+    .backward = Q_TRAINING(lstm_backward),
 };
 
 const q_layer_class q_layer_gru = {
@@ -347,5 +347,5 @@ const q_layer_class q_layer_gru = {
     .shape = gru_shape,
     .sizes = gru_sizes,
     .forward = gru_forward,
-    .backward = gru_backward,
+    .backward = Q_TRAINING(gru_backward),
 };

@@ -197,11 +197,11 @@ const q_layer_class q_layer_rope = {
     .max_in = 2,
     .n_out = 1,
     .forward_stages = 1,
-    .backward_stages = 1,
+    .backward_stages = Q_TRAINING(1),
     .in_place = 1u << 0,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .saves = 1u << 1,
     .shape = rope_shape,
     .forward = rope_forward,
-    .backward = rope_backward,
+    .backward = Q_TRAINING(rope_backward),
 };

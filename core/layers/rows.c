@@ -87,11 +87,11 @@ const q_layer_class q_layer_select_rows = {
     .max_in = 1,
     .n_out = 1,
     .forward_stages = 1,
-    .backward_stages = 1,
+    .backward_stages = Q_TRAINING(1),
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = select_rows_shape,
     .forward = select_rows_forward,
-    .backward = select_rows_backward,
+    .backward = Q_TRAINING(select_rows_backward),
 };
 
 const q_layer_class q_layer_quantize = {

@@ -219,7 +219,7 @@ static q_value attention(decoder *d, uint32_t layer, q_value h)
 /* What enters the residual stream begins smaller, the deeper the model is. */
 static double residual_deviation(const decoder *d)
 {
-    return 0.02 / q_sqrt_f64(2.0 * d->arch->n_layers);
+    return Q_TRAINING(1) ? 0.02 / q_sqrt_f64(2.0 * d->arch->n_layers) : 0;
 }
 
 /* SwiGLU has a kernel of its own; any other gate is the epilogue of its product. */

@@ -194,7 +194,7 @@ static void region_worker(void *arg, uint32_t worker, uint32_t n_workers)
     }
     if (s->fn != NULL) {
         s->fn(s->fn_arg, &w);
-    } else if (s->backward) {
+    } else if (Q_TRAINING(1) && s->backward) {
         walk_backward(s, &w);
     } else {
         walk_forward(s, &w);

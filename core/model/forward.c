@@ -120,7 +120,7 @@ static q_error_code check_selection(const q_session *s, const q_step *step, cons
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_step", "rows (callback): output 0 is not of selected rows", 0, 0);
     }
     if (s->plan->n_body != s->plan->n_steps && !fits_one_window(s->plan, step, whole) &&
-        (step->rows == NULL || s->plan->config.mode == Q_PLAN_TRAIN)) {
+        (step->rows == NULL || q_plan_trains(&s->plan->config))) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_step", step->rows == NULL ? "rows (callback)" : "selected",
                       s->plan->config.max.selected,
                       step->select == Q_SELECT_ALL    ? whole->n_tokens
@@ -146,7 +146,7 @@ static q_error_code check_step(q_session *s, const q_step *step, q_run *whole, q
         return e;
     }
     if (whole->n_tokens > max->tokens &&
-        (whole->n_batch != 1 || !s->plan->attends || s->plan->config.mode == Q_PLAN_TRAIN)) {
+        (whole->n_batch != 1 || !s->plan->attends || q_plan_trains(&s->plan->config))) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_step", "n_tokens", max->tokens, whole->n_tokens);
     }
     e = check_inputs(s, step, whole, diag);
@@ -283,7 +283,7 @@ q_error_code q_model_forward(q_session *session, const q_step *step, q_diag *dia
     }
     s->busy = true;
     s->deadline = step->deadline;
-    s->run.training = s->plan->config.mode == Q_PLAN_TRAIN && (step->flags & Q_STEP_EVALUATE) == 0 ? 1u : 0u;
+    s->run.training = q_plan_trains(&s->plan->config) && (step->flags & Q_STEP_EVALUATE) == 0 ? 1u : 0u;
     s->run.first_sample = step->first_sample;
     s->run.seed = step->seed;
     s->run.step = step->index;
@@ -306,7 +306,7 @@ q_error_code q_model_forward(q_session *session, const q_step *step, q_diag *dia
 static q_error_code check_backward(const q_session *s, q_value loss, q_diag *diag)
 {
     const plan_value *v = &s->plan->values[loss];
-    if (s->busy || s->plan->config.mode != Q_PLAN_TRAIN || !s->saved) {
+    if (s->busy || !q_plan_trains(&s->plan->config) || !s->saved) {
         return q_fail(diag, Q_ERR_INVALID_STATE, "q_model_backward",
                       s->busy ? "a step is running" : s->saved ? "the plan is not one for training" : "no training forward has run",
                       1, 0);

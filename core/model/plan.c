@@ -92,7 +92,7 @@ void q_plan_view_step(const q_plan *plan, const plan_step *step, plan_view *view
     view->info.param = view->param;
     view->info.max = plan->config.max;
     view->info.kv_dtype = plan->kv_dtype;
-    view->info.trains = plan->config.mode == Q_PLAN_TRAIN ? 1u : 0u;
+    view->info.trains = q_plan_trains(&plan->config) ? 1u : 0u;
 }
 
 static q_error_code config_check(const q_plan_config *c, q_diag *diag)
@@ -101,8 +101,8 @@ static q_error_code config_check(const q_plan_config *c, q_diag *diag)
     if (c->struct_size != sizeof(*c)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "struct_size", sizeof(*c), c->struct_size);
     }
-    if (c->mode > Q_PLAN_TRAIN) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, what, "mode", Q_PLAN_TRAIN, c->mode);
+    if (c->mode > Q_TRAINING(Q_PLAN_TRAIN)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, "mode", Q_TRAINING(Q_PLAN_TRAIN), c->mode);
     }
     if (c->precision > Q_PRECISION_EXACT) {
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "precision", Q_PRECISION_EXACT, c->precision);
@@ -146,7 +146,7 @@ static uint32_t kv_dtype_of(const q_plan_config *c)
 static void plan_layout(q_arena *arena, const q_model *m, q_plan *fill, q_plan **out)
 {
     uint32_t n_devices = q_plan_n_devices(&fill->config);
-    bool train = fill->config.mode == Q_PLAN_TRAIN;
+    bool train = q_plan_trains(&fill->config);
     uint32_t runs = train && (fill->config.flags & Q_PLAN_RECOMPUTE) != 0 ? 2 : 1; /* of a step */
     uint32_t values = m->n.values * 2 * (runs + n_devices);
     uint32_t steps = (m->n.nodes + m->n.values * (1 + 2 * n_devices)) * runs;

@@ -116,6 +116,11 @@ struct q_plan {
     size_t device_workspace[Q_MAX_DEVICES]; /* offset in SCRATCH of the device */
 };
 
+static inline bool q_plan_trains(const q_plan_config *c)
+{
+    return Q_TRAINING(1) && c->mode == Q_PLAN_TRAIN;
+}
+
 static inline uint32_t q_plan_n_devices(const q_plan_config *c)
 {
     return c->devices != NULL ? c->devices->n : 0;

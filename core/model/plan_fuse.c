@@ -7,7 +7,7 @@
    reader's place must not overtake another one. */
 static bool read_between(const q_plan *plan, uint32_t value, uint32_t first, uint32_t end)
 {
-    for (uint32_t k = first; k < end && plan->config.mode == Q_PLAN_TRAIN; k++) {
+    for (uint32_t k = first; k < end && q_plan_trains(&plan->config); k++) {
         uint32_t reads[Q_MAX_INPUTS + 1];
         uint32_t n = q_plan_reads(&plan->steps[k], reads);
         for (uint32_t i = 0; i < n; i++) {

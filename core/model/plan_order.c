@@ -182,7 +182,7 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
         if (!q_align_size(need.state, Q_ALIGN, &s->state_stride) ||
             !q_mul_size(s->state_stride, plan->config.max.sequences, &s->state.bytes) ||
             !q_align_size(need.scratch, Q_ALIGN, &s->scratch.bytes) ||
-            !q_align_size(plan->config.mode == Q_PLAN_TRAIN ? need.saved : 0, Q_ALIGN, &s->saved.bytes) ||
+            !q_align_size(q_plan_trains(&plan->config) ? need.saved : 0, Q_ALIGN, &s->saved.bytes) ||
             !q_align_size(s->cls->make_constants != NULL ? need.constants : 0, Q_ALIGN, &s->constants.bytes) ||
             !q_add_size(plan->constant_bytes, s->constants.bytes, &plan->constant_bytes)) {
             return q_fail(diag, Q_ERR_OVERFLOW, s->name, "sizes", 0, 0);
@@ -210,7 +210,7 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
 
 q_error_code q_plan_order(q_plan *plan, q_diag *diag)
 {
-    bool train = plan->config.mode == Q_PLAN_TRAIN;
+    bool train = q_plan_trains(&plan->config);
     q_error_code e = Q_OK;
     make_groups(plan);
     if (train) {

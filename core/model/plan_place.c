@@ -150,7 +150,7 @@ static q_error_code place_params(q_plan *plan, q_diag *diag)
         if (!q_plan_append(plan, Q_REGION_PARAM, &slot->slot)) {
             return q_fail(diag, Q_ERR_OVERFLOW, p->name, "bytes", 0, 0);
         }
-        if (plan->config.mode == Q_PLAN_TRAIN && p->trainable && slot->used) {
+        if (q_plan_trains(&plan->config) && p->trainable && slot->used) {
             slot->grad.bytes = slot->slot.bytes;
             slot->grad.tag = slot->moment.tag = slot->slot.tag;
             if (!q_mul_size(slot->slot.bytes, plan->config.moments, &slot->moment.bytes) ||

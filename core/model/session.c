@@ -6,7 +6,7 @@
 
 static void session_layout(q_arena *arena, const q_plan *plan, q_session *fill, q_session **out)
 {
-    bool train = plan->config.mode == Q_PLAN_TRAIN;
+    bool train = q_plan_trains(&plan->config);
     uint32_t n_params = plan->model->n.params;
     *out = (q_session *)q_arena_alloc(arena, sizeof(q_session), Q_ALIGN);
     fill->layers = (q_layer *)q_arena_alloc(arena, (plan->n_steps + plan->n_again) * sizeof(q_layer), Q_ALIGN);
@@ -245,7 +245,7 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
     layer->precision = s->plan->config.precision;
     layer->kv_dtype = s->plan->kv_dtype;
     layer->key = q_graph_name_key(step->name);
-    layer->trains = s->plan->config.mode == Q_PLAN_TRAIN ? 1u : 0u;
+    layer->trains = q_plan_trains(&s->plan->config) ? 1u : 0u;
     layer->state = piece_at(s, Q_REGION_STATE, &step->state);
     layer->state_stride = step->state_stride;
     layer->scratch = piece_at(s, Q_REGION_SCRATCH, &step->scratch);

@@ -15,6 +15,16 @@
 extern "C" {
 #endif
 
+/*
+ * Q_NO_TRAINING builds a core that only runs models: plans for training are refused, and nothing that only backward needs
+ * is linked. What this wraps is then 0, or a null pointer.
+ */
+#ifdef Q_NO_TRAINING
+#define Q_TRAINING(x) 0
+#else
+#define Q_TRAINING(x) (x)
+#endif
+
 /* Ids of the library's own classes. They are in files and never change. */
 typedef enum q_layer_id {
     Q_LAYER_LINEAR = 1,
