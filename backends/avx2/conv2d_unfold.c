@@ -61,6 +61,36 @@ static void lay_tap(const conv_source *x, const float *from, uint32_t off, uint3
     lay_zero(j + rows - high, n, to + (high - j) * pitch, pitch);
 }
 
+/* All taps of row a of the kernel at once, n columns that lie behind one another in the image too. */
+static void lay_taps(const conv_source *x, const float *from, uint32_t j, uint32_t rows, uint32_t n, float *to,
+                        size_t pitch)
+{
+    const q_conv_axis *w = &x->pass->w;
+    uint32_t low;
+    uint32_t high;
+    uint32_t last;
+    q_conv_inside(w, w->off, j, j + rows, &low, &high);
+    q_conv_inside(w, w->off + w->taps - 1u, j, j + rows, &last, &high);
+    low = low < high ? low : high;
+    for (uint32_t b = 0; b < w->taps; b++, to += x->channels) {
+        lay_tap(x, from, w->off + b, j, low - j, x->channels, to, pitch);
+        lay_tap(x, from, w->off + b, high, j + rows - high, x->channels, to + (high - j) * pitch, pitch);
+    }
+    to -= n;
+    if (low < high) {
+        lay_copy(conv_bytes_on(from, x->stride * (low * w->mul + w->off)), x->stride * w->mul, high - low, n,
+                    to + (low - j) * pitch, pitch);
+    }
+}
+
+/* True where the columns k0 .. k0 + n - 1 are whole rows of the kernel that lay_taps() can take. */
+static bool lay_in_rows(const conv_source *x, uint32_t k0, uint32_t n)
+{
+    uint32_t row = x->pass->w.taps * x->channels;
+    return row <= 8u && x->pass->w.delta == 1 && x->stride == x->channels * sizeof(float) && k0 % row == 0 &&
+           n % row == 0;
+}
+
 /* Positions of one row, all columns. */
 static void lay_row(const conv_source *x, uint32_t i, uint32_t j, uint32_t rows, uint32_t k0, uint32_t n, float *to,
                        size_t pitch)
@@ -72,6 +102,19 @@ static void lay_row(const conv_source *x, uint32_t i, uint32_t j, uint32_t rows,
     uint32_t first = k0 % x->channels; /* of the tap's channels */
     uint32_t a = k0 / x->channels / w->taps;
     uint32_t b = k0 / x->channels % w->taps;
+    if (lay_in_rows(x, k0, n)) {
+        uint32_t row = w->taps * x->channels;
+        for (uint32_t k = 0; k < n; k += row, a++) {
+            uint32_t at = place + a * h->delta;
+            if (at < h->from) {
+                lay_taps(x, conv_bytes_on(x->from, x->stride * ((size_t)sample * h->from + at) * w->from), j, rows, row, to + k,
+                            pitch);
+            } else {
+                lay_zero(rows, row, to + k, pitch);
+            }
+        }
+        return;
+    }
     for (uint32_t k = 0; k < n;) {
         uint32_t channels = x->channels - first < n - k ? x->channels - first : n - k;
         uint32_t at = place + a * h->delta;

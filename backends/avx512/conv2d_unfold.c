@@ -57,6 +57,36 @@ static void unfold_tap(const conv_source *x, const float *from, uint32_t off, ui
     unfold_zero(j + rows - high, n, to + (high - j) * pitch, pitch);
 }
 
+/* All taps of row a of the kernel at once, n columns that lie behind one another in the image too. */
+static void unfold_taps(const conv_source *x, const float *from, uint32_t j, uint32_t rows, uint32_t n, float *to,
+                        size_t pitch)
+{
+    const q_conv_axis *w = &x->pass->w;
+    uint32_t low;
+    uint32_t high;
+    uint32_t last;
+    q_conv_inside(w, w->off, j, j + rows, &low, &high);
+    q_conv_inside(w, w->off + w->taps - 1u, j, j + rows, &last, &high);
+    low = low < high ? low : high;
+    for (uint32_t b = 0; b < w->taps; b++, to += x->channels) {
+        unfold_tap(x, from, w->off + b, j, low - j, x->channels, to, pitch);
+        unfold_tap(x, from, w->off + b, high, j + rows - high, x->channels, to + (high - j) * pitch, pitch);
+    }
+    to -= n;
+    if (low < high) {
+        unfold_copy(conv_at(from, x->stride * (low * w->mul + w->off)), x->stride * w->mul, high - low, n,
+                    to + (low - j) * pitch, pitch);
+    }
+}
+
+/* True where the columns k0 .. k0 + n - 1 are whole rows of the kernel that unfold_taps() can take. */
+static bool unfold_in_rows(const conv_source *x, uint32_t k0, uint32_t n)
+{
+    uint32_t row = x->pass->w.taps * x->channels;
+    return row <= 16u && x->pass->w.delta == 1 && x->stride == x->channels * sizeof(float) && k0 % row == 0 &&
+           n % row == 0;
+}
+
 /* Positions of one row, all columns. */
 static void unfold_row(const conv_source *x, uint32_t i, uint32_t j, uint32_t rows, uint32_t k0, uint32_t n, float *to,
                        size_t pitch)
@@ -68,6 +98,19 @@ static void unfold_row(const conv_source *x, uint32_t i, uint32_t j, uint32_t ro
     uint32_t first = k0 % x->channels; /* of the tap's channels */
     uint32_t a = k0 / x->channels / w->taps;
     uint32_t b = k0 / x->channels % w->taps;
+    if (unfold_in_rows(x, k0, n)) {
+        uint32_t row = w->taps * x->channels;
+        for (uint32_t k = 0; k < n; k += row, a++) {
+            uint32_t at = place + a * h->delta;
+            if (at < h->from) {
+                unfold_taps(x, conv_at(x->from, x->stride * ((size_t)sample * h->from + at) * w->from), j, rows, row, to + k,
+                            pitch);
+            } else {
+                unfold_zero(rows, row, to + k, pitch);
+            }
+        }
+        return;
+    }
     for (uint32_t k = 0; k < n;) {
         uint32_t channels = x->channels - first < n - k ? x->channels - first : n - k;
         uint32_t at = place + a * h->delta;

@@ -20,14 +20,19 @@ static inline void pool_clip_avx512(uint32_t at, uint32_t pad, uint32_t kernel, 
     *end = at + kernel - pad < size ? at + kernel - pad : size;
 }
 
-static pool_window pool_window_avx512(const q_conv2d_shape *s, uint32_t p)
+/* Windows of a row of outputs, number `row` of the batch; columns by pool_window_at_avx512. */
+static pool_window pool_window_of_avx512(const q_conv2d_shape *s, uint32_t row)
 {
     pool_window v;
-    uint32_t i = p / s->out_w;
-    pool_clip_avx512(i % s->out_h * s->stride_h, s->pad_h, s->kernel_h, s->in_h, &v.h0, &v.h1);
-    pool_clip_avx512(p % s->out_w * s->stride_w, s->pad_w, s->kernel_w, s->in_w, &v.w0, &v.w1);
-    v.first = i / s->out_h * s->in_h * s->in_w;
+    pool_clip_avx512(row % s->out_h * s->stride_h, s->pad_h, s->kernel_h, s->in_h, &v.h0, &v.h1);
+    v.first = row / s->out_h * s->in_h * s->in_w;
+    v.w0 = v.w1 = 0;
     return v;
+}
+
+static inline void pool_window_at_avx512(const q_conv2d_shape *s, uint32_t w, pool_window *v)
+{
+    pool_clip_avx512(w * s->stride_w, s->pad_w, s->kernel_w, s->in_w, &v->w0, &v->w1);
 }
 
 /* Largest value of each of n channels, the first of equal ones; a NaN is larger than all numbers. */
@@ -58,30 +63,40 @@ static __m512 pool_mean_avx512(const q_pool2d_args *a, pool_window v, uint32_t c
     return _mm512_div_ps(sum, _mm512_set1_ps((float)count));
 }
 
+/* One output, all channels. */
+static inline void pool_output_avx512(const q_pool2d_args *a, pool_window v, float *y)
+{
+    for (uint32_t c = 0; c < a->shape.in_c; c += 16) {
+        uint32_t n = a->shape.in_c - c;
+        if (a->kind == Q_POOL_MAX) {
+            avx512_store_n(y + c, n, pool_largest_avx512(&a->shape, a->x + c, a->x_stride, v, n));
+        } else {
+            avx512_store_n(y + c, n, pool_mean_avx512(a, v, c, n));
+        }
+    }
+}
+
 void q_pool2d_avx512(const q_work *work, const q_pool2d_args *a)
 {
     const q_conv2d_shape *s = &a->shape;
     uint32_t begin;
     uint32_t end;
-    q_share(work, q_count_value(work->run, a->samples) * s->out_h * s->out_w, &begin, &end);
-    for (uint32_t p = begin; p < end; p++) {
-        const pool_window v = pool_window_avx512(s, p);
-        float *y = avx512_row_out(a->y, a->y_stride, p);
-        for (uint32_t c = 0; c < s->in_c; c += 16) {
-            uint32_t n = s->in_c - c;
-            if (a->kind == Q_POOL_MAX) {
-                avx512_store_n(y + c, n, pool_largest_avx512(s, a->x + c, a->x_stride, v, n));
-            } else {
-                avx512_store_n(y + c, n, pool_mean_avx512(a, v, c, n));
-            }
+    q_share(work, q_count_value(work->run, a->samples) * s->out_h, &begin, &end);
+    for (uint32_t row = begin; row < end; row++) {
+        pool_window v = pool_window_of_avx512(s, row);
+        for (uint32_t w = 0; w < s->out_w; w++) {
+            pool_window_at_avx512(s, w, &v);
+            pool_output_avx512(a, v, avx512_row_out(a->y, a->y_stride, row * s->out_w + w));
         }
     }
 }
 
 /* -- gradient --------------------------------------------------------------------------------------- */
 
-/* dy of one output to the pixels of its window: all of them, or only the first that equals `best`, of each channel. */
-static void pool_spread_avx512(const q_pool2d_grad_args *a, pool_window v, uint32_t c, __m512 dy, const __m512 *best)
+/* dy of one output to the pixels of its window: all of them, or only the first that equals `best`, of each channel.
+   tiled: what was there does not count. */
+static void pool_spread_avx512(const q_pool2d_grad_args *a, pool_window v, uint32_t c, __m512 dy, const __m512 *best,
+                               bool tiled)
 {
     const q_conv2d_shape *s = &a->shape;
     const __mmask16 m = avx512_mask(s->in_c - c);
@@ -96,44 +111,58 @@ static void pool_spread_avx512(const q_pool2d_grad_args *a, pool_window v, uint3
                 hit = _mm512_mask_cmp_ps_mask(left, x, *best, _CMP_EQ_OQ) | _mm512_mask_cmp_ps_mask(left, x, x, _CMP_UNORD_Q);
                 left = (__mmask16)(left & ~hit);
             }
-            _mm512_mask_storeu_ps(dx, hit, _mm512_add_ps(_mm512_maskz_loadu_ps(hit, dx), dy));
+            if (tiled) {
+                _mm512_mask_storeu_ps(dx, m, _mm512_maskz_add_ps(hit, _mm512_setzero_ps(), dy));
+            } else {
+                _mm512_mask_storeu_ps(dx, hit, _mm512_add_ps(_mm512_maskz_loadu_ps(hit, dx), dy));
+            }
         }
     }
 }
 
-static void pool_grad_output(const q_pool2d_grad_args *a, uint32_t p, uint32_t c)
+static void pool_grad_output(const q_pool2d_grad_args *a, pool_window v, uint32_t p, uint32_t c, bool tiled)
 {
     const q_conv2d_shape *s = &a->shape;
-    const pool_window v = pool_window_avx512(s, p);
     uint32_t n = s->in_c - c;
     __m512 dy = avx512_load_n(avx512_row(a->dy, a->dy_stride, p) + c, n);
     if (a->kind == Q_POOL_MAX) {
         const __m512 best = pool_largest_avx512(s, a->x + c, a->x_stride, v, n);
-        pool_spread_avx512(a, v, c, dy, &best);
+        pool_spread_avx512(a, v, c, dy, &best, tiled);
         return;
     }
     uint32_t count = a->include_pad != 0 ? s->kernel_h * s->kernel_w : (v.h1 - v.h0) * (v.w1 - v.w0);
-    pool_spread_avx512(a, v, c, _mm512_div_ps(dy, _mm512_set1_ps((float)count)), NULL);
+    pool_spread_avx512(a, v, c, _mm512_div_ps(dy, _mm512_set1_ps((float)count)), NULL, tiled);
+}
+
+/* True where every pixel lies in one window: its gradient is stored at once. */
+static bool pool_tiles_avx512(const q_conv2d_shape *s)
+{
+    return s->stride_h == s->kernel_h && s->stride_w == s->kernel_w && s->pad_h == 0 && s->pad_w == 0 &&
+           s->in_h == s->out_h * s->kernel_h && s->in_w == s->out_w * s->kernel_w;
 }
 
 /* Shared by 16 channels of samples: windows may overlap. */
 void q_pool2d_grad_avx512(const q_work *work, const q_pool2d_grad_args *a)
 {
     const q_conv2d_shape *s = &a->shape;
+    const bool tiled = a->accumulate == 0 && pool_tiles_avx512(s);
     uint32_t blocks = q_ceil_div_u32(s->in_c, 16);
     uint32_t in = s->in_h * s->in_w;
-    uint32_t out = s->out_h * s->out_w;
     uint32_t begin;
     uint32_t end;
     q_share(work, q_count_value(work->run, a->samples) * blocks, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
         uint32_t sample = i / blocks;
         uint32_t c = i % blocks * 16u;
-        for (uint32_t p = 0; p < in && a->accumulate == 0; p++) {
+        for (uint32_t p = 0; p < in && a->accumulate == 0 && !tiled; p++) {
             avx512_store_n(avx512_row_out(a->dx, a->dx_stride, sample * in + p) + c, s->in_c - c, _mm512_setzero_ps());
         }
-        for (uint32_t p = 0; p < out; p++) {
-            pool_grad_output(a, sample * out + p, c);
+        for (uint32_t row = sample * s->out_h; row < (sample + 1u) * s->out_h; row++) {
+            pool_window v = pool_window_of_avx512(s, row);
+            for (uint32_t w = 0; w < s->out_w; w++) {
+                pool_window_at_avx512(s, w, &v);
+                pool_grad_output(a, v, row * s->out_w + w, c, tiled);
+            }
         }
     }
 }
