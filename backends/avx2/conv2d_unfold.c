@@ -68,9 +68,12 @@ static void lay_taps(const conv_source *x, const float *from, uint32_t j, uint32
     const q_conv_axis *w = &x->pass->w;
     uint32_t low;
     uint32_t high;
-    uint32_t last;
+    uint32_t last_low;
+    uint32_t last_high;
     q_conv_inside(w, w->off, j, j + rows, &low, &high);
-    q_conv_inside(w, w->off + w->taps - 1u, j, j + rows, &last, &high);
+    q_conv_inside(w, w->off + w->taps - 1u, j, j + rows, &last_low, &last_high);
+    low = last_low > low ? last_low : low;
+    high = last_high < high ? last_high : high;
     low = low < high ? low : high;
     for (uint32_t b = 0; b < w->taps; b++, to += x->channels) {
         lay_tap(x, from, w->off + b, j, low - j, x->channels, to, pitch);

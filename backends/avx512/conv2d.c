@@ -18,6 +18,7 @@ typedef struct conv_space {
 } conv_space;
 
 Q_STATIC_ASSERT(sizeof(conv_space) <= Q_AVX512_WORKSPACE, "slab, chains and rows fit the workspace");
+Q_STATIC_ASSERT(CONV_PLANE_TAPS * CONV_PLANE_PITCH <= CONV_GROUP * CONV_PITCH, "taps of one channel fit too");
 
 /* One pass over one group of channels. */
 typedef struct conv_job {
@@ -29,6 +30,8 @@ typedef struct conv_job {
     uint32_t w_channels; /* channels of a tap in a row of the weights */
     uint32_t kernel_w;
     bool back; /* rows of the weights are channels of the unfolded image, not of the output */
+    bool plain; /* forward, and the epilogue is ReLU or nothing behind the bias */
+    bool plane; /* an image of one channel */
     bool accumulate;
     float *to;
     size_t to_stride;
@@ -90,13 +93,29 @@ static void conv_load(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j, 
     }
 }
 
+/* Ends chains of n <= 16 columns whose epilogue is ReLU or nothing. */
+static void conv_store_plain(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j, uint32_t n, const float *acc)
+{
+    float *to = avx512_row_out(x->to, x->to_stride, r) + j;
+    for (uint32_t t = 0; t < rows; t++, acc += CONV_COLUMNS) {
+        __m512 v = _mm512_load_ps(acc);
+        v = x->epilogue.activation == Q_ACT_RELU ? _mm512_max_ps(_mm512_setzero_ps(), v) : v;
+        avx512_store_n(to, n, v);
+        to = avx512_row_out(to, x->to_stride, 1);
+    }
+}
+
 static void conv_store(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j, uint32_t lanes, bool finished,
                        float acc[][CONV_COLUMNS])
 {
     for (uint32_t h = 0; h < lanes; h += 16) {
         uint32_t n = lanes - h < 16u ? lanes - h : 16u;
-        if (finished && !x->back) {
+        if (finished && !x->back && !x->plain) {
             q_tile_finish_avx512(&x->epilogue, r, rows, j + h, n, acc[0] + h, CONV_COLUMNS, x->to, x->to_stride);
+            continue;
+        }
+        if (finished && x->plain) {
+            conv_store_plain(x, r, rows, j + h, n, acc[0] + h);
             continue;
         }
         for (uint32_t t = 0; t < rows; t++) {
@@ -107,6 +126,19 @@ static void conv_store(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j,
 }
 
 /* -- loops ------------------------------------------------------------------------------------------ */
+
+/* A group of positions by one slab of weights. */
+static void conv_group(const conv_job *x, uint32_t r, uint32_t rows, uint32_t p0, uint32_t n, uint32_t lanes,
+                       conv_space *space)
+{
+    if (x->plane) {
+        q_conv_unfold_plane_avx512(&x->source, r, rows, p0, n, space->a);
+        conv_tiles(rows, lanes, n, space->a, 1, CONV_PLANE_PITCH, space->b, space->acc);
+        return;
+    }
+    q_conv_unfold_avx512(&x->source, r, rows, p0, n, space->a, CONV_PITCH);
+    conv_tiles(rows, lanes, n, space->a, CONV_PITCH, 1, space->b, space->acc);
+}
 
 /* Positions [begin, end) by the columns from j. Where `end - begin` is at most a group, chains stay in the workspace. */
 static void conv_positions(const conv_job *x, uint32_t begin, uint32_t end, uint32_t j, uint32_t lanes,
@@ -126,8 +158,7 @@ static void conv_positions(const conv_job *x, uint32_t begin, uint32_t end, uint
             if (p0 == 0 || !resting) {
                 conv_load(x, r, rows, j, lanes, p0 != 0 || x->accumulate, space->acc);
             }
-            q_conv_unfold_avx512(&x->source, r, rows, p0, n, space->a, CONV_PITCH);
-            conv_tiles(rows, lanes, n, space->a, CONV_PITCH, 1, space->b, space->acc);
+            conv_group(x, r, rows, p0, n, lanes, space);
             if (last || !resting) {
                 conv_store(x, r, rows, j, lanes, last, space->acc);
             }
@@ -189,6 +220,9 @@ void q_conv2d_avx512(const q_work *work, const q_conv2d_args *a)
     x.k = s->kernel_h * s->kernel_w * x.source.channels;
     x.n = s->out_c / s->groups;
     x.w_stride = a->weights_stride;
+    x.plane = conv_plane(s);
+    x.plain = a->epilogue.scale == NULL && a->epilogue.shift == NULL && a->epilogue.gate == NULL &&
+              a->epilogue.residual == NULL && a->epilogue.activation <= (uint32_t)Q_ACT_RELU;
     x.to_stride = a->y_stride;
     for (uint32_t g = 0; g < s->groups; g++) {
         x.source.from = a->x + g * x.source.channels;

@@ -9,7 +9,9 @@
 #include "qorus/base/conv.h"
 
 enum {
-    CONV_COLUMNS = 32 /* of a register tile */
+    CONV_COLUMNS = 32,      /* of a register tile */
+    CONV_PLANE_PITCH = 144, /* floats from one tap of an image of one channel to the next */
+    CONV_PLANE_TAPS = 128   /* the most that unfold so */
 };
 
 /* Channels of an image, first at `from`, as the taps of a pass see it: column k of the unfolded image is channel
@@ -32,6 +34,10 @@ static inline const float *conv_at(const float *base, size_t bytes)
    apart; zeros where a tap is outside. */
 void q_conv_unfold_avx512(const conv_source *x, uint32_t r0, uint32_t rows, uint32_t k0, uint32_t n, float *to,
                           size_t pitch);
+
+/* The same of an image of one channel, transposed: taps k0 .. k0 + n - 1, CONV_PLANE_PITCH floats apart, of at most 128
+   positions each. What lies behind them in each row may be overwritten. */
+void q_conv_unfold_plane_avx512(const conv_source *x, uint32_t r0, uint32_t rows, uint32_t k0, uint32_t n, float *to);
 
 /* acc[t][0 .. 16*halves - 1] = fma(A[t][p], B[p][..], acc) for p = 0 .. k - 1, t < rows; rows and halves constant. A[t][p]
    lies at a + t*a_row + p*a_step floats; rows of B and of acc are CONV_COLUMNS floats. */
@@ -90,6 +96,10 @@ Q_AVX512_INLINE void conv_tiles(uint32_t rows, uint32_t lanes, uint32_t k, const
     for (; t + 24u <= rows; t += 24u) {
         conv_tile(24, 1, k, a + t * a_row, a_row, a_step, b, acc + t);
     }
+    if (rows - t == 9u) {
+        conv_tile(9, 1, k, a + t * a_row, a_row, a_step, b, acc + t);
+        return;
+    }
     for (; t + 8u <= rows; t += 8u) {
         conv_tile(8, 1, k, a + t * a_row, a_row, a_step, b, acc + t);
     }
@@ -99,6 +109,14 @@ Q_AVX512_INLINE void conv_tiles(uint32_t rows, uint32_t lanes, uint32_t k, const
 }
 
 #endif /* __AVX512F__ */
+
+static inline bool conv_plane(const q_conv2d_shape *s)
+{
+    return s->in_c == 1u && s->kernel_h * s->kernel_w <= CONV_PLANE_TAPS;
+}
+
+/* Gradient of the weights for images of one channel. */
+void q_conv_plane_weight_avx512(const q_work *work, const q_conv2d_grad_weight_args *a);
 
 /* Convolution channel by channel (groups = in_c = out_c): forward and gradient of the input, pass by pass, and gradient
    of the weights. */

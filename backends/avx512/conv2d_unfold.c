@@ -64,9 +64,12 @@ static void unfold_taps(const conv_source *x, const float *from, uint32_t j, uin
     const q_conv_axis *w = &x->pass->w;
     uint32_t low;
     uint32_t high;
-    uint32_t last;
+    uint32_t last_low;
+    uint32_t last_high;
     q_conv_inside(w, w->off, j, j + rows, &low, &high);
-    q_conv_inside(w, w->off + w->taps - 1u, j, j + rows, &last, &high);
+    q_conv_inside(w, w->off + w->taps - 1u, j, j + rows, &last_low, &last_high);
+    low = last_low > low ? last_low : low;
+    high = last_high < high ? last_high : high;
     low = low < high ? low : high;
     for (uint32_t b = 0; b < w->taps; b++, to += x->channels) {
         unfold_tap(x, from, w->off + b, j, low - j, x->channels, to, pitch);
@@ -213,6 +216,10 @@ void q_conv2d_grad_weight_avx512(const q_work *work, const q_conv2d_grad_weight_
     uint32_t m = s->out_c / s->groups;
     if (conv_depthwise(s)) {
         q_conv_depth_weight_avx512(work, a);
+        return;
+    }
+    if (conv_plane(s)) {
+        q_conv_plane_weight_avx512(work, a);
         return;
     }
     for (uint32_t g = 0; g < s->groups; g++) {
