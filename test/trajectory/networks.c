@@ -130,6 +130,46 @@ static void build_mlp(q_graph *g, const void *user)
     cross_entropy(&d, linear(&d, "third", x), labels);
 }
 
+/* ---- CNN -------------------------------------------------------------------------------------------------- */
+
+static q_value convolve(const drawing *d, const char *name, uint32_t stride, uint32_t pad, q_value x)
+{
+    const q_conv2d_config config = {3, 3, stride, stride, pad, pad, 1, 1, 1, Q_ACT_NONE};
+    return product(d, &q_layer_conv2d, name, &config, x);
+}
+
+static q_value normalise(const drawing *d, const char *name, uint32_t activation, q_value x)
+{
+    const q_batchnorm_config config = {1e-5f, 0.125f, activation, 0};
+    q_param p[4];
+    p[0] = param(d, name, ".w");
+    p[1] = param(d, name, ".b");
+    p[2] = param(d, name, ".mean");
+    p[3] = param(d, name, ".var");
+    return node(d, &q_layer_batchnorm, name, &config, &x, 1, p, 4);
+}
+
+static q_value pool(const drawing *d, const char *name, uint32_t kind, q_value x)
+{
+    const q_pool2d_config config = {kind, 2, 2, 0, 0, 0, 0, 0};
+    return map(d, &q_layer_pool2d, name, &config, x);
+}
+
+/* ReLU before one BatchNorm and within the other. */
+static void build_cnn(q_graph *g, const void *user)
+{
+    enum { SIDE = 10 };
+    const drawing d = {g, (const trajectory *)user};
+    q_value x = input(&d, "x", Q_SYM_BATCH, SIDE, SIDE, trajectory_need(d.t, "data", "x").columns / (SIDE * SIDE));
+    q_value labels = ids(&d, "labels", Q_SYM_BATCH, rows_of(&d, "head.w") + 1);
+    x = map(&d, &own_relu, "relu1", NULL, convolve(&d, "conv1", 1, 1, x));
+    x = pool(&d, "pool1", Q_POOL_MAX, normalise(&d, "bn1", Q_ACT_NONE, x));
+    x = normalise(&d, "bn2", Q_ACT_RELU, convolve(&d, "conv2", 2, 2, x));
+    x = pool(&d, "pool2", Q_POOL_AVERAGE, x);
+    x = map(&d, &own_flatten, "flatten", NULL, x);
+    cross_entropy(&d, linear(&d, "head", x), labels);
+}
+
 /* ---- LSTM ------------------------------------------------------------------------------------------------- */
 
 static void build_lstm(q_graph *g, const void *user)
@@ -249,6 +289,7 @@ const network *network_at(uint32_t i)
 {
     static const network networks[] = {
         {"mlp", build_mlp, {"x", "labels"}, 5, false, true, "adamw"},
+        {"cnn", build_cnn, {"x", "labels"}, 4, false, false, "adamw"},
         {"lstm", build_lstm, {"x", "labels"}, 3, true, true, "adamw"},
         {"transformer", build_transformer, {"tokens", "labels"}, 40, true, true, "adamw"},
         {"untied", build_transformer, {"tokens", "labels"}, 40, true, true, "adamw"},

@@ -169,7 +169,9 @@ class Mlp(Network):
 
 
 class Cnn(Network):
-    """Convolution, BatchNorm, ReLU, pooling by maximum; convolution by steps of two, BatchNorm, ReLU, average pooling."""
+    """Convolution, ReLU, BatchNorm, pooling by maximum; convolution by steps of two, BatchNorm, ReLU, average pooling.
+
+    No bias stands directly before a BatchNorm: its gradient is 0, and Adam would scale rounding up to whole steps."""
     name = "cnn"
     recipes = {
         "nesterov": Recipe("sgd", 0.05, momentum=0.9, nesterov=1, decay=0.005),
@@ -206,7 +208,7 @@ class Cnn(Network):
     def loss(self, p, b, batch):
         x = self.samples("x", batch).double().reshape(BATCH, self.side, self.side, self.channels).permute(0, 3, 1, 2)
         h = F.conv2d(x, self.kernel(p["conv1.w"], self.channels), p["conv1.b"][0], padding=1)
-        h = F.max_pool2d(F.relu(self.normalise(p, b, "bn1", h)), 2)
+        h = F.max_pool2d(self.normalise(p, b, "bn1", F.relu(h)), 2)
         h = F.conv2d(h, self.kernel(p["conv2.w"], self.first), stride=2, padding=2)
         h = F.avg_pool2d(F.relu(self.normalise(p, b, "bn2", h)), 2)
         h = h.permute(0, 2, 3, 1).flatten(1)
