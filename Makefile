@@ -36,7 +36,7 @@ TOOL_SRC := $(wildcard tools/common/*.c)
 COMMAND_SRC := $(wildcard tools/qorus/*.c)
 BARE_APP_SRC := $(wildcard tools/bare/*.c)
 # The runner of golden vectors: a part of `qorus conform` and of tests.
-VECTORS_SRC := $(wildcard $(addprefix test/vectors/,runner.c compare.c drive.c drive_image.c drive_norm.c \
+VECTORS_SRC := $(wildcard $(addprefix test/vectors/,runner.c compare.c drive.c drive_element.c drive_image.c drive_norm.c \
                           drive_recurrent.c drive_train.c text.c))
 
 CORE_OBJ := $(CORE_SRC:%.c=$(FREE_DIR)/%.o)

@@ -33,7 +33,8 @@ static void avx2_fill_rows(q_kernels *k)
     k->add = q_add_avx2;
     k->mul = q_mul_avx2;
     k->silu_mul = q_silu_mul_avx2;
-    k->silu = q_silu_avx2;
+    k->activate = q_activate_avx2;
+    k->activate_grad = q_activate_grad_avx2;
     k->exp = q_exp_avx2;
     k->softmax = q_softmax_avx2;
     k->causal_mask = q_causal_mask_avx2;

@@ -1,34 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * elementwise.c: out = a + b, a * b, silu(a) * b, silu(x), exp(x), and the causal mask.
+ * elementwise.c: out = a + b, a * b, silu(a) * b, exp(x), and the causal mask.
  *
  * Outputs may equal inputs. One row is shared out in pieces of 64 columns, several rows whole.
  */
+#include "element.h"
 #include "elementary_avx2.h"
-#include "kernels_avx2.h"
-
-enum { ELEMENT_PIECE = 64 };
-
-/* What one worker does: rows row0 .. row1 - 1, columns col0 .. col1 - 1. */
-typedef struct element_part {
-    uint32_t row0;
-    uint32_t row1;
-    uint32_t col0;
-    uint32_t col1;
-} element_part;
-
-static element_part element_share(const q_work *work, uint32_t rows, uint32_t dim)
-{
-    element_part part = {0, rows, 0, dim};
-    if (rows > 1) {
-        q_share(work, rows, &part.row0, &part.row1);
-        return part;
-    }
-    q_share(work, q_ceil_div_u32(dim, ELEMENT_PIECE), &part.col0, &part.col1);
-    part.col0 *= ELEMENT_PIECE;
-    part.col1 = part.col1 * ELEMENT_PIECE < dim ? part.col1 * ELEMENT_PIECE : dim;
-    return part;
-}
 
 void q_add_avx2(const q_work *work, const q_binary_args *a)
 {
@@ -69,19 +46,6 @@ void q_silu_mul_avx2(const q_work *work, const q_binary_args *a)
             uint32_t n = part.col1 - i;
             __m256 v = q_silu_m256(avx2_load_n(x + i, n));
             avx2_store_n(out + i, n, _mm256_mul_ps(v, avx2_load_n(y + i, n)));
-        }
-    }
-}
-
-void q_silu_avx2(const q_work *work, const q_unary_args *a)
-{
-    element_part part = element_share(work, q_count_value(work->run, a->rows), a->dim);
-    for (uint32_t r = part.row0; r < part.row1; r++) {
-        const float *x = avx2_row(a->x, a->x_stride, r);
-        float *out = avx2_row_out(a->out, a->out_stride, r);
-        for (uint32_t i = part.col0; i < part.col1; i += 8) {
-            uint32_t n = part.col1 - i;
-            avx2_store_n(out + i, n, q_silu_m256(avx2_load_n(x + i, n)));
         }
     }
 }

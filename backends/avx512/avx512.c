@@ -26,7 +26,8 @@ static void avx512_fill_rows(q_kernels *k)
     k->add = q_add_avx512;
     k->mul = q_mul_avx512;
     k->silu_mul = q_silu_mul_avx512;
-    k->silu = q_silu_avx512;
+    k->activate = q_activate_avx512;
+    k->activate_grad = q_activate_grad_avx512;
     k->exp = q_exp_avx512;
     k->softmax = q_softmax_avx512;
     k->reduce_sum = q_reduce_sum_avx512;

@@ -1,36 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * elementwise.c: out = a + b, a * b, silu(a) * b, silu(x) and exp(x).
+ * elementwise.c: out = a + b, a * b, silu(a) * b and exp(x).
  *
  * Outputs may equal inputs. One row is shared out in pieces of 64 columns, several rows whole.
  */
 #include "elementary_avx512.h"
-#include "kernels_avx512.h"
+#include "items.h"
 
-enum { ITEM_PIECE = 64 };
-
-typedef enum item_op { ITEM_ADD, ITEM_MUL, ITEM_SILU_MUL, ITEM_SILU, ITEM_EXP } item_op;
-
-/* What one worker does: rows row0 .. row1 - 1, columns col0 .. col1 - 1. */
-typedef struct item_part {
-    uint32_t row0;
-    uint32_t row1;
-    uint32_t col0;
-    uint32_t col1;
-} item_part;
-
-static item_part item_share(const q_work *work, uint32_t rows, uint32_t dim)
-{
-    item_part part = {0, rows, 0, dim};
-    if (rows > 1) {
-        q_share(work, rows, &part.row0, &part.row1);
-        return part;
-    }
-    q_share(work, q_ceil_div_u32(dim, ITEM_PIECE), &part.col0, &part.col1);
-    part.col0 *= ITEM_PIECE;
-    part.col1 = part.col1 * ITEM_PIECE < dim ? part.col1 * ITEM_PIECE : dim;
-    return part;
-}
+typedef enum item_op { ITEM_ADD, ITEM_MUL, ITEM_SILU_MUL, ITEM_EXP } item_op;
 
 /* n <= 16 values; b only where op has two operands. */
 Q_AVX512_INLINE void item_sixteen(const item_op op, const float *a, const float *b, float *out, uint32_t n)
@@ -45,9 +22,6 @@ Q_AVX512_INLINE void item_sixteen(const item_op op, const float *a, const float 
         break;
     case ITEM_SILU_MUL:
         v = _mm512_mul_ps(q_silu_m512(v), avx512_load_n(b, n));
-        break;
-    case ITEM_SILU:
-        v = q_silu_m512(v);
         break;
     default:
         v = q_exp_m512(v);
@@ -98,11 +72,6 @@ void q_mul_avx512(const q_work *work, const q_binary_args *a)
 void q_silu_mul_avx512(const q_work *work, const q_binary_args *a)
 {
     item_binary(ITEM_SILU_MUL, work, a);
-}
-
-void q_silu_avx512(const q_work *work, const q_unary_args *a)
-{
-    item_unary(ITEM_SILU, work, a);
 }
 
 void q_exp_avx512(const q_work *work, const q_unary_args *a)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * elementwise.c: out = a + b, a * b, silu(a) * b, silu(x), exp(x), the causal mask and the choice
- * of rows.
+ * elementwise.c: out = a + b, a * b, silu(a) * b, exp(x), the causal mask and the choice of rows.
  *
  * Outputs may equal inputs: each element is read before it is written, and no other is read after.
  */
@@ -48,20 +47,6 @@ void q_silu_mul_scalar(const q_work *work, const q_binary_args *a)
         q_real *out = scalar_row_out(a->out, a->out_stride, r);
         for (uint32_t i = 0; i < a->dim; i++) {
             out[i] = q_silu(x[i]) * y[i];
-        }
-    }
-}
-
-void q_silu_scalar(const q_work *work, const q_unary_args *a)
-{
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, q_count_value(work->run, a->rows), &begin, &end);
-    for (uint32_t r = begin; r < end; r++) {
-        const q_real *x = scalar_row(a->x, a->x_stride, r);
-        q_real *out = scalar_row_out(a->out, a->out_stride, r);
-        for (uint32_t i = 0; i < a->dim; i++) {
-            out[i] = q_silu(x[i]);
         }
     }
 }

@@ -31,7 +31,7 @@ static void scalar_fill_rows(q_kernels *k)
     k->add = q_add_scalar;
     k->mul = q_mul_scalar;
     k->silu_mul = q_silu_mul_scalar;
-    k->silu = q_silu_scalar;
+    k->activate = q_activate_scalar;
     k->exp = q_exp_scalar;
     k->softmax = q_softmax_scalar;
     k->causal_mask = q_causal_mask_scalar;
@@ -87,6 +87,7 @@ static void scalar_fill_gradients(q_kernels *k)
     k->softmax_grad = q_softmax_grad_scalar;
     k->rope_grad = q_rope_grad_scalar;
     k->attention_grad = q_attention_grad_scalar;
+    k->activate_grad = q_activate_grad_scalar;
 }
 
 static void scalar_fill_norms(q_kernels *k)

@@ -44,7 +44,7 @@ void q_rmsnorm_scalar(const q_work *work, const q_rmsnorm_args *a);
 void q_add_scalar(const q_work *work, const q_binary_args *a);
 void q_mul_scalar(const q_work *work, const q_binary_args *a);
 void q_silu_mul_scalar(const q_work *work, const q_binary_args *a);
-void q_silu_scalar(const q_work *work, const q_unary_args *a);
+void q_activate_scalar(const q_work *work, const q_activate_args *a);
 void q_exp_scalar(const q_work *work, const q_unary_args *a);
 void q_softmax_scalar(const q_work *work, const q_softmax_args *a);
 void q_causal_mask_scalar(const q_work *work, const q_causal_mask_args *a);
@@ -103,6 +103,7 @@ void q_silu_mul_grad_scalar(const q_work *work, const q_binary_grad_args *a);
 void q_softmax_grad_scalar(const q_work *work, const q_softmax_grad_args *a);
 void q_rope_grad_scalar(const q_work *work, const q_rope_grad_args *a);
 void q_attention_grad_scalar(const q_work *work, const q_attention_grad_args *a);
+void q_activate_grad_scalar(const q_work *work, const q_activate_grad_args *a);
 
 /* -- shared by the kernels --------------------------------------------------------------------- */
 

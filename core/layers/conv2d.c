@@ -72,7 +72,9 @@ static q_error_code conv2d_shape(const q_node_info *info, q_diag *diag)
 static uint32_t conv2d_can(const q_node_info *info)
 {
     const q_conv2d_config *c = (const q_conv2d_config *)info->config;
-    return info->trains == 0 || c->activation == Q_ACT_NONE ? Q_EPILOGUE_RESIDUAL : 0;
+    return c->activation == Q_ACT_NONE ? Q_EPILOGUE_RESIDUAL | Q_EPILOGUE_ACTIVATION
+           : info->trains == 0         ? Q_EPILOGUE_RESIDUAL
+                                       : 0;
 }
 
 /* Sizes of a layer at work; samples is its batch. */
@@ -107,7 +109,7 @@ static q_error_code conv2d_forward(const q_layer *layer, const q_work *work, uin
     a.y = q_reals(layer->out[0]);
     a.y_stride = layer->out[0]->nb[2];
     a.epilogue.bias = layer->n_param > 1 ? q_reals(layer->param[1]) : NULL;
-    a.epilogue.activation = c->activation;
+    a.epilogue.activation = c->activation != Q_ACT_NONE ? c->activation : layer->activation;
     if (layer->residual != NULL) {
         a.epilogue.residual = q_reals(layer->residual);
         a.epilogue.residual_stride = layer->residual->nb[2];

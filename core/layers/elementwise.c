@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Elementwise layers: add, mul, silu_mul (SwiGLU's silu(a)*b), silu, softmax. All may work in place. */
+/* Elementwise layers: add, mul, silu_mul (SwiGLU's silu(a)*b), softmax. All may work in place. */
 #include "layers.h"
 
 static q_error_code binary_shape(const q_node_info *info, q_diag *diag)
@@ -51,26 +51,6 @@ static q_error_code silu_mul_forward(const q_layer *layer, const q_work *work, u
     q_binary_args a = binary_args(layer);
     (void)stage;
     layer->kernels->silu_mul(work, &a);
-    return Q_OK;
-}
-
-static q_error_code silu_shape(const q_node_info *info, q_diag *diag)
-{
-    q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
-    return q_expect_real(info, 0, diag);
-}
-
-static q_error_code silu_forward(const q_layer *layer, const q_work *work, uint32_t stage)
-{
-    q_unary_args a;
-    (void)stage;
-    a.rows = layer->out_rows[0];
-    a.dim = layer->out[0]->ne[3];
-    a.x = q_reals(layer->in[0]);
-    a.x_stride = layer->in[0]->nb[2];
-    a.out = q_reals(layer->out[0]);
-    a.out_stride = layer->out[0]->nb[2];
-    layer->kernels->silu(work, &a);
     return Q_OK;
 }
 
@@ -222,20 +202,6 @@ const q_layer_class q_layer_silu_mul = {
     .shape = binary_shape,
     .forward = silu_mul_forward,
     .backward = Q_TRAINING(silu_mul_backward),
-};
-
-const q_layer_class q_layer_silu = {
-    .struct_size = sizeof(q_layer_class),
-    .id = Q_LAYER_SILU,
-    .name = "silu",
-    .min_in = 1,
-    .max_in = 1,
-    .n_out = 1,
-    .forward_stages = 1,
-    .in_place = 1,
-    .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
-    .shape = silu_shape,
-    .forward = silu_forward,
 };
 
 const q_layer_class q_layer_softmax = {

@@ -146,6 +146,8 @@ const q_layer_class *q_layer_builtin(uint32_t id)
         return &q_layer_mul;
     case Q_LAYER_SILU_MUL:
         return &q_layer_silu_mul;
+    case Q_LAYER_ACTIVATION:
+        return &q_layer_activation;
     case Q_LAYER_SILU:
         return &q_layer_silu;
     case Q_LAYER_SOFTMAX:

@@ -42,11 +42,13 @@ static uint32_t linear_input_dtype(const q_node_info *info, uint32_t i)
     return c->planes == 2 ? Q_A8X2 : Q_A8;
 }
 
-/* Backward finds the activation's derivative from the output, which must then be all there is to it. */
+/* An activation of the config has no backward. */
 static uint32_t linear_can(const q_node_info *info)
 {
     const q_linear_config *c = (const q_linear_config *)info->config;
-    return info->trains == 0 || c->activation == Q_ACT_NONE ? Q_EPILOGUE_RESIDUAL : 0;
+    return c->activation == Q_ACT_NONE ? Q_EPILOGUE_RESIDUAL | Q_EPILOGUE_ACTIVATION
+           : info->trains == 0         ? Q_EPILOGUE_RESIDUAL
+                                       : 0;
 }
 
 typedef void (*gemm_kernel)(const q_work *work, const q_gemm_args *a);
@@ -76,7 +78,7 @@ static q_epilogue linear_epilogue(const q_layer *layer)
     q_epilogue e;
     memset(&e, 0, sizeof(e));
     e.bias = layer->n_param > 1 ? q_reals(layer->param[1]) : NULL;
-    e.activation = c->activation;
+    e.activation = c->activation != Q_ACT_NONE ? c->activation : layer->activation;
     if (layer->residual != NULL) {
         e.residual = q_reals(layer->residual);
         e.residual_stride = layer->residual->nb[2];

@@ -94,6 +94,25 @@ static bool is_watched(const q_session *s)
     return s->config.observe != NULL || (s->config.flags & Q_SESSION_CHECK_FINITE) != 0;
 }
 
+/* Backward of a step that has an activation in its epilogue: grad_out[0] goes through it, in place, before anyone reads
+   it. */
+static bool through_activation(q_session *s, const q_layer *layer, const q_work *w)
+{
+    const q_tensor *y = layer->out[0];
+    const q_tensor *dy = layer->grad_out[0];
+    q_activate_grad_args a;
+    a.rows = layer->out_rows[0];
+    a.dim = y->ne[3];
+    a.activation = layer->activation;
+    a.accumulate = 0;
+    a.v = (const q_real *)y->data;
+    a.v_stride = y->nb[2];
+    a.dy = a.dx = (q_real *)dy->data;
+    a.dy_stride = a.dx_stride = dy->nb[2];
+    layer->kernels->activate_grad(w, &a);
+    return q_barrier_meet(&s->barrier, w->n_workers, s->context.port);
+}
+
 /* All stages of one step on this worker. False: stop. */
 static bool run_layer(q_session *s, uint32_t step, bool backward, const q_work *w)
 {
@@ -107,6 +126,9 @@ static bool run_layer(q_session *s, uint32_t step, bool backward, const q_work *
     alone.n_workers = 1;
     if (device) {
         device_hooks(s)->enter(s, step, &alone);
+    }
+    if (backward && layer->activation != Q_ACT_NONE && !through_activation(s, layer, w)) {
+        return false;
     }
     for (uint32_t stage = 0; stage < stages; stage++) {
         if (stage != 0 && !q_barrier_meet(&s->barrier, w->n_workers, s->context.port)) {

@@ -52,6 +52,8 @@ typedef struct plan_step {
     uint32_t in[Q_MAX_INPUTS];
     uint32_t out;      /* first output value */
     uint32_t residual; /* value added in the epilogue, or Q_NONE */
+    uint32_t activation; /* q_activation of the epilogue, of a node fused into it */
+    uint32_t saves;    /* what backward reads, as q_layer_class.saves */
     uint32_t group;
     bool tail;         /* below select_rows: repeated per window of selected rows */
     bool has_backward; /* some gradient passes through it */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Pass three: fold an addition into the epilogue of the product that feeds it. The bits stay: the epilogue adds
-   the residual to the finished chain exactly as the separate kernel would. */
+/*
+ * Pass three: fold an activation or an addition into the epilogue of the product that feeds it. The bits stay: the epilogue
+ * does to the finished chain exactly what the separate kernel would. In training an activation is folded whose derivative
+ * is found from its output, which then must be all there is: no addition behind it.
+ */
 #include "plan.h"
 
 /* The gradient of `value` is a sum in the order in which backward comes to its readers: in training a step that takes its
@@ -19,14 +22,42 @@ static bool read_between(const q_plan *plan, uint32_t value, uint32_t first, uin
     return false;
 }
 
-static bool takes_residual(const q_plan *plan, const plan_step *s)
+static bool takes(const q_plan *plan, const plan_step *s, uint32_t what)
 {
     plan_view view;
     if (s->cls->epilogue == NULL || s->cls->n_out != 1 || s->residual != Q_NONE) {
         return false;
     }
     q_plan_view_step(plan, s, &view);
-    return (s->cls->epilogue(&view.info) & Q_EPILOGUE_RESIDUAL) != 0;
+    return (s->cls->epilogue(&view.info) & what) != 0;
+}
+
+static bool takes_residual(const q_plan *plan, const plan_step *s)
+{
+    return (plan->config.mode != Q_PLAN_TRAIN || s->activation == Q_ACT_NONE) && takes(plan, s, Q_EPILOGUE_RESIDUAL);
+}
+
+/* The activation that a step is, or none. */
+static uint32_t activation_of_step(const plan_step *s)
+{
+    return s->cls == &q_layer_silu         ? (uint32_t)Q_ACT_SILU
+           : s->cls == &q_layer_activation ? ((const q_activation_config *)s->config)->activation
+                                           : (uint32_t)Q_ACT_NONE;
+}
+
+/* True if the step's operand is made for it alone by a step that can do what it does. */
+static bool fusable_activation(const q_plan *plan, const plan_step *s)
+{
+    uint32_t activation = activation_of_step(s);
+    const plan_value *v = &plan->values[s->in[0]];
+    const plan_step *p;
+    if (activation == Q_ACT_NONE || v->producer == Q_NONE || v->n_uses != 1 || v->output ||
+        (plan->config.mode == Q_PLAN_TRAIN && !q_activation_from_output(activation))) {
+        return false;
+    }
+    p = &plan->steps[v->producer];
+    return p->tail == s->tail && p->place == s->place && p->activation == Q_ACT_NONE &&
+           takes(plan, p, Q_EPILOGUE_ACTIVATION);
 }
 
 /* The operand of `add` that a product makes for it alone, and can take the other one as residual; or Q_NONE. */
@@ -61,26 +92,32 @@ static void remove_step(q_plan *plan, uint32_t at)
     }
 }
 
+/* Step k is done by the one that makes its operand i, which now makes k's output. */
+static void fuse_into_producer(q_plan *plan, uint32_t k, uint32_t i)
+{
+    plan_step *s = &plan->steps[k];
+    plan_value *v = &plan->values[s->in[i]];
+    v->used = false;
+    plan->steps[v->producer].out = s->out;
+    plan->values[s->out].producer = v->producer;
+    v->producer = Q_NONE;
+    remove_step(plan, k);
+    plan->n_fused++;
+}
+
 void q_plan_fuse(q_plan *plan)
 {
     for (uint32_t k = 0; k < plan->n_steps;) {
         plan_step *s = &plan->steps[k];
         uint32_t i = s->cls == &q_layer_add ? fusable_operand(plan, k) : Q_NONE;
-        if (i == Q_NONE) {
+        if (i != Q_NONE) {
+            plan->steps[plan->values[s->in[i]].producer].residual = s->in[1 - i];
+            fuse_into_producer(plan, k, i);
+        } else if (s->n_in == 1 && fusable_activation(plan, s)) {
+            plan->steps[plan->values[s->in[0]].producer].activation = activation_of_step(s);
+            fuse_into_producer(plan, k, 0);
+        } else {
             k++;
-            continue;
         }
-        {
-            uint32_t out = s->out;
-            plan_value *v = &plan->values[s->in[i]];
-            plan_step *p = &plan->steps[v->producer];
-            v->used = false;
-            p->residual = s->in[1 - i];
-            p->out = out;
-            plan->values[out].producer = v->producer;
-            v->producer = Q_NONE;
-        }
-        remove_step(plan, k);
-        plan->n_fused++;
     }
 }

@@ -208,11 +208,24 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
     return Q_OK;
 }
 
+/* An activation of the epilogue goes back from the output. */
+static void find_reads(q_plan *plan)
+{
+    for (uint32_t k = 0; k < plan->n_steps; k++) {
+        plan_step *s = &plan->steps[k];
+        plan_view view;
+        q_plan_view_step(plan, s, &view);
+        s->saves = s->cls->reads != NULL ? s->cls->reads(&view.info) : s->cls->saves;
+        s->saves |= s->activation != Q_ACT_NONE ? 1u << 8 : 0u;
+    }
+}
+
 q_error_code q_plan_order(q_plan *plan, q_diag *diag)
 {
     bool train = q_plan_trains(&plan->config);
     q_error_code e = Q_OK;
     make_groups(plan);
+    find_reads(plan);
     if (train) {
         e = q_plan_mark_gradients(plan, diag);
     }

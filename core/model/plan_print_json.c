@@ -141,7 +141,7 @@ static void json_step(plan_out *out, uint32_t k)
         json_field(out, "twin", s->twin);
         json_bool(out, "runs", s->runs);
     }
-    json_field(out, "saves", s->cls->saves);
+    json_field(out, "saves", s->saves);
     json_piece(out, "state", &s->state, false);
     json_piece(out, "scratch", &s->scratch, true);
     if (s->has_backward) {

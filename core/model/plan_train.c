@@ -103,10 +103,10 @@ static void mark_needed(q_plan *plan, uint32_t first, uint32_t end)
     for (uint32_t k = end; k-- > first;) {
         plan_step *s = &plan->steps[k];
         for (uint32_t i = 0; i < s->n_in && s->has_backward; i++) {
-            plan->values[s->in[i]].needed = plan->values[s->in[i]].needed || (s->cls->saves >> i & 1u) != 0;
+            plan->values[s->in[i]].needed = plan->values[s->in[i]].needed || (s->saves >> i & 1u) != 0;
         }
         for (uint32_t i = 0; i < s->cls->n_out && s->has_backward; i++) {
-            plan->values[s->out + i].needed = plan->values[s->out + i].needed || (s->cls->saves >> (8 + i) & 1u) != 0;
+            plan->values[s->out + i].needed = plan->values[s->out + i].needed || (s->saves >> (8 + i) & 1u) != 0;
         }
         s->runs = s->has_backward && s->saved.bytes != 0; /* what it saved was given up with the rest */
         for (uint32_t i = 0; i < s->cls->n_out; i++) {
@@ -232,7 +232,7 @@ static void live_backward(q_plan *plan, const plan_step *s)
     uint32_t n = q_plan_reads(s, reads);
     for (uint32_t i = 0; i < n; i++) {
         plan_value *v = &plan->values[plan->values[reads[i]].origin];
-        if (i < s->n_in && (s->cls->saves >> i & 1u) != 0) {
+        if (i < s->n_in && (s->saves >> i & 1u) != 0) {
             q_plan_touch(&plan->values[reads[i]].data, t);
         }
         if (v->needs_grad) {
@@ -241,7 +241,7 @@ static void live_backward(q_plan *plan, const plan_step *s)
     }
     for (uint32_t i = 0; i < s->cls->n_out; i++) {
         plan_value *v = &plan->values[s->out + i];
-        if ((s->cls->saves >> (8 + i) & 1u) != 0) {
+        if ((s->saves >> (8 + i) & 1u) != 0) {
             q_plan_touch(&v->data, t);
         }
         q_plan_touch(&plan->values[v->origin].grad, t);

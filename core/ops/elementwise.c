@@ -94,23 +94,37 @@ q_error_code q_op_silu_mul(const q_op_context *ctx, const q_tensor *a, const q_t
 
 /* ---- One operand ----------------------------------------------------------------------------- */
 
+typedef union op_unary_args {
+    q_unary_args unary;
+    q_activate_args activate;
+} op_unary_args;
+
+/* The arguments of `kernel`, exp or activate, for one piece. */
+static void op_unary_fill(q_op_kernel kernel, const q_op_planes *p, const q_tensor *x, const void *from,
+                          const q_tensor *out, void *to, op_unary_args *args)
+{
+    if (kernel == Q_OP_KERNEL_exp) {
+        q_unary_args a = {q_op_count(p->rows), x->ne[3], (const q_real *)from, x->nb[2], (q_real *)to, out->nb[2]};
+        args->unary = a;
+    } else {
+        q_activate_args a = {q_op_count(p->rows), x->ne[3], Q_ACT_SILU, 0, (const q_real *)from, x->nb[2],
+                             (q_real *)to, out->nb[2]};
+        args->activate = a;
+    }
+}
+
 static q_error_code op_unary(const q_op_call *call, q_op_kernel kernel, const q_tensor *x,
                              q_tensor *out)
 {
     q_op_planes p;
-    q_unary_args args;
+    op_unary_args args;
     bool flat = true;
     Q_OP_TRY(q_op_check_unary(call, x, out, &flat));
     p = q_op_split(x, flat);
-    args.rows = q_op_count(p.rows);
-    args.dim = x->ne[3];
-    args.x_stride = x->nb[2];
-    args.out_stride = out->nb[2];
     for (uint32_t i = 0; i < p.n0; i++) {
         for (uint32_t j = 0; j < p.n1; j++) {
-            args.x = (const q_real *)q_op_plane(x, i, j);
-            args.out = (q_real *)q_op_plane(out, i, j);
-            Q_OP_TRY(q_op_run(call, kernel, &args, 0, q_op_work(p.rows, args.dim, 1)));
+            op_unary_fill(kernel, &p, x, q_op_plane(x, i, j), out, q_op_plane(out, i, j), &args);
+            Q_OP_TRY(q_op_run(call, kernel, &args, 0, q_op_work(p.rows, x->ne[3], 1)));
         }
     }
     return Q_OK;
@@ -120,7 +134,7 @@ q_error_code q_op_silu(const q_op_context *ctx, const q_tensor *x, q_tensor *out
 {
     q_op_call call;
     Q_OP_TRY(q_op_begin(&call, ctx, "q_op_silu", diag));
-    return op_unary(&call, Q_OP_KERNEL_silu, x, out);
+    return op_unary(&call, Q_OP_KERNEL_activate, x, out);
 }
 
 q_error_code q_op_exp(const q_op_context *ctx, const q_tensor *x, q_tensor *out, q_diag *diag)

@@ -336,7 +336,7 @@ typedef struct q_binary_args {
     size_t out_stride;
 } q_binary_args;
 
-/* out[r][i] = f(x[r][i]); f is silu or exp. out may equal x. */
+/* out[r][i] = exp(x[r][i]). out may equal x. */
 typedef struct q_unary_args {
     q_count rows;
     uint32_t dim;
@@ -477,6 +477,7 @@ typedef struct q_attention_args {
     uint32_t per_sample; /* rows of a sample: spans are samples, the cache's sequences; 0: spans of the run block */
 } q_attention_args;
 
+#include "kernels_element.h"
 #include "kernels_image.h"
 #include "kernels_norm.h"
 #include "kernels_train.h"

@@ -118,9 +118,11 @@ typedef struct q_node_info {
 } q_node_info;
 
 /* What a class can do to its output 0 before it stores it (q_epilogue), where a plan fuses a node behind it. In training
-   its backward does the same: hands grad_out on to grad_residual, or goes through the activation first. */
+   its backward hands grad_out on to grad_residual. */
 enum {
-    Q_EPILOGUE_RESIDUAL = 1u << 0 /* q_layer.residual is added */
+    Q_EPILOGUE_RESIDUAL = 1u << 0,  /* q_layer.residual is added */
+    Q_EPILOGUE_ACTIVATION = 1u << 1 /* q_layer.activation is applied, before the residual. Backward finds nothing of it:
+                                       the plan has taken grad_out[0] through it, from output 0 */
 };
 
 /* Bytes a node needs besides its values; each piece is aligned to Q_ALIGN. */
@@ -184,6 +186,8 @@ struct q_layer_class {
     /* (optional; default: as it comes) The dtype input i should have: Q_A8 or Q_A8X2 asks the plan to quantise it; asked
        for both, it makes one Q_A8X2, whose first plane is the Q_A8. */
     uint32_t (*input_dtype)(const q_node_info *info, uint32_t i);
+    /* (optional; default: saves) What backward of this node reads, a part of it where the config decides. */
+    uint32_t (*reads)(const q_node_info *info);
     /* (optional; default: nothing) Q_EPILOGUE_* that this node can take. */
     uint32_t (*epilogue)(const q_node_info *info);
     q_layer_fn forward;
@@ -233,6 +237,7 @@ struct Q_ALIGNED(Q_ALIGN) q_layer {
     uint32_t trains;   /* 1: of a training plan */
     uint32_t again;    /* 1: this forward was run before in this step and is run again for backward: buffers stay */
 
+    uint32_t activation; /* q_activation of a node fused into the epilogue */
     const q_backend *backend; /* where it runs: tensors whose device is not the CPU are this one's */
     const void *constants;
     /* On a device: input i of dtype Q_I32 as it lies in host memory, where it came from there; else NULL. */
@@ -269,6 +274,11 @@ typedef struct q_linear_config {
     uint32_t activation; /* q_activation, applied after the bias; layers with backward take Q_ACT_NONE */
     uint32_t planes;     /* of 8-bit activations in fast mode: 0 or 1: one; 2: what it leaves is quantised again */
 } q_linear_config;
+
+typedef struct q_activation_config {
+    uint32_t activation; /* q_activation */
+    uint32_t reserved;
+} q_activation_config;
 
 typedef struct q_softmax_config {
     float scale;
@@ -348,6 +358,8 @@ extern const q_layer_class q_layer_batchnorm;
 extern const q_layer_class q_layer_add;
 extern const q_layer_class q_layer_mul;
 extern const q_layer_class q_layer_silu_mul;
+/* f of every element; silu is the same without a config. */
+extern const q_layer_class q_layer_activation;
 extern const q_layer_class q_layer_silu;
 extern const q_layer_class q_layer_softmax;
 /* Token ids -> [rows, 2*n_pairs] cosines and sines of their positions. */

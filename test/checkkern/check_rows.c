@@ -240,11 +240,6 @@ static void check_unary(check *c, unary_kernel reference, unary_kernel tested)
     }
 }
 
-void check_silu(check *c)
-{
-    check_unary(c, c->reference.kernels.silu, c->tested.kernels.silu);
-}
-
 void check_exp(check *c)
 {
     check_unary(c, c->reference.kernels.exp, c->tested.kernels.exp);
@@ -260,14 +255,6 @@ static q_unary_args bench_unary(check *c)
     a.x = check_rows(c, 64, a.dim, FILL_UNIT, &a.x_stride);
     a.out = check_rows(c, 64, a.dim, FILL_UNIT, &a.out_stride);
     return a;
-}
-
-void bench_silu(check *c)
-{
-    double t;
-    q_unary_args a = bench_unary(c);
-    CHECK_TIME(c, silu, &a, t);
-    check_report(c, "64 x 1536", t, 64.0 * 1536, 64.0 * 1536 * 8);
 }
 
 void bench_exp(check *c)

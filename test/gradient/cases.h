@@ -11,5 +11,6 @@ void cases_image(void);
 void cases_language(void);
 void cases_attention(void);
 void cases_norm(void);
+void cases_element(void);
 
 #endif /* QORUS_TEST_GRADIENT_CASES_H */

@@ -285,5 +285,6 @@ int main(int argc, char **argv)
     cases_language();
     cases_attention();
     cases_norm();
+    cases_element();
     return rig_end();
 }

@@ -121,6 +121,16 @@ MUTANTS = [
     ("gather.c", "i < a->k; i++", "i <= a->k; i++", "gather_f32"),
     ("rmsnorm.c", "uint32_t r = begin; r", "uint32_t r = begin + (work->worker == 2); r", "rmsnorm"),
     ("gather.c", "(uint32_t)a->ids[r]", "r", "gather_f16"),
+    ("activate.c", "return v > 0 ? dy : 0;", "return v >= 0 ? dy : 0;", "activate_grad"),
+    ("activate.c", "return dy * (v * (1 - v));", "return dy * (v * v);", "activate_grad"),
+    ("activate.c", "(1 - v * v)", "(1 - v)", "activate_grad"),
+    ("activate.c", "q_fma(x, 1 - g, 1)", "(1 - g)", "activate_grad"),
+    ("activate.c", "0.21406444881478937", "0.07135481627159646", "activate_grad"),
+    ("activate.c", "scalar_clamp(v, 12)", "v", "activate_grad"),
+    ("activate.c", "scalar_clamp(v, 12)", "scalar_clamp(v, 4)", "activate_grad"),
+    ("activate.c", "scalar_clamp(v, 16)", "scalar_clamp(v, 3)", "activate_grad"),
+    ("activate.c", "0.3989422804014327", "0.4", "activate_grad"),
+    ("activate.c", "dx[i] + d : d", "d : d", "activate_grad"),
     ("elementwise.c", "q_silu(x[i]) * y[i]", "x[i] * q_silu(y[i])", "silu_mul"),
     ("elementwise.c", "span.position + 1u", "1u", "causal_mask"),
     ("elementwise.c", "span.position + 1u", "span.position + 2u", "causal_mask"),
@@ -283,7 +293,8 @@ def main():
     overlays = base_folder / "no_overlays.c"
     overlays.write_text(NO_OVERLAYS)
     sources = [ROOT / f"test/vectors/{name}.c" for name in
-               ("runner", "compare", "drive", "drive_image", "drive_norm", "drive_recurrent", "drive_train", "text", "main_posix")]
+               ("runner", "compare", "drive", "drive_element", "drive_image", "drive_norm", "drive_recurrent", "drive_train", "text",
+                "main_posix")]
     runner = []
     for source in [*sources, ROOT / "port/x86/cpu_detect.c", overlays]:
         out = base_folder / f"{source.stem}.o"

@@ -103,6 +103,7 @@ typedef union vec_args {
     q_rmsnorm_args rmsnorm;
     q_binary_args binary;
     q_unary_args unary;
+    q_activate_args activate;
     q_softmax_args softmax;
     q_causal_mask_args causal_mask;
     q_reduce_args reduce;
@@ -132,6 +133,7 @@ typedef union vec_args {
     q_softmax_grad_args softmax_grad;
     q_rope_grad_args rope_grad;
     q_attention_grad_args attention_grad;
+    q_activate_grad_args activate_grad;
 } vec_args;
 
 typedef struct vec_driver {
