@@ -92,6 +92,13 @@ static void avx2_fill_gradients(q_kernels *k)
 {
     k->attention_grad = q_attention_grad_avx2;
     k->gemm_grad = q_gemm_grad_avx2;
+    k->embedding_grad = q_embedding_grad_avx2;
+    k->rmsnorm_grad = q_rmsnorm_grad_avx2;
+    k->rmsnorm_weight_grad = q_rmsnorm_weight_grad_avx2;
+    k->mul_grad = q_mul_grad_avx2;
+    k->silu_mul_grad = q_silu_mul_grad_avx2;
+    k->softmax_grad = q_softmax_grad_avx2;
+    k->rope_grad = q_rope_grad_avx2;
 }
 
 static void avx2_fill_vnni(q_kernels *k)

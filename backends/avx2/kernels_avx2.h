@@ -84,6 +84,13 @@ void q_kv_store_q8_0_avx2(const q_work *work, const q_kv_store_args *a);
 void q_attention_f32_avx2(const q_work *work, const q_attention_args *a);
 void q_attention_f16_avx2(const q_work *work, const q_attention_args *a);
 void q_attention_q8_0_avx2(const q_work *work, const q_attention_args *a);
+void q_embedding_grad_avx2(const q_work *work, const q_embedding_grad_args *a);
+void q_rmsnorm_grad_avx2(const q_work *work, const q_rmsnorm_grad_args *a);
+void q_rmsnorm_weight_grad_avx2(const q_work *work, const q_rmsnorm_grad_args *a);
+void q_mul_grad_avx2(const q_work *work, const q_binary_grad_args *a);
+void q_silu_mul_grad_avx2(const q_work *work, const q_binary_grad_args *a);
+void q_softmax_grad_avx2(const q_work *work, const q_softmax_grad_args *a);
+void q_rope_grad_avx2(const q_work *work, const q_rope_grad_args *a);
 void q_gemm_grad_avx2(const q_work *work, const q_gemm_grad_args *a);
 void q_attention_grad_avx2(const q_work *work, const q_attention_grad_args *a);
 

@@ -82,6 +82,13 @@ static void avx512_fill_gradients(q_kernels *k)
 {
     k->attention_grad = q_attention_grad_avx512;
     k->gemm_grad = q_gemm_grad_avx512;
+    k->embedding_grad = q_embedding_grad_avx512;
+    k->rmsnorm_grad = q_rmsnorm_grad_avx512;
+    k->rmsnorm_weight_grad = q_rmsnorm_weight_grad_avx512;
+    k->mul_grad = q_mul_grad_avx512;
+    k->silu_mul_grad = q_silu_mul_grad_avx512;
+    k->softmax_grad = q_softmax_grad_avx512;
+    k->rope_grad = q_rope_grad_avx512;
 }
 
 bool q_backend_avx512(q_backend *out, uint64_t features)
