@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * avx2.c: the table of the AVX2 backend: scalar, with every hot slot replaced. Left to scalar:
- * select_rows (a copy), rope_table (once a step, in double) and mse.
+ * select_rows and its gradient (copies), rope_table (once a step, in double) and mse.
  */
 #include "qorus/port.h"
 #include "kernels_avx2.h"
