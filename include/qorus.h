@@ -9,7 +9,8 @@
  *   memory.h     regions, arena, allocator               port.h       where it runs
  *   backend.h    how it computes                         quantize.h   float rows to storage types
  *   sha256.h     hashing                             snapshot.h   the state of a session as a file
- *   rewrite.h    a .qorus file in another weight type    train.h      the steps of a training
+ *   rewrite.h    a .qorus file in another weight type    train.h      trainer, whole trainings, metrics
+ *   pool.h       tensors to take and give back
  */
 #ifndef QORUS_H
 #define QORUS_H
@@ -23,6 +24,7 @@
 #include "qorus/model.h"
 #include "qorus/ops.h"
 #include "qorus/optim.h"
+#include "qorus/pool.h"
 #include "qorus/port.h"
 #include "qorus/quantize.h"
 #include "qorus/rewrite.h"

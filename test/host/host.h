@@ -20,6 +20,7 @@
      cmocka_run_group_tests_name(name, tests, NULL, NULL))
 
 int host_memory(unsigned *total);
+int host_pool(unsigned *total);
 int host_base(unsigned *total);
 int host_text(unsigned *total);
 int host_mem(unsigned *total);

@@ -6,7 +6,7 @@
 
 int main(void)
 {
-    static int (*const suites[])(unsigned *) = {host_base, host_mem, host_memory, host_text};
+    static int (*const suites[])(unsigned *) = {host_base, host_mem, host_memory, host_pool, host_text};
     unsigned total = 0;
     unsigned failed = 0;
     for (size_t i = 0; i < sizeof(suites) / sizeof(suites[0]); i++) {
