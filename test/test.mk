@@ -33,6 +33,7 @@ $(eval $(call test_program,ulp,$(addprefix test/elementary/,ulp.c f64.c fma_half
 $(eval $(call test_program,test_plan,test/plan/test_plan.c))
 $(eval $(call test_program,test_rewrite,test/command/test_rewrite.c))
 $(eval $(call test_program,test_data,$(wildcard test/data/*.c tools/common/dataset*.c),-lm))
+$(eval $(call test_program,test_vocabulary,test/vocabulary/test_vocabulary.c $(wildcard tools/common/vocabulary*.c)))
 $(eval $(call test_program,test_write,$(wildcard test/write/*.c)))
 $(eval $(call test_program,test_format,$(wildcard test/format/*.c)))
 $(eval $(call test_program,test_tokenizer,$(wildcard test/tokenizer/*.c)))
