@@ -11,6 +11,8 @@ $(TEST_DIR)/%.S.o: test/%.S $(FREE_DIR)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(TARGET_FLAGS) $(FILE_FLAGS) -c -o $@ $<
 
+WRAP_MALLOC := -Wl$(comma)--wrap=malloc$(comma)--wrap=calloc$(comma)--wrap=realloc
+
 # $(call test_program,NAME,SOURCES[,LIBRARIES]): a program of the host.
 define test_program
 $(TEST_DIR)/bin/$(1): $(patsubst %.c,$(FREE_DIR)/%.o,$(2)) $(LIB)
@@ -53,7 +55,9 @@ $(eval $(call test_program,fuzz_lib,test/fuzz/libfuzzer.c $(FUZZ_SRC),-fsanitize
 else
 $(eval $(call test_program,fuzz,test/fuzz/fuzz.c $(FUZZ_SRC)))
 endif
-$(eval $(call test_program,test_allocation,test/allocation/test_allocation.c $(wildcard tools/common/*.c),-Wl$(comma)--wrap=malloc$(comma)--wrap=calloc$(comma)--wrap=realloc))
+$(eval $(call test_program,test_allocation,$(addprefix test/allocation/,test_allocation.c trap.c) $(wildcard tools/common/*.c),$(WRAP_MALLOC)))
+$(eval $(call test_program,test_train_allocation,$(addprefix test/allocation/,test_train_allocation.c trap.c) \
+              $(filter-out %/test_trajectories.c,$(wildcard test/trajectory/*.c)),$(WRAP_MALLOC)))
 ifneq ($(wildcard /usr/include/cmocka.h),)
 $(eval $(call test_program,test_host,$(wildcard test/host/*.c),-lcmocka))
 endif

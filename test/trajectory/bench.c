@@ -238,6 +238,7 @@ static void micro_batch(bench *b, uint32_t sample, uint32_t n)
         step.n_batch = n;
     }
     must(q_trainer_backward(b->trainer, &step, NULL, &d), &d);
+    b->granted = q_session_workers(b->session);
 }
 
 q_train_report bench_step(bench *b, uint32_t step)

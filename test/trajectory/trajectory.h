@@ -73,6 +73,7 @@ typedef struct bench {
     q_session *session;
     q_trainer *trainer;
     uint32_t each;
+    uint32_t granted; /* workers the last micro-batch had */
     uint32_t n_batches;
     uint32_t n_samples;
     uint32_t *first; /* first row of sample i; one more at the end */
