@@ -11,7 +11,12 @@
 static inline void unfold_copy(const float *from, size_t from_step, uint32_t rows, uint32_t n, float *to, size_t pitch)
 {
     const __mmask16 m = avx512_mask(n);
-    for (uint32_t t = 0; t < rows; t++) {
+    for (uint32_t t = 0; t < rows && n >= 16u; t++) {
+        _mm512_storeu_ps(to, _mm512_loadu_ps(from));
+        from = conv_at(from, from_step);
+        to += pitch;
+    }
+    for (uint32_t t = 0; t < rows && n < 16u; t++) {
         _mm512_mask_storeu_ps(to, m, _mm512_maskz_loadu_ps(m, from));
         from = conv_at(from, from_step);
         to += pitch;

@@ -35,16 +35,21 @@ static inline void pool_window_at_avx512(const q_conv2d_shape *s, uint32_t w, po
     pool_clip_avx512(w * s->stride_w, s->pad_w, s->kernel_w, s->in_w, &v->w0, &v->w1);
 }
 
-/* Largest value of each of n channels, the first of equal ones; a NaN is larger than all numbers. */
-static __m512 pool_largest_avx512(const q_conv2d_shape *s, const float *x, size_t stride, pool_window v, uint32_t n)
+/* Largest value of each of n channels, at most 16; the first of equal ones; a NaN is larger than all numbers. */
+static inline __m512 pool_largest_avx512(const q_conv2d_shape *s, const float *x, size_t stride, pool_window v,
+                                         uint32_t n)
 {
-    __m512 best = avx512_load_n(avx512_row(x, stride, v.first + v.h0 * s->in_w + v.w0), n);
+    const float *row = avx512_row(x, stride, v.first + v.h0 * s->in_w + v.w0);
+    __m512 best = avx512_load_n(row, n);
     for (uint32_t h = v.h0; h < v.h1; h++) {
+        const float *at = row;
         for (uint32_t w = v.w0; w < v.w1; w++) {
-            __m512 value = avx512_load_n(avx512_row(x, stride, v.first + h * s->in_w + w), n);
+            __m512 value = avx512_load_n(at, n);
             __mmask16 more = _mm512_cmp_ps_mask(value, best, _CMP_GT_OQ) | _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
             best = _mm512_mask_mov_ps(best, more, value);
+            at = avx512_row(at, stride, 1);
         }
+        row = avx512_row(row, stride, s->in_w);
     }
     return best;
 }
