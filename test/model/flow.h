@@ -86,6 +86,7 @@ void test_files(const char *file); /* the sample files beside it */
 void test_sequences(const char *file);
 void test_sequences_large(const char *file, const char *backend);
 void test_recurrent(void);
+void test_image(void);
 void test_hostile(const char *file); /* graphs and calls nobody should make */
 void test_large(const char *file);
 

@@ -22,6 +22,7 @@ int main(int argc, char **argv)
     test_generate(argv[1]);
     test_files(argv[1]);
     test_recurrent();
+    test_image();
     test_hostile(argv[1]);
     if (argc == 3) {
         test_large(argv[2]);
