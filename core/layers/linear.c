@@ -42,7 +42,7 @@ static uint32_t linear_input_dtype(const q_node_info *info, uint32_t i)
     return c->planes == 2 ? Q_A8X2 : Q_A8;
 }
 
-/* An activation of the config has no backward. */
+/* A product with an activation of its own takes nothing more in training. */
 static uint32_t linear_can(const q_node_info *info)
 {
     const q_linear_config *c = (const q_linear_config *)info->config;
@@ -194,8 +194,8 @@ static q_error_code linear_backward(const q_layer *layer, const q_work *work, ui
 {
     const q_linear_config *c = (const q_linear_config *)layer->config;
     (void)stage;
-    if (c->activation != Q_ACT_NONE) {
-        return Q_ERR_UNSUPPORTED;
+    if (c->activation != layer->activation && c->activation != Q_ACT_NONE) {
+        return Q_ERR_UNSUPPORTED; /* its derivative is not a function of the output */
     }
     if (layer->grad_residual != NULL) {
         q_pass_gradient(layer, work, layer->grad_residual, layer->accumulate_residual != 0);

@@ -218,6 +218,7 @@ q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model, co
     p->model = model;
     e = q_plan_infer(p, diag);
     if (e == Q_OK) {
+        q_plan_own_activations(p);
         if ((config->flags & Q_PLAN_NO_FUSE) == 0) {
             q_plan_fuse(p);
         }

@@ -180,6 +180,7 @@ void q_plan_live_backward(q_plan *plan);
 
 /* The passes, in order. */
 q_error_code q_plan_infer(q_plan *plan, q_diag *diag);  /* prune, shapes, quantised inputs: fills steps */
+void q_plan_own_activations(q_plan *plan);
 void q_plan_fuse(q_plan *plan);
 q_error_code q_plan_order(q_plan *plan, q_diag *diag);  /* groups, in place, lifetimes */
 q_error_code q_plan_place(q_plan *plan, q_diag *diag);  /* offsets and needs */

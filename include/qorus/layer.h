@@ -271,7 +271,7 @@ typedef struct q_batchnorm_config {
 } q_batchnorm_config;
 
 typedef struct q_linear_config {
-    uint32_t activation; /* q_activation, applied after the bias; layers with backward take Q_ACT_NONE */
+    uint32_t activation; /* q_activation, applied after the bias; in training none, relu, sigmoid or tanh (others as a node) */
     uint32_t planes;     /* of 8-bit activations in fast mode: 0 or 1: one; 2: what it leaves is quantised again */
 } q_linear_config;
 

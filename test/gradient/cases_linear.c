@@ -52,6 +52,14 @@ void cases_linear(void)
     rows.n_param = 2;
     rows.param[0].frozen = true;
     rig_check_layer(&rows);
+    for (uint32_t i = 0; i < 3; i++) {
+        static const q_linear_config own[] = {{Q_ACT_RELU, 0}, {Q_ACT_SIGMOID, 0}, {Q_ACT_TANH, 0}};
+        rows.name = "linear with an activation of its own";
+        rows.config = &own[i];
+        rows.param[0].frozen = i == 2;
+        rig_check_layer(&rows);
+    }
+    rows.config = &plain;
     rows.name = "linear of tokens";
     rows.param[0].frozen = false;
     rows.in[0].type = rig_tokens(7);
