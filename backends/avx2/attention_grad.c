@@ -49,7 +49,8 @@ typedef struct flashback_product {
 /* -- products ---------------------------------------------------------------------------------- */
 
 /* Rows i .. and columns j .. of a product, `halves` of 8 columns; the last may have fewer. */
-Q_AVX2_INLINE void flashback_tile(const uint32_t rows, const uint32_t halves, const flashback_product *x, uint32_t i, uint32_t j)
+Q_AVX2_INLINE void flashback_tile(const uint32_t rows, const uint32_t halves, const flashback_product *x,
+                                  uint32_t i, uint32_t j)
 {
     const float *a = x->a + x->a_row * i;
     const float *b = x->b + j;
@@ -165,8 +166,8 @@ Q_AVX2_INLINE void flashback_weight(const q_attention_grad_args *a, __m256 seen,
     _mm256_store_ps(e, _mm256_and_ps(seen, _mm256_mul_ps(v, scale)));
 }
 
-static void flashback_weights(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
-                         flashback_space *space)
+static void flashback_weights(const q_attention_grad_args *a, const q_attention_grad_unit *u,
+                              const q_attention_grad_pair *x, flashback_space *space)
 {
     for (uint32_t i = 0; i < x->rows; i++) {
         size_t at = (size_t)(u->span.row + x->i0 + i) * a->heads + x->head;
@@ -218,8 +219,8 @@ static void flashback_deltas(const q_attention_grad_args *a, const q_attention_g
 /* -- one pair ---------------------------------------------------------------------------------- */
 
 /* Dimensions d0 .. d0 + n - 1 of the pair's operands. Keys stay from pair to pair where a head is one part. */
-static void flashback_pack(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
-                      uint32_t d0, uint32_t n, flashback_space *space)
+static void flashback_pack(const q_attention_grad_args *a, const q_attention_grad_unit *u,
+                           const q_attention_grad_pair *x, uint32_t d0, uint32_t n, flashback_space *space)
 {
     size_t key = (size_t)u->kv_head * a->head_dim + d0;
     size_t query = (size_t)x->head * a->head_dim + d0;
@@ -246,8 +247,8 @@ static void flashback_scores(const q_attention_grad_pair *x, uint32_t d0, uint32
     flashback_multiply(&s);
 }
 
-static void flashback_gradients(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
-                           uint32_t d0, uint32_t n, flashback_space *space)
+static void flashback_gradients(const q_attention_grad_args *a, const q_attention_grad_unit *u,
+                                const q_attention_grad_pair *x, uint32_t d0, uint32_t n, flashback_space *space)
 {
     size_t key = (size_t)u->kv_head * a->head_dim + d0;
     uint32_t row = u->span.row;

@@ -49,7 +49,8 @@ typedef struct retrace_product {
 /* -- products ---------------------------------------------------------------------------------- */
 
 /* Rows i .. and columns j .. of a product, `halves` of 16 columns; the last may have fewer. */
-Q_AVX512_INLINE void retrace_tile(const uint32_t rows, const uint32_t halves, const retrace_product *x, uint32_t i, uint32_t j)
+Q_AVX512_INLINE void retrace_tile(const uint32_t rows, const uint32_t halves, const retrace_product *x,
+                                  uint32_t i, uint32_t j)
 {
     const float *a = x->a + x->a_row * i;
     const float *b = x->b + j;
@@ -168,8 +169,8 @@ Q_AVX512_INLINE void retrace_weight(const q_attention_grad_args *a, __mmask16 se
     _mm512_store_ps(e, _mm512_maskz_mul_ps(seen, v, scale));
 }
 
-static void retrace_weights(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
-                         retrace_space *space)
+static void retrace_weights(const q_attention_grad_args *a, const q_attention_grad_unit *u,
+                            const q_attention_grad_pair *x, retrace_space *space)
 {
     for (uint32_t i = 0; i < x->rows; i++) {
         size_t at = (size_t)(u->span.row + x->i0 + i) * a->heads + x->head;
@@ -214,8 +215,8 @@ static void retrace_deltas(const q_attention_grad_args *a, const q_attention_gra
 /* -- one pair ---------------------------------------------------------------------------------- */
 
 /* Dimensions d0 .. d0 + n - 1 of the pair's operands. Keys stay from pair to pair where a head is one part. */
-static void retrace_pack(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
-                      uint32_t d0, uint32_t n, retrace_space *space)
+static void retrace_pack(const q_attention_grad_args *a, const q_attention_grad_unit *u,
+                         const q_attention_grad_pair *x, uint32_t d0, uint32_t n, retrace_space *space)
 {
     size_t key = (size_t)u->kv_head * a->head_dim + d0;
     size_t query = (size_t)x->head * a->head_dim + d0;
@@ -242,8 +243,8 @@ static void retrace_scores(const q_attention_grad_pair *x, uint32_t d0, uint32_t
     retrace_multiply(&s);
 }
 
-static void retrace_gradients(const q_attention_grad_args *a, const q_attention_grad_unit *u, const q_attention_grad_pair *x,
-                           uint32_t d0, uint32_t n, retrace_space *space)
+static void retrace_gradients(const q_attention_grad_args *a, const q_attention_grad_unit *u,
+                              const q_attention_grad_pair *x, uint32_t d0, uint32_t n, retrace_space *space)
 {
     size_t key = (size_t)u->kv_head * a->head_dim + d0;
     uint32_t row = u->span.row;
