@@ -55,7 +55,7 @@ static double param_gap(const bench *b, q_param p, const record *want)
     q_tensor t;
     size_t n;
     if (q_session_param(b->session, p, &t, &d) != Q_OK) {
-        return INFINITY;
+        return (double)INFINITY;
     }
     n = (size_t)t.ne[2] * t.ne[3];
     for (size_t i = 0; i < n; i++) {
@@ -71,7 +71,7 @@ static double param_gap(const bench *b, q_param p, const record *want)
             return larger(gap(sqrt(squares), x[1], x[1]), gap(sum, x[0], x[1] * sqrt((double)n)));
         }
     }
-    return INFINITY;
+    return (double)INFINITY;
 }
 
 static double final_gap(const bench *b, const record *want, const char **worst)
