@@ -107,6 +107,12 @@ static q_value linear(const drawing *d, const char *name, q_value x)
     return product(d, &q_layer_linear, name, &plain, x);
 }
 
+static q_value relu(const drawing *d, const char *name, q_value x)
+{
+    static const q_activation_config config = {Q_ACT_RELU, 0};
+    return map(d, &q_layer_activation, name, &config, x);
+}
+
 static void cross_entropy(const drawing *d, q_value logits, q_value labels)
 {
     q_value in[2];
@@ -125,8 +131,8 @@ static void build_mlp(q_graph *g, const void *user)
     const drawing d = {g, (const trajectory *)user};
     q_value x = input(&d, "x", Q_SYM_BATCH, 1, 1, trajectory_need(d.t, "data", "x").columns);
     q_value labels = ids(&d, "labels", Q_SYM_BATCH, rows_of(&d, "third.w") + 1);
-    x = map(&d, &own_relu, "first.relu", NULL, linear(&d, "first", x));
-    x = map(&d, &own_relu, "second.relu", NULL, linear(&d, "second", x));
+    x = relu(&d, "first.relu", linear(&d, "first", x));
+    x = relu(&d, "second.relu", linear(&d, "second", x));
     cross_entropy(&d, linear(&d, "third", x), labels);
 }
 
@@ -162,7 +168,7 @@ static void build_cnn(q_graph *g, const void *user)
     const drawing d = {g, (const trajectory *)user};
     q_value x = input(&d, "x", Q_SYM_BATCH, SIDE, SIDE, trajectory_need(d.t, "data", "x").columns / (SIDE * SIDE));
     q_value labels = ids(&d, "labels", Q_SYM_BATCH, rows_of(&d, "head.w") + 1);
-    x = map(&d, &own_relu, "relu1", NULL, convolve(&d, "conv1", 1, 1, x));
+    x = relu(&d, "relu1", convolve(&d, "conv1", 1, 1, x));
     x = pool(&d, "pool1", Q_POOL_MAX, normalise(&d, "bn1", Q_ACT_NONE, x));
     x = normalise(&d, "bn2", Q_ACT_RELU, convolve(&d, "conv2", 2, 2, x));
     x = pool(&d, "pool2", Q_POOL_AVERAGE, x);

@@ -101,53 +101,7 @@ const q_layer_class own_cross_entropy = {
     .backward = cross_entropy_backward,
 };
 
-/* ---- Maps ------------------------------------------------------------------------------------------------- */
-
-static q_error_code relu_shape(const q_node_info *info, q_diag *diag)
-{
-    (void)diag;
-    info->out[0] = info->in[0];
-    return Q_OK;
-}
-
-static q_error_code relu_forward(const q_layer *layer, const q_work *work, uint32_t stage)
-{
-    (void)stage;
-    for (uint32_t r = 0; r < q_count_value(work->run, layer->in_rows[0]); r++) {
-        for (uint32_t i = 0; i < layer->in[0]->ne[3]; i++) {
-            q_real x = row_of(layer->in[0], r)[i];
-            row_of(layer->out[0], r)[i] = x > 0 ? x : 0;
-        }
-    }
-    return Q_OK;
-}
-
-static q_error_code relu_backward(const q_layer *layer, const q_work *work, uint32_t stage)
-{
-    (void)stage;
-    for (uint32_t r = 0; r < q_count_value(work->run, layer->in_rows[0]); r++) {
-        for (uint32_t i = 0; i < layer->in[0]->ne[3]; i++) {
-            put(layer, &row_of(layer->grad_in[0], r)[i],
-                row_of(layer->in[0], r)[i] > 0 ? row_of(layer->grad_out[0], r)[i] : 0);
-        }
-    }
-    return Q_OK;
-}
-
-const q_layer_class own_relu = {
-    .struct_size = sizeof(q_layer_class),
-    .id = Q_LAYER_USER + 2,
-    .name = "own_relu",
-    .min_in = 1,
-    .max_in = 1,
-    .n_out = 1,
-    .forward_stages = 1,
-    .backward_stages = 1,
-    .saves = 1,
-    .shape = relu_shape,
-    .forward = relu_forward,
-    .backward = relu_backward,
-};
+/* ---- Flatten ---------------------------------------------------------------------------------------------- */
 
 static q_error_code flatten_shape(const q_node_info *info, q_diag *diag)
 {
@@ -187,7 +141,7 @@ static q_error_code flatten_backward(const q_layer *layer, const q_work *work, u
 
 const q_layer_class own_flatten = {
     .struct_size = sizeof(q_layer_class),
-    .id = Q_LAYER_USER + 3,
+    .id = Q_LAYER_USER + 2,
     .name = "own_flatten",
     .min_in = 1,
     .max_in = 1,

@@ -7,8 +7,6 @@
 
 /* logits [rows, classes], labels -> sum of -log softmax(logits)[label], number of labels below classes {n, 0}. */
 extern const q_layer_class own_cross_entropy;
-/* max(x, 0) */
-extern const q_layer_class own_relu;
 /* [batch, height, width, channels] -> [batch, 1, 1, height*width*channels] */
 extern const q_layer_class own_flatten;
 
