@@ -16,6 +16,7 @@ typedef struct bpe_state {
     uint32_t *symbols;  /* of word i from first[i] on, length[i] many */
     uint32_t *first;
     uint32_t *length;
+    uint64_t *marks;    /* of word i: a bit for each of its symbols, so that most words without a pair are passed over */
     uint64_t *keys;     /* [pairs] left << 32 | right */
     int64_t *counts;    /* [pairs] */
     uint32_t *stamps;   /* [pairs] merge in which the count last rose */
@@ -55,6 +56,7 @@ static void bpe_layout(bpe_state *s, vocabulary *v, q_arena *a)
     s->symbols = (uint32_t *)q_arena_alloc(a, (size_t)v->n_symbols * sizeof(uint32_t), Q_ALIGN);
     s->first = (uint32_t *)q_arena_alloc(a, (size_t)v->n_words * sizeof(uint32_t), Q_ALIGN);
     s->length = (uint32_t *)q_arena_alloc(a, (size_t)v->n_words * sizeof(uint32_t), Q_ALIGN);
+    s->marks = (uint64_t *)q_arena_alloc(a, (size_t)v->n_words * sizeof(uint64_t), Q_ALIGN);
     s->keys = (uint64_t *)q_arena_alloc(a, pairs * sizeof(uint64_t), Q_ALIGN);
     s->counts = (int64_t *)q_arena_alloc(a, pairs * sizeof(int64_t), Q_ALIGN);
     s->stamps = (uint32_t *)q_arena_alloc(a, pairs * sizeof(uint32_t), Q_ALIGN);
@@ -161,6 +163,11 @@ static bool best_pair(bpe_state *s, uint32_t *pair)
 
 /* ---- Merging ----------------------------------------------------------------------------------------------- */
 
+static uint64_t mark_of(uint32_t symbol)
+{
+    return (uint64_t)1 << (symbol * 2654435761u >> 26);
+}
+
 /* Joins the pair everywhere in a word, from its beginning. */
 static void merge_word(bpe_state *s, uint32_t word, uint32_t left, uint32_t right, uint32_t result)
 {
@@ -185,6 +192,7 @@ static void merge_word(bpe_state *s, uint32_t word, uint32_t left, uint32_t righ
         i += 2;
     }
     s->length[word] = to;
+    s->marks[word] |= mark_of(result);
 }
 
 static bool has_pair(const uint32_t *x, uint32_t n, uint32_t left, uint32_t right, uint32_t *at)
@@ -222,9 +230,10 @@ static void merge_pair(bpe_state *s, uint32_t pair)
     uint32_t left = (uint32_t)(s->keys[pair] >> 32);
     uint32_t right = (uint32_t)s->keys[pair];
     uint32_t result = Q_TOKEN_NONE;
+    uint64_t both = mark_of(left) | mark_of(right);
     for (uint32_t w = 0; w < s->v->n_words; w++) {
         uint32_t at;
-        if (!has_pair(s->symbols + s->first[w], s->length[w], left, right, &at)) {
+        if ((s->marks[w] & both) != both || !has_pair(s->symbols + s->first[w], s->length[w], left, right, &at)) {
             continue;
         }
         result = result == Q_TOKEN_NONE ? pair_token(s, w, at, left, right) : result;
@@ -248,6 +257,7 @@ static void bpe_begin(bpe_state *s)
         s->length[w] = v->words[w].length;
         for (uint32_t i = 0; i < v->words[w].length; i++) {
             s->symbols[at + i] = ids[v->text[v->words[w].begin + i]];
+            s->marks[w] |= mark_of(s->symbols[at + i]);
             if (i > 0) {
                 count_pair(s, s->symbols[at + i - 1], s->symbols[at + i], v->words[w].count);
             }
