@@ -274,7 +274,9 @@ static int tool(char **argv)
     f = fopen(argv[5], "wb");
     n = f != NULL ? fwrite(m.memory[2], 1, m.section_bytes, f) : 0;
     printf("%u tokens, %u merges, %u pieces, %zu bytes\n", m.t.n_vocab, m.t.n_merges, m.v.n_words, m.section_bytes);
-    return f != NULL && fclose(f) == 0 && n == m.section_bytes && failed == 0 ? 0 : 1;
+    passed = f != NULL && fclose(f) == 0 && n == m.section_bytes && failed == 0;
+    done(&m);
+    return passed ? 0 : 1;
 }
 
 int main(int argc, char **argv)
