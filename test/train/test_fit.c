@@ -265,7 +265,7 @@ static void test_refusals(void)
     c.flags = 64;
     refused(c, "flags");
     c = fit_of(1);
-    c.min_delta = NAN;
+    c.min_delta = (double)NAN;
     refused(c, "min_delta");
     c = fit_of(1);
     c.flags = Q_FIT_AVERAGE;

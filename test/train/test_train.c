@@ -80,7 +80,7 @@ static void test_bad_schedules(void)
     s.decay = 101;
     refused_schedule(s, "decay");
     s = good;
-    s.last = NAN;
+    s.last = (double)NAN;
     refused_schedule(s, "last");
     s = good;
     s.kind = Q_SCHEDULE_STEP;
