@@ -114,7 +114,7 @@ $(FREE_DIR)/backends/avx2/%_vnni.o: FILE_FLAGS := $(ISA_FLAGS_avx2vnni)
 $(FREE_DIR)/backends/avx512/%.o: FILE_FLAGS := $(ISA_FLAGS_avx512)
 # Several long elementary functions side by side: gcc interleaves them only where it is asked to.
 ifneq ($(filter gcc%,$(CC_NAME)),)
-$(foreach isa,avx2 avx512,$(FREE_DIR)/backends/$(isa)/recurrent.o): FILE_FLAGS += -fschedule-insns
+$(FREE_DIR)/backends/avx512/recurrent.o: FILE_FLAGS += -fschedule-insns
 endif
 # The files that look at the CPU and fill the table run on every CPU.
 $(foreach isa,$(ISA_BACKENDS),$(FREE_DIR)/backends/$(isa)/$(isa).o): FILE_FLAGS :=

@@ -44,7 +44,7 @@ q_error_code q_recurrent_check(const q_node_info *info, const recurrent_kind *ki
         return e;
     }
     if (!q_rows_are_tokens(in) && !rows_are_samples(in)) {
-        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "input: rows of tokens, or [batch, 1, T, columns]", 1, in->dim[1].n);
+        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "input: tokens, or [batch, 1, T, columns]", 1, in->dim[1].n);
     }
     if (dim == 0 || dim > UINT32_MAX / kind->kept) {
         return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "W_hh", 1, dim);
@@ -69,7 +69,8 @@ q_error_code q_recurrent_check(const q_node_info *info, const recurrent_kind *ki
 
 /* ---- Sizes ------------------------------------------------------------------------------------------------ */
 
-static recurrent_use use_of_rows(const recurrent_kind *kind, const q_value_type *in, const q_maxima *max, uint32_t dim)
+static recurrent_use use_of_rows(const recurrent_kind *kind, const q_value_type *in, const q_maxima *max,
+                                 uint32_t dim)
 {
     recurrent_use u;
     u.kind = kind;
@@ -103,7 +104,7 @@ recurrent_use q_recurrent_use(const q_layer *layer, const recurrent_kind *kind)
 }
 
 /* Bytes of `rows` rows of n reals. Counts have caps: dim^2 * blocks and rows * dim fit 32 bits. */
-static uint64_t piece(uint64_t rows, uint32_t n)
+static uint64_t recurrent_piece(uint64_t rows, uint32_t n)
 {
     uint64_t bytes = rows * recurrent_stride(n);
     return (bytes + (Q_ALIGN - 1)) / Q_ALIGN * Q_ALIGN;
@@ -120,7 +121,7 @@ static uint64_t panel_bytes(const recurrent_use *u)
 
 static uint64_t gates_bytes(const recurrent_use *u)
 {
-    return piece(u->rows, u->kind->kept * u->dim);
+    return recurrent_piece(u->rows, u->kind->kept * u->dim);
 }
 
 static uint64_t list_bytes(const recurrent_use *u)
@@ -141,15 +142,15 @@ static size_t state_bytes(const recurrent_use *u)
 void q_recurrent_need(const q_node_info *info, const recurrent_kind *kind, q_layer_sizes *out)
 {
     recurrent_use u = use_of_rows(kind, &info->in[0], &info->max, info->param[1].ne[3]);
-    uint64_t scratch = panel_bytes(&u) + piece(u.sequences, kind->blocks * u.dim) +
-                       kind->states * piece(u.sequences, u.dim) + 2 * list_bytes(&u);
+    uint64_t scratch = panel_bytes(&u) + recurrent_piece(u.sequences, kind->blocks * u.dim) +
+                       kind->states * recurrent_piece(u.sequences, u.dim) + 2 * list_bytes(&u);
     u.trains = info->trains != 0;
     out->state = u.steps == 0 ? state_bytes(&u) : 0;
     out->scratch = to_size(scratch + (u.trains ? 0 : gates_bytes(&u)));
-    out->saved = to_size(gates_bytes(&u) + kind->states * piece(u.rows, u.dim));
+    out->saved = to_size(gates_bytes(&u) + kind->states * recurrent_piece(u.rows, u.dim));
 }
 
-static q_real *cut(uint8_t **at, uint64_t bytes)
+static q_real *recurrent_cut(uint8_t **at, uint64_t bytes)
 {
     q_real *p = (q_real *)(void *)*at;
     *at += (size_t)bytes;
@@ -162,17 +163,18 @@ recurrent_memory q_recurrent_memory(const q_layer *layer, const recurrent_use *u
     uint8_t *saved = (uint8_t *)layer->saved;
     recurrent_memory m;
     memset(&m, 0, sizeof(m));
-    m.gates = cut(use->trains ? &saved : &scratch, gates_bytes(use));
+    m.gates = recurrent_cut(use->trains ? &saved : &scratch, gates_bytes(use));
     if (use->trains) {
-        m.h_prev = cut(&saved, piece(use->rows, use->dim));
-        m.c_prev = use->kind->states == 2 ? cut(&saved, piece(use->rows, use->dim)) : NULL;
+        m.h_prev = recurrent_cut(&saved, recurrent_piece(use->rows, use->dim));
+        m.c_prev =
+            use->kind->states == 2 ? recurrent_cut(&saved, recurrent_piece(use->rows, use->dim)) : NULL;
     }
-    m.panels = cut(&scratch, panel_bytes(use));
-    m.recurrent = cut(&scratch, piece(use->sequences, use->kind->blocks * use->dim));
-    m.h = cut(&scratch, piece(use->sequences, use->dim));
-    m.c = use->kind->states == 2 ? cut(&scratch, piece(use->sequences, use->dim)) : NULL;
-    m.order = (uint32_t *)(void *)cut(&scratch, list_bytes(use));
-    m.row = (uint32_t *)(void *)cut(&scratch, list_bytes(use));
+    m.panels = recurrent_cut(&scratch, panel_bytes(use));
+    m.recurrent = recurrent_cut(&scratch, recurrent_piece(use->sequences, use->kind->blocks * use->dim));
+    m.h = recurrent_cut(&scratch, recurrent_piece(use->sequences, use->dim));
+    m.c = use->kind->states == 2 ? recurrent_cut(&scratch, recurrent_piece(use->sequences, use->dim)) : NULL;
+    m.order = (uint32_t *)(void *)recurrent_cut(&scratch, list_bytes(use));
+    m.row = (uint32_t *)(void *)recurrent_cut(&scratch, list_bytes(use));
     return m;
 }
 

@@ -60,7 +60,7 @@ static void pack_part(const q_real *w, size_t row, size_t column, uint32_t lanes
     }
 }
 
-static void pack(const q_work *work, const q_real *w, size_t row, size_t column, uint32_t n, uint32_t k, q_real *panels)
+static void recurrent_pack(const q_work *work, const q_real *w, size_t row, size_t column, uint32_t n, uint32_t k, q_real *panels)
 {
     uint32_t begin;
     uint32_t end;
@@ -77,10 +77,10 @@ static void pack(const q_work *work, const q_real *w, size_t row, size_t column,
 
 void q_recurrent_pack_columns(const q_work *work, const q_real *w, uint32_t n, uint32_t k, q_real *panels)
 {
-    pack(work, w, k, 1, n, k, panels);
+    recurrent_pack(work, w, k, 1, n, k, panels);
 }
 
 void q_recurrent_pack_rows(const q_work *work, const q_real *w, uint32_t n, uint32_t k, q_real *panels)
 {
-    pack(work, w, 1, n, n, k, panels);
+    recurrent_pack(work, w, 1, n, n, k, panels);
 }
