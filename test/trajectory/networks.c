@@ -126,13 +126,15 @@ static void cross_entropy(const drawing *d, q_value logits, q_value labels)
 
 /* ---- MLP -------------------------------------------------------------------------------------------------- */
 
+/* ReLU as a node, and within a product. */
 static void build_mlp(q_graph *g, const void *user)
 {
+    static const q_linear_config with_relu = {Q_ACT_RELU, 0};
     const drawing d = {g, (const trajectory *)user};
     q_value x = input(&d, "x", Q_SYM_BATCH, 1, 1, trajectory_need(d.t, "data", "x").columns);
     q_value labels = ids(&d, "labels", Q_SYM_BATCH, rows_of(&d, "third.w") + 1);
     x = relu(&d, "first.relu", linear(&d, "first", x));
-    x = relu(&d, "second.relu", linear(&d, "second", x));
+    x = product(&d, &q_layer_linear, "second", &with_relu, x);
     cross_entropy(&d, linear(&d, "third", x), labels);
 }
 
