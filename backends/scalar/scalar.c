@@ -88,6 +88,9 @@ static void scalar_fill_gradients(q_kernels *k)
     k->rope_grad = q_rope_grad_scalar;
     k->attention_grad = q_attention_grad_scalar;
     k->activate_grad = q_activate_grad_scalar;
+    k->pair_loss = q_pair_loss_scalar;
+    k->cross_entropy = q_cross_entropy_scalar;
+    k->cross_entropy_grad = q_cross_entropy_grad_scalar;
 }
 
 static void scalar_fill_norms(q_kernels *k)

@@ -104,6 +104,9 @@ void q_softmax_grad_scalar(const q_work *work, const q_softmax_grad_args *a);
 void q_rope_grad_scalar(const q_work *work, const q_rope_grad_args *a);
 void q_attention_grad_scalar(const q_work *work, const q_attention_grad_args *a);
 void q_activate_grad_scalar(const q_work *work, const q_activate_grad_args *a);
+void q_pair_loss_scalar(const q_work *work, const q_pair_loss_args *a);
+void q_cross_entropy_scalar(const q_work *work, const q_cross_entropy_args *a);
+void q_cross_entropy_grad_scalar(const q_work *work, const q_cross_entropy_args *a);
 
 /* -- shared by the kernels --------------------------------------------------------------------- */
 

@@ -94,7 +94,7 @@ const q_layer_class q_layer_activation = {
     .shape = activation_shape,
     .reads = activation_reads,
     .forward = activation_forward,
-    .backward = activation_backward,
+    .backward = Q_TRAINING(activation_backward),
 };
 
 const q_layer_class q_layer_silu = {
@@ -111,5 +111,5 @@ const q_layer_class q_layer_silu = {
     .saves = 1u << 0,
     .shape = silu_shape,
     .forward = activation_forward,
-    .backward = activation_backward,
+    .backward = Q_TRAINING(activation_backward),
 };

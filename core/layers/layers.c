@@ -164,6 +164,12 @@ const q_layer_class *q_layer_builtin(uint32_t id)
         return &q_layer_select_rows;
     case Q_LAYER_MSE:
         return &q_layer_mse;
+    case Q_LAYER_HUBER:
+        return &q_layer_huber;
+    case Q_LAYER_BCE:
+        return &q_layer_bce;
+    case Q_LAYER_CROSS_ENTROPY:
+        return &q_layer_cross_entropy;
     case Q_LAYER_RNN:
         return &q_layer_rnn;
     case Q_LAYER_LSTM:

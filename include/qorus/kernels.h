@@ -479,6 +479,7 @@ typedef struct q_attention_args {
 
 #include "kernels_element.h"
 #include "kernels_image.h"
+#include "kernels_loss.h"
 #include "kernels_norm.h"
 #include "kernels_train.h"
 

@@ -280,6 +280,16 @@ typedef struct q_activation_config {
     uint32_t reserved;
 } q_activation_config;
 
+typedef struct q_huber_config {
+    float delta; /* > 0 */
+    uint32_t reserved;
+} q_huber_config;
+
+typedef struct q_cross_entropy_config {
+    int32_t ignore_index;  /* rows with this target do not count; PyTorch's default is -100 */
+    float label_smoothing; /* 0 .. 1 */
+} q_cross_entropy_config;
+
 typedef struct q_softmax_config {
     float scale;
     uint32_t reserved;
@@ -373,8 +383,17 @@ extern const q_layer_class q_layer_attention_full;
 /* Keeps the rows whose logits are wanted. */
 extern const q_layer_class q_layer_select_rows;
 extern const q_layer_class q_layer_quantize;
-/* x, target -> loss [1]; mean of squares. */
+/*
+ * Losses: output 0 [1] is the sum over all terms, output 1 [1, 2] their number as two reals whose sum it is. One gradient
+ * of the sum goes back; the mean is the optimizer's. Formulas: qorus/kernels_loss.h. x, target of one shape (bce: logits,
+ * and with param[0] [columns] the weight of positive targets; frozen); cross_entropy: logits [rows, classes] and one Q_I32
+ * class number per row, param[0] [classes], if there, the weights of the classes, frozen: their sum over the rows is then
+ * the number of terms. Q_ERR_INVALID_TOKEN: a target that is neither a class nor ignore_index.
+ */
 extern const q_layer_class q_layer_mse;
+extern const q_layer_class q_layer_huber;
+extern const q_layer_class q_layer_bce;
+extern const q_layer_class q_layer_cross_entropy;
 /*
  * Recurrent layers of one level: x [1, 1, tokens, F], whose rows belong to the sequences of the step's spans and
  * continue their state, or x [batch, 1, T, F], every sample a sequence of T rows from zero -> h of every row [.., H].

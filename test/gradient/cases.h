@@ -12,5 +12,6 @@ void cases_language(void);
 void cases_attention(void);
 void cases_norm(void);
 void cases_element(void);
+void cases_loss(void);
 
 #endif /* QORUS_TEST_GRADIENT_CASES_H */

@@ -616,10 +616,13 @@ static void build_layer(q_graph *g, const void *user)
     d.config = layer->config;
     d.n_in = layer->n_in;
     d.n_param = layer->n_param;
-    for (uint32_t i = 0; i < layer->n_in; i++) {
+    for (uint32_t i = 0; i < 2u * layer->n_in; i++) { /* inputs of the graph come before its nodes */
+        const rig_input *in = &layer->in[i % layer->n_in];
         char name[16];
-        (void)snprintf(name, sizeof(name), "in %u", i);
-        d.in[i] = rig_source(g, name, &layer->in[i]);
+        (void)snprintf(name, sizeof(name), "in %u", i % layer->n_in);
+        if ((in->constant || in->type.dtype == Q_I32) == (i < layer->n_in)) {
+            d.in[i % layer->n_in] = rig_source(g, name, in);
+        }
     }
     for (uint32_t i = 0; i < layer->n_param; i++) {
         char name[16];

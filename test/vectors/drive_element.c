@@ -31,3 +31,44 @@ void vec_build_q_activate_grad_args(vec_run *c, void *args)
     a->dy = in_place ? a->dx : (const q_real *)vec_optional(c, VEC_DY);
     a->dy_stride = in_place ? a->dx_stride : vec_stride(c, VEC_DY);
 }
+
+void vec_build_q_pair_loss_args(vec_run *c, void *args)
+{
+    q_pair_loss_args *a = (q_pair_loss_args *)args;
+    a->rows = vec_count(c);
+    a->dim = vec_u32(c);
+    a->kind = vec_u32(c);
+    a->accumulate = vec_u32(c);
+    a->delta = (q_real)vec_f64(c);
+    a->scale = (q_real)vec_f64(c);
+    a->x = (const q_real *)vec_needed(c, VEC_X);
+    a->x_stride = vec_stride(c, VEC_X);
+    a->t = (const q_real *)vec_needed(c, VEC_TARGET);
+    a->t_stride = vec_stride(c, VEC_TARGET);
+    a->weight = (const q_real *)vec_optional(c, VEC_WEIGHTS);
+    a->loss = (q_real *)vec_optional(c, VEC_LOSS);
+    a->dx = (q_real *)vec_optional(c, VEC_DX);
+    a->dx_stride = vec_stride(c, VEC_DX);
+    a->dt = (q_real *)vec_optional(c, VEC_DB);
+    a->dt_stride = vec_stride(c, VEC_DB);
+}
+
+void vec_build_q_cross_entropy_args(vec_run *c, void *args)
+{
+    q_cross_entropy_args *a = (q_cross_entropy_args *)args;
+    a->rows = vec_count(c);
+    a->classes = vec_u32(c);
+    a->ignore = (int32_t)vec_f64(c);
+    a->accumulate = vec_u32(c);
+    a->smoothing = (q_real)vec_f64(c);
+    a->scale = (q_real)vec_f64(c);
+    a->x = (const q_real *)vec_needed(c, VEC_X);
+    a->x_stride = vec_stride(c, VEC_X);
+    a->target = (const int32_t *)vec_needed(c, VEC_IDS);
+    a->weight = (const q_real *)vec_optional(c, VEC_WEIGHTS);
+    a->lse = (q_real *)vec_needed(c, VEC_LSE);
+    a->loss = (q_real *)vec_optional(c, VEC_LOSS);
+    a->count = (q_real *)vec_optional(c, VEC_SCALE);
+    a->dx = (q_real *)vec_optional(c, VEC_DX);
+    a->dx_stride = vec_stride(c, VEC_DX);
+}

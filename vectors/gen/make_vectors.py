@@ -23,6 +23,7 @@ import kernel_image  # noqa: E402
 import kernel_norm  # noqa: E402
 import kernel_recurrent  # noqa: E402
 import kernel_language  # noqa: E402
+import kernel_loss  # noqa: E402
 import kernel_rope  # noqa: E402
 import kernel_rows  # noqa: E402
 import kernel_optim  # noqa: E402
@@ -31,7 +32,7 @@ import qvec  # noqa: E402
 
 FAMILIES = (kernel_gemm, kernel_rows, kernel_elementwise, kernel_activation, kernel_rope, kernel_cache,
             kernel_attention, kernel_image, kernel_norm, kernel_recurrent, kernel_training, kernel_optim,
-            kernel_language, kernel_attention_grad)
+            kernel_language, kernel_attention_grad, kernel_loss)
 NOT_DATA = {"MANIFEST", "README.md"}
 
 
