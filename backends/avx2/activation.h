@@ -38,7 +38,7 @@ static inline __m256 avx2_through(uint32_t activation, __m256 y, __m256 dy)
     case Q_ACT_SIGMOID:
         return _mm256_mul_ps(dy, _mm256_mul_ps(y, _mm256_sub_ps(one, y)));
     case Q_ACT_TANH:
-        return _mm256_mul_ps(dy, _mm256_sub_ps(one, _mm256_mul_ps(y, y)));
+        return _mm256_mul_ps(dy, _mm256_fnmadd_ps(y, y, one));
     default:
         return dy;
     }

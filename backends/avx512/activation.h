@@ -38,7 +38,7 @@ static inline __m512 avx512_through(uint32_t activation, __m512 y, __m512 dy)
     case Q_ACT_SIGMOID:
         return _mm512_mul_ps(dy, _mm512_mul_ps(y, _mm512_sub_ps(one, y)));
     case Q_ACT_TANH:
-        return _mm512_mul_ps(dy, _mm512_sub_ps(one, _mm512_mul_ps(y, y)));
+        return _mm512_mul_ps(dy, _mm512_fnmadd_ps(y, y, one));
     default:
         return dy;
     }

@@ -121,7 +121,7 @@ static q_real batchnorm_through(const q_batchnorm_grad_args *a, uint32_t r, uint
     case Q_ACT_SIGMOID:
         return dy * (y * (1 - y));
     case Q_ACT_TANH:
-        return dy * (1 - y * y);
+        return dy * q_fma(-y, y, 1);
     default:
         return dy;
     }

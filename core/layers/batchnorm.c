@@ -57,6 +57,19 @@ static void batchnorm_sizes(const q_node_info *info, q_layer_sizes *out)
     out->saved = info->trains != 0 ? q_bytes_at_most(3, row) : 0;
 }
 
+/* The slope of an activation of the config is found from the output. */
+static uint32_t batchnorm_reads(const q_node_info *info)
+{
+    const q_batchnorm_config *c = (const q_batchnorm_config *)info->config;
+    return c->activation == Q_ACT_NONE ? 1u << 0 : 1u << 0 | 1u << 8;
+}
+
+static uint32_t batchnorm_can(const q_node_info *info)
+{
+    const q_batchnorm_config *c = (const q_batchnorm_config *)info->config;
+    return c->activation == Q_ACT_NONE ? Q_EPILOGUE_ACTIVATION : 0;
+}
+
 static uint32_t batchnorm_dim(const q_layer *layer)
 {
     return layer->in[0]->ne[3];
@@ -133,7 +146,7 @@ static void batchnorm_apply(const q_layer *layer, const q_work *work, const q_re
     a.shift = of_batch ? q_reals(layer->param[1]) : ends + a.dim;
     a.y = q_reals(layer->out[0]);
     a.y_stride = layer->out[0]->nb[2];
-    a.activation = c->activation;
+    a.activation = c->activation != Q_ACT_NONE ? c->activation : layer->activation;
     a.reserved = 0;
     layer->kernels->batchnorm(work, &a);
 }
@@ -223,6 +236,29 @@ static q_error_code batchnorm_backward(const q_layer *layer, const q_work *work,
     return Q_OK;
 }
 
+/* ---- As a step of its own, where a product does the rest -------------------------------------------------------- */
+
+static q_error_code fold_forward(const q_layer *layer, const q_work *work, uint32_t stage)
+{
+    (void)stage;
+    batchnorm_fold(layer, work, q_reals(layer->out[0]));
+    return Q_OK;
+}
+
+const q_layer_class q_layer_fold = {
+    .struct_size = sizeof(q_layer_class),
+    .id = Q_LAYER_FOLD,
+    .name = "fold",
+    .config_size = sizeof(q_batchnorm_config),
+    .config_version = 1,
+    .n_out = 1,
+    .min_param = 4,
+    .max_param = 4,
+    .forward_stages = 1,
+    .flags = Q_LAYER_SHARED,
+    .forward = fold_forward,
+};
+
 const q_layer_class q_layer_batchnorm = {
     .struct_size = sizeof(q_layer_class),
     .id = Q_LAYER_BATCHNORM,
@@ -242,6 +278,8 @@ const q_layer_class q_layer_batchnorm = {
     .buffers = 1u << 2 | 1u << 3,
     .shape = batchnorm_shape,
     .sizes = batchnorm_sizes,
+    .reads = batchnorm_reads,
+    .epilogue = batchnorm_can,
     .forward = batchnorm_forward,
     .backward = batchnorm_backward,
 };

@@ -72,9 +72,10 @@ static q_error_code conv2d_shape(const q_node_info *info, q_diag *diag)
 static uint32_t conv2d_can(const q_node_info *info)
 {
     const q_conv2d_config *c = (const q_conv2d_config *)info->config;
-    return c->activation == Q_ACT_NONE ? Q_EPILOGUE_RESIDUAL | Q_EPILOGUE_ACTIVATION
-           : info->trains == 0         ? Q_EPILOGUE_RESIDUAL
-                                       : 0;
+    if (c->activation != Q_ACT_NONE) {
+        return info->trains == 0 ? Q_EPILOGUE_RESIDUAL : 0;
+    }
+    return Q_EPILOGUE_RESIDUAL | Q_EPILOGUE_ACTIVATION | (info->trains == 0 ? Q_EPILOGUE_SCALE_SHIFT : 0);
 }
 
 /* Sizes of a layer at work; samples is its batch. */
@@ -110,6 +111,10 @@ static q_error_code conv2d_forward(const q_layer *layer, const q_work *work, uin
     a.y_stride = layer->out[0]->nb[2];
     a.epilogue.bias = layer->n_param > 1 ? q_reals(layer->param[1]) : NULL;
     a.epilogue.activation = c->activation != Q_ACT_NONE ? c->activation : layer->activation;
+    if (layer->fold != NULL) {
+        a.epilogue.scale = q_reals(layer->fold);
+        a.epilogue.shift = a.epilogue.scale + layer->fold->ne[3];
+    }
     if (layer->residual != NULL) {
         a.epilogue.residual = q_reals(layer->residual);
         a.epilogue.residual_stride = layer->residual->nb[2];

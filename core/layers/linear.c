@@ -46,9 +46,10 @@ static uint32_t linear_input_dtype(const q_node_info *info, uint32_t i)
 static uint32_t linear_can(const q_node_info *info)
 {
     const q_linear_config *c = (const q_linear_config *)info->config;
-    return c->activation == Q_ACT_NONE ? Q_EPILOGUE_RESIDUAL | Q_EPILOGUE_ACTIVATION
-           : info->trains == 0         ? Q_EPILOGUE_RESIDUAL
-                                       : 0;
+    if (c->activation != Q_ACT_NONE) {
+        return info->trains == 0 ? Q_EPILOGUE_RESIDUAL : 0;
+    }
+    return Q_EPILOGUE_RESIDUAL | Q_EPILOGUE_ACTIVATION | (info->trains == 0 ? Q_EPILOGUE_SCALE_SHIFT : 0);
 }
 
 typedef void (*gemm_kernel)(const q_work *work, const q_gemm_args *a);
@@ -79,6 +80,10 @@ static q_epilogue linear_epilogue(const q_layer *layer)
     memset(&e, 0, sizeof(e));
     e.bias = layer->n_param > 1 ? q_reals(layer->param[1]) : NULL;
     e.activation = c->activation != Q_ACT_NONE ? c->activation : layer->activation;
+    if (layer->fold != NULL) {
+        e.scale = q_reals(layer->fold);
+        e.shift = e.scale + layer->fold->ne[3];
+    }
     if (layer->residual != NULL) {
         e.residual = q_reals(layer->residual);
         e.residual_stride = layer->residual->nb[2];

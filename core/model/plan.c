@@ -220,6 +220,9 @@ q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model, co
     if (e == Q_OK) {
         q_plan_own_activations(p);
         if ((config->flags & Q_PLAN_NO_FUSE) == 0) {
+            if (config->mode == Q_PLAN_INFER) {
+                q_plan_fold(p);
+            }
             q_plan_fuse(p);
         }
         e = q_plan_order(p, diag);

@@ -54,6 +54,7 @@ typedef struct plan_step {
     uint32_t residual; /* value added in the epilogue, or Q_NONE */
     uint32_t activation; /* q_activation of the epilogue, of a node fused into it */
     uint32_t saves;    /* what backward reads, as q_layer_class.saves */
+    uint32_t fold;     /* value with the epilogue's scale and shift, or Q_NONE */
     uint32_t group;
     bool tail;         /* below select_rows: repeated per window of selected rows */
     bool has_backward; /* some gradient passes through it */
@@ -167,7 +168,7 @@ bool q_plan_writes_selected(const q_plan *plan);
 /* Puts a piece behind those of its region and tag; false on overflow. */
 bool q_plan_append(q_plan *plan, q_region_kind kind, plan_piece *piece);
 
-/* What a step reads: its inputs and its residual, as one list. Returns how many. */
+/* What a step reads: its inputs, its residual and its fold, as one list. Returns how many. */
 uint32_t q_plan_reads(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1]);
 
 /* The piece lives at that time too. */
@@ -181,6 +182,7 @@ void q_plan_live_backward(q_plan *plan);
 /* The passes, in order. */
 q_error_code q_plan_infer(q_plan *plan, q_diag *diag);  /* prune, shapes, quantised inputs: fills steps */
 void q_plan_own_activations(q_plan *plan);
+void q_plan_fold(q_plan *plan); /* inference only: BatchNorm into products */
 void q_plan_fuse(q_plan *plan);
 q_error_code q_plan_order(q_plan *plan, q_diag *diag);  /* groups, in place, lifetimes */
 q_error_code q_plan_place(q_plan *plan, q_diag *diag);  /* offsets and needs */

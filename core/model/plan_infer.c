@@ -54,6 +54,7 @@ plan_step *q_plan_new_step(q_plan *plan, const q_layer_class *cls, const char *n
     s->cls = cls;
     s->name = name;
     s->residual = Q_NONE;
+    s->fold = Q_NONE;
     s->twin = Q_NONE;
     return s;
 }
@@ -124,6 +125,7 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
     probe.n_in = node->n_in;
     probe.out = node->first_value;
     probe.residual = Q_NONE;
+    probe.fold = Q_NONE;
     probe.twin = Q_NONE;
     probe.block = node->block;
     memcpy(probe.in, m->edges + node->first_edge, node->n_in * sizeof(uint32_t));

@@ -2,15 +2,18 @@
 /* Pass four: groups of independent steps, in-place operands, and the time each piece of memory lives. */
 #include "devices.h"
 
-/* Inputs of a step and its residual, as one list. */
+/* Only a step with room for one more input has a fold. */
 uint32_t q_plan_reads(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1])
 {
-    memcpy(reads, s->in, s->n_in * sizeof(uint32_t));
-    if (s->residual == Q_NONE) {
-        return s->n_in;
+    uint32_t n = s->n_in;
+    memcpy(reads, s->in, n * sizeof(uint32_t));
+    if (s->residual != Q_NONE) {
+        reads[n++] = s->residual;
     }
-    reads[s->n_in] = s->residual;
-    return s->n_in + 1;
+    if (s->fold != Q_NONE) {
+        reads[n++] = s->fold;
+    }
+    return n;
 }
 
 static bool reads_from_group(const q_plan *plan, const plan_step *s, uint32_t group)

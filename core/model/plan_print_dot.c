@@ -49,6 +49,11 @@ static void dot_step(plan_out *out, uint32_t k)
         q_print_count(out, "s", k, "");
         dot_label(out, s->residual, ", style=dashed");
     }
+    if (s->fold != Q_NONE) {
+        dot_source(out, s->fold);
+        q_print_count(out, "s", k, "");
+        dot_label(out, s->fold, ", style=dotted");
+    }
 }
 
 void q_print_plan_dot(plan_out *out)

@@ -135,6 +135,9 @@ static void json_step(plan_out *out, uint32_t k)
     json_list(out, "out", outs, s->cls->n_out);
     json_list(out, "params", s->params, s->n_param);
     json_index(out, "residual", s->residual);
+    if (s->fold != Q_NONE) {
+        json_index(out, "fold", s->fold);
+    }
     json_bool(out, "tail", s->tail);
     json_bool(out, "backward", s->has_backward);
     if (s->twin != Q_NONE) {

@@ -162,6 +162,9 @@ static void table_step(plan_out *out, uint32_t k)
     if (s->residual != Q_NONE) {
         table_value(out, "residual", s->residual);
     }
+    if (s->fold != Q_NONE) {
+        table_value(out, "fold", s->fold);
+    }
     for (uint32_t i = 0; i < s->cls->n_out; i++) {
         table_value(out, "out", s->out + i);
     }

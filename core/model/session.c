@@ -261,6 +261,7 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
         layer->param[i] = &s->params[step->params[i]];
     }
     layer->activation = step->activation;
+    layer->fold = step->fold == Q_NONE ? NULL : &s->values[step->fold];
     layer->residual = step->residual == Q_NONE ? NULL : &s->values[step->residual];
     layer->again = step->twin != Q_NONE ? 1u : 0u;
     if (layer->trains != 0) {

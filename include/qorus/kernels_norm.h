@@ -138,7 +138,7 @@ typedef struct q_batchnorm_args {
 
 /*
  * Backward. g is dy through the activation, found from its output y: relu: y > 0 ? dy : 0; sigmoid: dy*(y*(1 - y)); tanh:
- * dy*(1 - y*y); none: dy. h = (x - mean)*s. With n = 1/rows and the sums over all rows G of g and H of g*h:
+ * dy*fma(-y, y, 1); none: dy. h = (x - mean)*s. With n = 1/rows and the sums over all rows G of g and H of g*h:
  *   dx = ((g - G*n) - h*(H*n))*scale
  * The gradient of bias grows by G, that of weight by H.
  * batchnorm_grad_blocks: partial[b][0] = sum of g, partial[b][1] = sum of g*h by fma, rows of the block ascending from 0;

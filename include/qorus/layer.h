@@ -60,6 +60,7 @@ typedef enum q_layer_id {
     Q_LAYER_ATTENTION_FULL = 31,
     Q_LAYER_SCALE = 32,
     Q_LAYER_FAKE_QUANTIZE = 33,
+    Q_LAYER_FOLD = 34, /* scale and shift of a BatchNorm that a product does; inserted by plans, never in a file */
     Q_LAYER_USER = 65536
 } q_layer_id;
 
@@ -121,8 +122,9 @@ typedef struct q_node_info {
    its backward hands grad_out on to grad_residual. */
 enum {
     Q_EPILOGUE_RESIDUAL = 1u << 0,  /* q_layer.residual is added */
-    Q_EPILOGUE_ACTIVATION = 1u << 1 /* q_layer.activation is applied, before the residual. Backward finds nothing of it:
-                                       the plan has taken grad_out[0] through it, from output 0 */
+    Q_EPILOGUE_ACTIVATION = 1u << 1, /* q_layer.activation is applied, before the residual. Backward finds nothing of it:
+                                        the plan has taken grad_out[0] through it, from output 0 */
+    Q_EPILOGUE_SCALE_SHIFT = 1u << 2 /* inference: columns times row 0 of q_layer.fold, plus its row 1, before these */
 };
 
 /* Bytes a node needs besides its values; each piece is aligned to Q_ALIGN. */
@@ -220,6 +222,7 @@ struct Q_ALIGNED(Q_ALIGN) q_layer {
     const q_tensor *out[Q_MAX_OUTPUTS];
     const q_tensor *param[Q_MAX_PARAMS];
     const q_tensor *residual; /* added to output 0 in the epilogue, or NULL */
+    const q_tensor *fold;     /* [2][columns] scale and shift of output 0 in the epilogue, or NULL */
     q_count in_rows[Q_MAX_INPUTS];
     q_count out_rows[Q_MAX_OUTPUTS];
     q_maxima max;
@@ -364,6 +367,8 @@ extern const q_layer_class q_layer_layernorm;
    and running variance, [dim] each, the last two not trainable; a new network's are 1, 0, 0 and 1. Training normalises by
    the step's own mean and variance, so that its bits depend on the micro-batch, and moves the running ones. */
 extern const q_layer_class q_layer_batchnorm;
+/* Inserted by plans: param as batchnorm -> [2 rows, dim]: scale, shift. */
+extern const q_layer_class q_layer_fold;
 /* Elementwise over two inputs of one shape. */
 extern const q_layer_class q_layer_add;
 extern const q_layer_class q_layer_mul;

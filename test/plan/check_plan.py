@@ -123,7 +123,7 @@ class Lives:
 
 def reads(step):
     """Values a step reads."""
-    return step["in"] + ([] if step["residual"] is None else [step["residual"]])
+    return step["in"] + [step[role] for role in ("residual", "fold") if step.get(role) is not None]
 
 
 def check_graph(plan):
@@ -297,7 +297,7 @@ def check_text(text, plan):
     told = [(int(k), int(g), c, n) for k, g, c, n in steps]
     shown = plan["steps"] + [s for s in plan.get("again", []) if s["runs"]]
     need(told == [(s["step"], s["group"], s["class"], s["name"]) for s in shown], "steps in text")
-    lines = re.findall(r"^      (in|out|residual) +v(\d+) +(\S+) +(\S+) +scratch(?:/(\d))? \+(\d+), (\d+) bytes, "
+    lines = re.findall(r"^      (in|out|residual|fold) +v(\d+) +(\S+) +(\S+) +scratch(?:/(\d))? \+(\d+), (\d+) bytes, "
                        r"live \[(\d+),(\d+)\]", text, re.M)
     expected = len(plan["inputs"]) + sum(len(reads(s)) + len(s["out"]) for s in shown)
     need(len(lines) == expected, len(lines), "values in text,", expected, "expected")

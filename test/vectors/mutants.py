@@ -215,7 +215,7 @@ MUTANTS = [
     ("batchnorm.c", "x[i] - a->mean[i] : x[i]", "x[i] : x[i]", "batchnorm"),
     ("batchnorm.c", "y > 0 ? dy : 0", "y >= 0 ? dy : dy", "batchnorm_grad"),
     ("batchnorm.c", "dy * (y * (1 - y))", "dy * (1 - y)", "batchnorm_grad_blocks"),
-    ("batchnorm.c", "(1 - y * y)", "(1 - y)", "batchnorm_grad"),
+    ("batchnorm.c", "q_fma(-y, y, 1)", "(1 - y)", "batchnorm_grad"),
     ("batchnorm.c", "g - a->sums[i] * n", "g", "batchnorm_grad"),
     ("batchnorm.c", "h * (a->sums[a->dim + i] * n)", "h * a->sums[a->dim + i]", "batchnorm_grad"),
     ("batchnorm.c", "dx[i] + d : d", "d : d", "batchnorm_grad"),
