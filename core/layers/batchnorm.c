@@ -271,7 +271,7 @@ const q_layer_class q_layer_batchnorm = {
     .min_param = 4,
     .max_param = 4,
     .forward_stages = 3,
-    .backward_stages = 3,
+    .backward_stages = Q_TRAINING(3),
     .in_place = 1u << 0,
     .flags = Q_LAYER_SHARED,
     .saves = 1u << 0 | 1u << 8,
@@ -281,5 +281,5 @@ const q_layer_class q_layer_batchnorm = {
     .reads = batchnorm_reads,
     .epilogue = batchnorm_can,
     .forward = batchnorm_forward,
-    .backward = batchnorm_backward,
+    .backward = Q_TRAINING(batchnorm_backward),
 };
