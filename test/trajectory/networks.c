@@ -113,13 +113,14 @@ static q_value relu(const drawing *d, const char *name, q_value x)
     return map(d, &q_layer_activation, name, &config, x);
 }
 
-static void cross_entropy(const drawing *d, q_value logits, q_value labels)
+static void cross_entropy(const drawing *d, uint32_t ignored, q_value logits, q_value labels)
 {
+    const q_cross_entropy_config config = {(int32_t)ignored, 0};
     q_value in[2];
     q_value loss;
     in[0] = logits;
     in[1] = labels;
-    loss = node(d, &own_cross_entropy, "loss", NULL, in, 2, NULL, 0);
+    loss = node(d, &q_layer_cross_entropy, "loss", &config, in, 2, NULL, 0);
     q_graph_output(d->g, "loss", loss);
     q_graph_output(d->g, "count", loss + 1);
 }
@@ -135,7 +136,7 @@ static void build_mlp(q_graph *g, const void *user)
     q_value labels = ids(&d, "labels", Q_SYM_BATCH, rows_of(&d, "third.w") + 1);
     x = relu(&d, "first.relu", linear(&d, "first", x));
     x = product(&d, &q_layer_linear, "second", &with_relu, x);
-    cross_entropy(&d, linear(&d, "third", x), labels);
+    cross_entropy(&d, rows_of(&d, "third.w"), linear(&d, "third", x), labels);
 }
 
 /* ---- CNN -------------------------------------------------------------------------------------------------- */
@@ -175,7 +176,7 @@ static void build_cnn(q_graph *g, const void *user)
     x = normalise(&d, "bn2", Q_ACT_RELU, convolve(&d, "conv2", 2, 2, x));
     x = pool(&d, "pool2", Q_POOL_AVERAGE, x);
     x = map(&d, &own_flatten, "flatten", NULL, x);
-    cross_entropy(&d, linear(&d, "head", x), labels);
+    cross_entropy(&d, rows_of(&d, "head.w"), linear(&d, "head", x), labels);
 }
 
 /* ---- LSTM ------------------------------------------------------------------------------------------------- */
@@ -191,7 +192,7 @@ static void build_lstm(q_graph *g, const void *user)
     p[2] = param(&d, "lstm.b_ih", "");
     p[3] = param(&d, "lstm.b_hh", "");
     x = node(&d, &q_layer_lstm, "lstm", NULL, &x, 1, p, 4);
-    cross_entropy(&d, linear(&d, "head", x), labels);
+    cross_entropy(&d, rows_of(&d, "head.w"), linear(&d, "head", x), labels);
 }
 
 /* ---- Transformer ------------------------------------------------------------------------------------------ */
@@ -290,7 +291,7 @@ static void build_transformer(q_graph *g, const void *user)
         x = block(&d, layer, table, x);
     }
     q_graph_block(g, 0);
-    cross_entropy(&d, head(&d, norm(&d, "norm", x), embedding), labels);
+    cross_entropy(&d, vocab, head(&d, norm(&d, "norm", x), embedding), labels);
 }
 
 const network *network_at(uint32_t i)

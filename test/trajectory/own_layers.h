@@ -5,8 +5,6 @@
 
 #include "qorus/layer.h"
 
-/* logits [rows, classes], labels -> sum of -log softmax(logits)[label], number of labels below classes {n, 0}. */
-extern const q_layer_class own_cross_entropy;
 /* [batch, height, width, channels] -> [batch, 1, 1, height*width*channels] */
 extern const q_layer_class own_flatten;
 
