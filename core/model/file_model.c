@@ -119,13 +119,13 @@ void q_build_from_file(q_graph *g, const void *file_build)
         return;
     }
     if (q_file_get_arch(build->file) != NULL) {
-        q_decoder_build decoder;
-        memset(&decoder, 0, sizeof(decoder));
-        decoder.struct_size = sizeof(decoder);
-        decoder.file = build->file;
-        decoder.swaps = build->swaps;
-        decoder.n_swaps = build->n_swaps;
-        q_build_decoder(g, &decoder);
+        q_decoder_build whole;
+        memset(&whole, 0, sizeof(whole));
+        whole.struct_size = sizeof(whole);
+        whole.file = build->file;
+        whole.swaps = build->swaps;
+        whole.n_swaps = build->n_swaps;
+        q_build_decoder(g, &whole);
         return;
     }
     if (!q_file_graph_arrays(build->file, &a)) {
