@@ -4,13 +4,16 @@
  *
  * Per block of 32 columns, ascending, and per plane of x: i = sum of q_x*q_w, exact (gemm_a8.h); acc = acc + f32(i) * (d_w*d_x),
  * operations apart; Q4_1 then acc = acc + (m_w*d_x) * f32(sum of q_x).
+ *
+ * Register tile: 6 rows of x by 2 panels: 12 chains of integers, of which 8 cover the wait of vpdpbusd, and 12 of floats
+ * leave 8 registers. Meanwhile the weights of the next two panels are fetched.
  */
 #include "gemm_a8.h"
 
 enum {
     A8_SLAB_BLOCKS = 24, /* 768 columns */
     A8_GROUP = 96,       /* rows of x that share an unpacked slab */
-    A8_TILE = 4,         /* rows of x in a register tile */
+    A8_TILE = 6,         /* rows of x in a register tile */
     A8_PANELS = 2        /* panels in a register tile */
 };
 
@@ -22,6 +25,8 @@ typedef struct a8_space {
     float acc[A8_GROUP][A8_PANELS][Q_PANEL_ROWS];
     a8_x x[2][A8_TILE]; /* the planes of a tile's rows */
     int32_t start[2][A8_GROUP][A8_SLAB_BLOCKS]; /* of the chains of integers, per plane */
+    uintptr_t ahead; /* the weights of the next panels, not yet fetched */
+    uintptr_t ahead_end;
 } a8_space;
 
 Q_STATIC_ASSERT(sizeof(a8_space) <= Q_AVX512_WORKSPACE, "slab and chains fit the workspace");
@@ -133,8 +138,18 @@ Q_AVX512_INLINE void a8_tile_block(const uint32_t dtype, const uint32_t rows,
     }
 }
 
+/* Asks for two lines of the next panels, to wait in the second cache. */
+static inline void a8_fetch_ahead(a8_space *space)
+{
+    if (space->ahead < space->ahead_end) {
+        _mm_prefetch((const char *)space->ahead, _MM_HINT_T1);
+        _mm_prefetch((const char *)(space->ahead + 64u), _MM_HINT_T1);
+        space->ahead += 128u;
+    }
+}
+
 /* Rows t .. t + rows - 1 of the group that begins at row r, by n blocks of the slab from block `first`. */
-Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, uint32_t planes,
+Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
                              const q_gemm_args *a, a8_space *space, uint32_t r, uint32_t t, uint32_t first, uint32_t n)
 {
     __m512 acc[A8_TILE][A8_PANELS];
@@ -147,6 +162,7 @@ Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, uint32_t
         acc[j / A8_PANELS][j % A8_PANELS] = _mm512_load_ps(space->acc[t + j / A8_PANELS][j % A8_PANELS]);
     }
     for (uint32_t b = 0; b < n; b++) {
+        a8_fetch_ahead(space);
         for (uint32_t plane = 0; plane < planes; plane++) {
             a8_tile_block(dtype, rows, space, space->start[plane] + t, x[plane], b, acc);
         }
@@ -158,12 +174,15 @@ Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, uint32_t
 }
 
 /* All rows of a group by n blocks from block `first`. */
-Q_AVX512_INLINE void a8_slab(const uint32_t dtype, uint32_t planes, const q_gemm_args *a,
+Q_AVX512_INLINE void a8_slab(const uint32_t dtype, const uint32_t planes, const q_gemm_args *a,
                              a8_space *space, uint32_t r, uint32_t rows, uint32_t first, uint32_t n)
 {
     uint32_t t = 0;
     for (; t + A8_TILE <= rows; t += A8_TILE) {
         a8_tile(dtype, A8_TILE, planes, a, space, r, t, first, n);
+    }
+    for (; t + 2u <= rows; t += 2u) {
+        a8_tile(dtype, 2, planes, a, space, r, t, first, n);
     }
     for (; t < rows; t++) {
         a8_tile(dtype, 1, planes, a, space, r, t, first, n);
@@ -172,8 +191,8 @@ Q_AVX512_INLINE void a8_slab(const uint32_t dtype, uint32_t planes, const q_gemm
 
 /* Rows r .. r + rows - 1, at most a group, by panels p and p + 1, of which `panels` count: where
    that is 1, panel p is taken twice. */
-Q_AVX512_INLINE void a8_panels(const uint32_t dtype, uint32_t panels, const q_gemm_args *a, a8_space *space, uint32_t p,
-                               uint32_t r, uint32_t rows)
+Q_AVX512_INLINE void a8_panels(const uint32_t dtype, const uint32_t planes, uint32_t panels, const q_gemm_args *a,
+                               a8_space *space, uint32_t p, uint32_t r, uint32_t rows)
 {
     uint32_t blocks = a->k / Q_BLOCK;
     for (uint32_t i = 0; i < A8_PANELS; i++) {
@@ -187,7 +206,7 @@ Q_AVX512_INLINE void a8_panels(const uint32_t dtype, uint32_t panels, const q_ge
             a8_unpack(dtype, a8_panel_at(a, dtype, i < panels ? p + i : p), b, n, i, space);
         }
         a8_starts(dtype, a, r, rows, b, n, space);
-        a8_slab(dtype, a8_planes(a), a, space, r, rows, b, n);
+        a8_slab(dtype, planes, a, space, r, rows, b, n);
     }
     for (uint32_t i = 0; i < panels; i++) {
         q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, avx512_panel_lanes(a->m, p + i), space->acc[0][i],
@@ -195,46 +214,68 @@ Q_AVX512_INLINE void a8_panels(const uint32_t dtype, uint32_t panels, const q_ge
     }
 }
 
-Q_AVX512_INLINE void a8_many_rows(const uint32_t dtype, const q_gemm_args *a, a8_space *space, avx512_part part)
+Q_AVX512_INLINE void a8_many_rows(const uint32_t dtype, const uint32_t planes, const q_gemm_args *a, a8_space *space,
+                                  avx512_part part)
 {
     for (uint32_t r = part.row0; r < part.row1; r += A8_GROUP) {
         uint32_t rows = part.row1 - r < A8_GROUP ? part.row1 - r : (uint32_t)A8_GROUP;
         for (uint32_t p = part.panel0; p < part.panel1; p += A8_PANELS) {
             uint32_t left = part.panel1 - p;
-            a8_panels(dtype, left < A8_PANELS ? left : (uint32_t)A8_PANELS, a, space, p, r, rows);
+            uint32_t panels = left < A8_PANELS ? left : (uint32_t)A8_PANELS;
+            uint32_t after = left < 2u * A8_PANELS ? left : 2u * A8_PANELS;
+            space->ahead = (uintptr_t)a8_panel_at(a, dtype, p + panels).d;
+            space->ahead_end = (uintptr_t)a8_panel_at(a, dtype, p + after).d;
+            a8_panels(dtype, planes, panels, a, space, p, r, rows);
         }
     }
 }
 
-/* Apart, so that their stack is not below the other form's. */
-static Q_AVX512_NOINLINE void a8_many_q8_0(const q_gemm_args *a, a8_space *space, avx512_part part)
+/* Apart, so that their stack is not below the other form's; the planes a constant, so that no loop over them keeps a
+   slab's registers from the chains. */
+static Q_AVX512_NOINLINE void a8_many_q8_0_1(const q_gemm_args *a, a8_space *space, avx512_part part)
 {
-    a8_many_rows(Q_Q8_0, a, space, part);
+    a8_many_rows(Q_Q8_0, 1, a, space, part);
 }
 
-static Q_AVX512_NOINLINE void a8_many_q4_0(const q_gemm_args *a, a8_space *space, avx512_part part)
+static Q_AVX512_NOINLINE void a8_many_q8_0_2(const q_gemm_args *a, a8_space *space, avx512_part part)
 {
-    a8_many_rows(Q_Q4_0, a, space, part);
+    a8_many_rows(Q_Q8_0, 2, a, space, part);
 }
 
-static Q_AVX512_NOINLINE void a8_many_q4_1(const q_gemm_args *a, a8_space *space, avx512_part part)
+static Q_AVX512_NOINLINE void a8_many_q4_0_1(const q_gemm_args *a, a8_space *space, avx512_part part)
 {
-    a8_many_rows(Q_Q4_1, a, space, part);
+    a8_many_rows(Q_Q4_0, 1, a, space, part);
+}
+
+static Q_AVX512_NOINLINE void a8_many_q4_0_2(const q_gemm_args *a, a8_space *space, avx512_part part)
+{
+    a8_many_rows(Q_Q4_0, 2, a, space, part);
+}
+
+static Q_AVX512_NOINLINE void a8_many_q4_1_1(const q_gemm_args *a, a8_space *space, avx512_part part)
+{
+    a8_many_rows(Q_Q4_1, 1, a, space, part);
+}
+
+static Q_AVX512_NOINLINE void a8_many_q4_1_2(const q_gemm_args *a, a8_space *space, avx512_part part)
+{
+    a8_many_rows(Q_Q4_1, 2, a, space, part);
 }
 
 static void a8_gemm_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype)
 {
+    const bool one = a8_planes(a) == 1;
     avx512_part part =
         avx512_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
     a8_space *space = (a8_space *)work->workspace;
     if (part.row1 - part.row0 < A8_FEW_ROWS) {
         q_gemm_a8_stream_avx512(work, a, dtype, part);
     } else if (dtype == Q_Q8_0) {
-        a8_many_q8_0(a, space, part);
+        one ? a8_many_q8_0_1(a, space, part) : a8_many_q8_0_2(a, space, part);
     } else if (dtype == Q_Q4_0) {
-        a8_many_q4_0(a, space, part);
+        one ? a8_many_q4_0_1(a, space, part) : a8_many_q4_0_2(a, space, part);
     } else {
-        a8_many_q4_1(a, space, part);
+        one ? a8_many_q4_1_1(a, space, part) : a8_many_q4_1_2(a, space, part);
     }
 }
 

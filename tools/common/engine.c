@@ -6,7 +6,7 @@
 #include "qorus/base/mem.h"
 #include "qorus/base/text.h"
 
-enum { DEFAULT_CTX = 2048, DEFAULT_CHUNK = 64 };
+enum { DEFAULT_CTX = 2048, DEFAULT_CHUNK = 256 };
 
 static q_error_code fail(q_diag *diag, q_error_code code, const char *what, const char *field)
 {

@@ -35,7 +35,7 @@ static const option table[] = {
     {"-r", "N", "repetitions (5)", offsetof(options, repeat), FOR_BENCH, KIND_COUNT},
     {"-t", "N", "threads (all CPUs)", offsetof(options, threads), FOR_MODEL | FOR_CONFORM, KIND_COUNT},
     {"--ctx", "N", "positions of the context", offsetof(options, ctx), FOR_MODEL, KIND_COUNT},
-    {"--chunk", "N", "most tokens of one step (64)", offsetof(options, chunk), FOR_MODEL | FOR_CONFORM, KIND_COUNT},
+    {"--chunk", "N", "most tokens of one step (256)", offsetof(options, chunk), FOR_MODEL | FOR_CONFORM, KIND_COUNT},
     {"--kv", "TYPE", "KV cache of f32, f16 or q8_0 (f16; with --exact f32)", offsetof(options, kv),
      FOR_MODEL | FOR_CONFORM, KIND_TEXT},
     {"--sequences", "N", "texts side by side, one token of each in a step of decode (1)", offsetof(options, sequences),

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_DECODE = 64, DEFAULT_CHUNK = 64, MAX_REPEAT = 1000, MAX_SEQUENCES = 1024, READ_PASSES = 3 };
+enum { DEFAULT_DECODE = 64, DEFAULT_CHUNK = 256, MAX_REPEAT = 1000, MAX_SEQUENCES = 1024, READ_PASSES = 3 };
 
 typedef struct series {
     double rate[MAX_REPEAT]; /* tokens per second, ascending once summed up */
