@@ -177,9 +177,10 @@ Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const ui
 Q_AVX512_INLINE void a8_slab(const uint32_t dtype, const uint32_t planes, const q_gemm_args *a,
                              a8_space *space, uint32_t r, uint32_t rows, uint32_t first, uint32_t n)
 {
+    const uint32_t tile = planes == 1 ? (uint32_t)A8_TILE : 4u; /* two planes: less stack */
     uint32_t t = 0;
-    for (; t + A8_TILE <= rows; t += A8_TILE) {
-        a8_tile(dtype, A8_TILE, planes, a, space, r, t, first, n);
+    for (; t + tile <= rows; t += tile) {
+        a8_tile(dtype, tile, planes, a, space, r, t, first, n);
     }
     for (; t + 2u <= rows; t += 2u) {
         a8_tile(dtype, 2, planes, a, space, r, t, first, n);
