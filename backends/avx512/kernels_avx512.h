@@ -179,7 +179,7 @@ static inline __m512 avx512_load_bf16(const uint16_t *p)
 }
 
 /* v[i] lane l = former v[l] lane i. */
-static inline void avx512_turn(__m512 v[16])
+Q_AVX512_INLINE void avx512_turn(__m512 v[16])
 {
     __m512 t[16];
     Q_AVX512_UNROLL

@@ -95,21 +95,31 @@ static void slab_copy(const product *x, uint32_t j, uint32_t p0, uint32_t n, flo
     }
 }
 
+/* The first n of 16 registers, each a row of the slab. Every index is known when this is compiled: they stay registers. */
+Q_AVX512_INLINE void slab_store(const __m512 v[16], uint32_t n, float *out)
+{
+    Q_AVX512_UNROLL
+    for (uint32_t l = 0; l < 16; l++) {
+        if (l < n) {
+            _mm512_store_ps(out + l * PRODUCT_COLUMNS, v[l]);
+        }
+    }
+}
+
 /* 16 columns of B from j, which are rows where it lies; those beyond the last become 0. */
 static void slab_transpose(const product *x, uint32_t j, uint32_t p0, uint32_t n, float *out)
 {
     for (uint32_t p = 0; p < n; p += 16u) {
         __mmask16 mask = avx512_mask(n - p);
         __m512 v[16];
+        Q_AVX512_UNROLL
         for (uint32_t l = 0; l < 16; l++) {
             uint32_t row = j + l < x->n ? j + l : x->n - 1u;
             const float *b = avx512_row((const float *)x->b.data, x->b.stride, row) + p0 + p;
             v[l] = _mm512_maskz_loadu_ps(j + l < x->n ? mask : (__mmask16)0, b);
         }
         avx512_turn(v);
-        for (uint32_t l = 0; l < 16 && p + l < n; l++) {
-            _mm512_store_ps(out + (p + l) * PRODUCT_COLUMNS, v[l]);
-        }
+        slab_store(v, n - p, out + p * PRODUCT_COLUMNS);
     }
 }
 
@@ -141,22 +151,11 @@ Q_AVX512_INLINE void slab_quantised_columns(const uint32_t dtype, const uint8_t 
     }
 }
 
-static void slab_columns(uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t c, __m512 v[16])
+/* The same of a panel of floats; columns beyond k are 0. */
+Q_AVX512_INLINE void slab_float_columns(const uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t c, __m512 v[16])
 {
     const uint16_t *halves = (const uint16_t *)(const void *)panel;
-    switch (dtype) {
-    case Q_Q8_0:
-        slab_quantised_columns(Q_Q8_0, panel, k, c, v);
-        return;
-    case Q_Q4_0:
-        slab_quantised_columns(Q_Q4_0, panel, k, c, v);
-        return;
-    case Q_Q4_1:
-        slab_quantised_columns(Q_Q4_1, panel, k, c, v);
-        return;
-    default:
-        break;
-    }
+    Q_AVX512_UNROLL
     for (uint32_t l = 0; l < 16; l++) {
         size_t at = (size_t)(c + l) * Q_PANEL_ROWS;
         v[l] = c + l >= k         ? _mm512_setzero_ps()
@@ -167,16 +166,42 @@ static void slab_columns(uint32_t dtype, const uint8_t *panel, uint32_t k, uint3
 }
 
 /* 16 columns from j of rows p0 .. p0 + n - 1 of a matrix that lies in panels of 16 rows. */
-static void slab_across(const product *x, uint32_t j, uint32_t p0, uint32_t n, float *out)
+Q_AVX512_INLINE void slab_across_of(const uint32_t dtype, const product *x, uint32_t j, uint32_t p0, uint32_t n, float *out)
 {
     for (uint32_t p = 0; p < n && j < x->n; p += 16u) {
         const uint8_t *panel = (const uint8_t *)x->b.data + (p0 + p) / 16u * x->b.panel;
         __m512 v[16];
-        slab_columns(x->b.dtype, panel, x->b.columns, j, v);
-        avx512_turn(v);
-        for (uint32_t l = 0; l < 16 && p + l < n; l++) {
-            _mm512_store_ps(out + (p + l) * PRODUCT_COLUMNS, v[l]);
+        if (dtype == Q_F32 || dtype == Q_F16 || dtype == Q_BF16) {
+            slab_float_columns(dtype, panel, x->b.columns, j, v);
+        } else {
+            slab_quantised_columns(dtype, panel, x->b.columns, j, v);
         }
+        avx512_turn(v);
+        slab_store(v, n - p, out + p * PRODUCT_COLUMNS);
+    }
+}
+
+static void slab_across(const product *x, uint32_t j, uint32_t p0, uint32_t n, float *out)
+{
+    switch (x->b.dtype) {
+    case Q_Q8_0:
+        slab_across_of(Q_Q8_0, x, j, p0, n, out);
+        return;
+    case Q_Q4_0:
+        slab_across_of(Q_Q4_0, x, j, p0, n, out);
+        return;
+    case Q_Q4_1:
+        slab_across_of(Q_Q4_1, x, j, p0, n, out);
+        return;
+    case Q_F16:
+        slab_across_of(Q_F16, x, j, p0, n, out);
+        return;
+    case Q_BF16:
+        slab_across_of(Q_BF16, x, j, p0, n, out);
+        return;
+    default:
+        slab_across_of(Q_F32, x, j, p0, n, out);
+        return;
     }
 }
 

@@ -241,22 +241,10 @@ static uint32_t samples_of(const q_step *step)
     return step->n_spans != 0 ? step->n_spans : step->n_batch != 0 ? step->n_batch : 1;
 }
 
-static q_error_code run_forward(q_trainer *t, const q_step *step, uint32_t flags, q_train_part *part, q_diag *diag)
+static q_error_code read_outputs(const q_trainer *t, q_train_part *part, q_diag *diag)
 {
-    q_step own = *step;
     q_tensor out;
-    q_error_code e = reset_sequences(t, step, diag);
-    own.flags = flags;
-    own.seed = t->config.seed;
-    own.index = t->steps;
-    own.first_sample = t->samples;
-    part->count = samples_of(step);
-    if (e == Q_OK) {
-        e = q_model_forward(t->session, &own, diag);
-    }
-    if (e == Q_OK) {
-        e = q_session_output(t->session, 0, &out, diag);
-    }
+    q_error_code e = q_session_output(t->session, 0, &out, diag);
     if (e != Q_OK) {
         return e;
     }
@@ -266,6 +254,21 @@ static q_error_code run_forward(q_trainer *t, const q_step *step, uint32_t flags
         part->count = (double)((const q_real *)out.data)[0] + (double)((const q_real *)out.data)[1];
     }
     return e;
+}
+
+static q_error_code run_forward(q_trainer *t, const q_step *step, uint32_t flags, q_train_part *part, q_diag *diag)
+{
+    q_step own = *step;
+    q_error_code e = reset_sequences(t, step, diag);
+    own.flags = flags;
+    own.seed = t->config.seed;
+    own.index = t->steps;
+    own.first_sample = t->samples;
+    part->count = samples_of(step);
+    if (e == Q_OK) {
+        e = q_model_forward(t->session, &own, diag);
+    }
+    return e == Q_OK ? read_outputs(t, part, diag) : e;
 }
 
 void q_trainer_forget(q_trainer *t)

@@ -11,13 +11,13 @@
 # All but the last are built with Q_NO_TRAINING.
 . "$(dirname "$0")/gate.sh"
 
-# What the design aims at for the core's smallest profile, kernels apart, and what it may not exceed meanwhile: 58 KiB since
-# steps of several sequences and plans with devices (before them 56).
+# What the design aims at for the core's smallest profile, kernels apart, and what it may not exceed meanwhile: 60 KiB since
+# BatchNorm folds into products and attention has samples and full rows (58 before, for several sequences and devices).
 AIM=46080
-LIMIT=59392
+LIMIT=61440
 # Objects that running a model does not need: text, ops called singly and their views, state in files, devices, printing (what
 # of it a builder of names calls is linked all the same).
-NOT_MODEL='/core-(text|ops|tensor|optim|train)-|core-base-text|snapshot|plan_print|write|devices'
+NOT_MODEL='/core-(text|ops|tensor|optim|train)-|core-base-text|memory-pool|snapshot|plan_print|write|devices'
 NOT_RUN='backward|sgd|adam|grad|train|loss|moment|init_params|load_param|quantize|panel_pack|panel_unpack|verify|sha256|_mse'
 NOT_DECODER='q_build_from_file|q_layer_builtin'
 

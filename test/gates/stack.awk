@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # stack.awk: worst case of the stack from gcc's call graphs (-fcallgraph-info=su); run by stack.sh.
 #
+# With -v limit=N also "WAY" lines for functions above it: the frames of the deepest way down.
 # Input: the table of indirect calls, then any number of .ci files. A function's need is its own frame plus the
 # largest need among those it calls. Prints "FUNCTION BYTES" for every function with external linkage, and lines
 # beginning with "!" for recursion and for indirect calls that the table does not list.
@@ -59,11 +60,24 @@ function need(f,    list, n, i, deepest, d) {
     n = split(calls[f], list, "\n")
     for (i = 2; i <= n; i++) {
         d = need(resolve(list[i]))
-        if (d > deepest) deepest = d
+        if (d > deepest) {
+            deepest = d
+            below[f] = resolve(list[i])
+        }
     }
     delete open_now[f]
     known[f] = frame[f] + deepest
     return known[f]
+}
+
+# The deepest way down from f, "name frame > name frame": groups of functions that a pointer may reach have no frame.
+function way(f,    text) {
+    text = ""
+    for (; f != ""; f = below[f]) {
+        if (f in frame) text = text (text == "" ? "" : " > ") f " " frame[f]
+    }
+    gsub(/[^ ]*:/, "", text)
+    return text
 }
 
 # A rule may name a static function, whose title carries its file.
@@ -119,5 +133,6 @@ END {
     for (f in frame) {
         d = need(f)
         if (f ~ /^q_/) print f, d
+        if (f ~ /^q_/ && limit && d > limit) print "WAY", way(f)
     }
 }

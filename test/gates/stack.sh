@@ -42,9 +42,10 @@ for level in -O2 -Os; do
         graphs="$graphs $dir/$isa $dir/${isa}vnni"
     done
     # shellcheck disable=SC2086
-    find $graphs -name '*.ci' | xargs awk -f test/gates/stack.awk $RULES >"$dir/table"
+    find $graphs -name '*.ci' | xargs awk -v limit=$LIMIT -f test/gates/stack.awk $RULES >"$dir/table"
     empty "$level: no recursion, every call through a pointer listed" "$(grep '^!' "$dir/table" | sort -u)"
-    grep -v '^!' "$dir/table" | sort >"$dir/sorted"
+    grep '^WAY' "$dir/table"
+    grep -Ev '^(!|WAY)' "$dir/table" | sort >"$dir/sorted"
     [ "$(wc -l <"$dir/sorted")" -gt 50 ] || fails "$level: the call graphs hold too few functions"
     empty "$level: at most $LIMIT bytes below every public function" \
         "$(awk -v limit=$LIMIT '$2 > limit { print $1 ": " $2 " bytes" }' "$dir/sorted")"
