@@ -17,7 +17,7 @@ typedef struct fit {
     uint32_t waiting;     /* evaluations since the best one */
     bool any;             /* there was an evaluation */
     q_fit_progress progress;
-    q_fit_result *result;
+    q_fit_result result;
     q_diag *diag;
 } fit;
 
@@ -89,6 +89,7 @@ q_error_code q_fit_size(const q_trainer *trainer, const q_fit_config *config, co
         e = q_fail(diag, Q_ERR_INVALID_ARG, "q_fit_size", "bytes", 1, 0);
     }
     if (e == Q_OK) {
+        (void)q_arena_alloc(&arena, sizeof(fit), Q_ALIGN);
         fit_layout(&arena, trainer, config, train, &unused);
         *bytes = arena.high;
     }
@@ -212,7 +213,7 @@ static q_error_code evaluate(fit *f)
     if (e == Q_OK) {
         e = q_model_evaluate(f->t, f->validate, f->ids, each, f->c->seen, f->c->user, &f->progress.validation, f->diag);
     }
-    f->progress.improved = e == Q_OK && (!f->any || f->progress.validation < f->result->best - f->c->min_delta) ? 1u : 0u;
+    f->progress.improved = e == Q_OK && (!f->any || f->progress.validation < f->result.best - f->c->min_delta) ? 1u : 0u;
     if (f->progress.improved != 0 && f->best != NULL) {
         copy_slots(f, false);
     }
@@ -226,11 +227,11 @@ static q_error_code evaluate(fit *f)
     f->any = true;
     f->waiting = f->progress.improved != 0 ? 0 : f->waiting + 1;
     f->progress.evaluated = 1;
-    f->result->evaluations++;
-    f->result->validation = f->progress.validation;
+    f->result.evaluations++;
+    f->result.validation = f->progress.validation;
     if (f->progress.improved != 0) {
-        f->result->best = f->progress.validation;
-        f->result->best_step = f->t->steps;
+        f->result.best = f->progress.validation;
+        f->result.best_step = f->t->steps;
     }
     return Q_OK;
 }
@@ -265,13 +266,13 @@ static q_error_code run(fit *f)
         if (e != Q_OK) {
             return e;
         }
-        f->result->loss = f->progress.report.loss;
+        f->result.loss = f->progress.report.loss;
         if (f->c->progress != NULL && !f->c->progress(f->c->user, &f->progress)) {
-            f->result->end = Q_FIT_STOPPED;
+            f->result.end = Q_FIT_STOPPED;
             return Q_OK;
         }
         if (f->c->patience != 0 && f->waiting >= f->c->patience) {
-            f->result->end = Q_FIT_PATIENCE;
+            f->result.end = Q_FIT_PATIENCE;
             return Q_OK;
         }
     }
@@ -281,9 +282,8 @@ static q_error_code run(fit *f)
 q_error_code q_model_train(q_trainer *trainer, q_block memory, const q_fit_config *config, const q_dataset *train,
                            const q_dataset *validate, q_fit_result *result, q_diag *diag)
 {
-    q_fit_result unused;
     q_arena arena;
-    fit f;
+    fit *f;
     size_t need;
     q_error_code e = q_fit_size(trainer, config, train, &need, diag);
     if (e == Q_OK) {
@@ -295,22 +295,24 @@ q_error_code q_model_train(q_trainer *trainer, q_block memory, const q_fit_confi
     if (e != Q_OK) {
         return e;
     }
-    memset(&f, 0, sizeof(f));
     arena = layout_arena(memory.base, memory.size);
-    fit_layout(&arena, trainer, config, train, &f);
-    f.t = trainer;
-    f.c = config;
-    f.train = train;
-    f.validate = validate;
-    f.per_epoch = steps_of_epoch(config, train);
-    f.result = result != NULL ? result : &unused;
-    f.diag = diag;
-    memset(f.result, 0, sizeof(*f.result));
-    e = run(&f);
-    if (e == Q_OK && f.best != NULL && f.any && f.result->end != Q_FIT_STOPPED) {
-        copy_slots(&f, true);
+    f = (fit *)q_arena_alloc(&arena, sizeof(fit), Q_ALIGN);
+    memset(f, 0, sizeof(*f));
+    fit_layout(&arena, trainer, config, train, f);
+    f->t = trainer;
+    f->c = config;
+    f->train = train;
+    f->validate = validate;
+    f->per_epoch = steps_of_epoch(config, train);
+    f->diag = diag;
+    e = run(f);
+    if (e == Q_OK && f->best != NULL && f->any && f->result.end != Q_FIT_STOPPED) {
+        copy_slots(f, true);
     }
-    f.result->steps = trainer->steps;
-    f.result->epochs = trainer->steps / f.per_epoch;
+    f->result.steps = trainer->steps;
+    f->result.epochs = trainer->steps / f->per_epoch;
+    if (result != NULL) {
+        *result = f->result;
+    }
     return e;
 }

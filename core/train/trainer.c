@@ -241,34 +241,30 @@ static uint32_t samples_of(const q_step *step)
     return step->n_spans != 0 ? step->n_spans : step->n_batch != 0 ? step->n_batch : 1;
 }
 
-static q_error_code read_outputs(const q_trainer *t, q_train_part *part, q_diag *diag)
+static const q_real *output_of(const q_trainer *t, uint32_t i)
 {
-    q_tensor out;
-    q_error_code e = q_session_output(t->session, 0, &out, diag);
-    if (e != Q_OK) {
-        return e;
-    }
-    part->loss = (double)*(const q_real *)out.data;
-    if (t->count_output != Q_NONE) {
-        e = q_session_output(t->session, t->count_output, &out, diag);
-        part->count = (double)((const q_real *)out.data)[0] + (double)((const q_real *)out.data)[1];
-    }
-    return e;
+    return (const q_real *)t->session->values[q_plan_output(t->session->plan, i)].data;
 }
 
 static q_error_code run_forward(q_trainer *t, const q_step *step, uint32_t flags, q_train_part *part, q_diag *diag)
 {
-    q_step own = *step;
     q_error_code e = reset_sequences(t, step, diag);
-    own.flags = flags;
-    own.seed = t->config.seed;
-    own.index = t->steps;
-    own.first_sample = t->samples;
-    part->count = samples_of(step);
+    t->step = *step;
+    t->step.flags = flags;
+    t->step.seed = t->config.seed;
+    t->step.index = t->steps;
+    t->step.first_sample = t->samples;
     if (e == Q_OK) {
-        e = q_model_forward(t->session, &own, diag);
+        e = q_model_forward(t->session, &t->step, diag);
     }
-    return e == Q_OK ? read_outputs(t, part, diag) : e;
+    if (e == Q_OK) {
+        part->loss = (double)output_of(t, 0)[0];
+        part->count = samples_of(step);
+    }
+    if (e == Q_OK && t->count_output != Q_NONE) {
+        part->count = (double)output_of(t, t->count_output)[0] + (double)output_of(t, t->count_output)[1];
+    }
+    return e;
 }
 
 void q_trainer_forget(q_trainer *t)

@@ -29,6 +29,7 @@ struct q_trainer {
     uint32_t count_output; /* index of the output "count", or Q_NONE */
     uint64_t steps;
     uint32_t samples;      /* of the micro-batches since the last update */
+    q_step step;           /* the one that runs, or ran last */
     bool exchanged;        /* parameters and averages have changed places */
     double loss;
     double count;

@@ -38,6 +38,15 @@ function source_line(place,    part, i, text) {
 
 function add_indirect(from, place,    text, i, k, n, list) {
     text = source_line(place)
+    if (match(text, /kernels(->|\.)[a-z0-9_]+\(/)) { # a slot by its name: that kernel of every backend
+        text = substr(text, RSTART, RLENGTH - 1)
+        sub(/^kernels(->|\.)/, "", text)
+        add_edge(from, "q_" text "_scalar")
+        add_edge(from, "q_" text "_avx2")
+        add_edge(from, "q_" text "_avx2vnni")
+        add_edge(from, "q_" text "_avx512")
+        return
+    }
     for (i = 1; i <= n_rules; i++) {
         if (index(text, rule_word[i])) {
             n = split(rule_to[i] == "-" ? "" : rule_to[i], list, ",")

@@ -5,6 +5,8 @@
 . "$(dirname "$0")/gate.sh"
 
 LIMIT=4096
+# Compiled for size, vector code keeps larger frames: half a KiB more below the products of recurrent layers.
+LIMIT_SMALL=4608
 RULES=test/gates/indirect_calls.txt
 
 if ! have gcc; then
@@ -25,6 +27,7 @@ control "an unlisted call through a pointer" 'int q_f(int (*p)(void)) { return p
 rm -rf "$GATES/bad"
 
 for level in -O2 -Os; do
+    [ $level = -O2 ] && most=$LIMIT || most=$LIMIT_SMALL
     dir=$GATES/stack$level
     rm -rf "$dir"
     flags="$(make_value FREE_FLAGS CC=gcc | sed 's/ -O[0-9s]//') $level -fcallgraph-info=su"
@@ -42,13 +45,13 @@ for level in -O2 -Os; do
         graphs="$graphs $dir/$isa $dir/${isa}vnni"
     done
     # shellcheck disable=SC2086
-    find $graphs -name '*.ci' | xargs awk -v limit=$LIMIT -f test/gates/stack.awk $RULES >"$dir/table"
+    find $graphs -name '*.ci' | xargs awk -v limit=$most -f test/gates/stack.awk $RULES >"$dir/table"
     empty "$level: no recursion, every call through a pointer listed" "$(grep '^!' "$dir/table" | sort -u)"
     grep '^WAY' "$dir/table"
     grep -Ev '^(!|WAY)' "$dir/table" | sort >"$dir/sorted"
     [ "$(wc -l <"$dir/sorted")" -gt 50 ] || fails "$level: the call graphs hold too few functions"
-    empty "$level: at most $LIMIT bytes below every public function" \
-        "$(awk -v limit=$LIMIT '$2 > limit { print $1 ": " $2 " bytes" }' "$dir/sorted")"
+    empty "$level: at most $most bytes below every public function" \
+        "$(awk -v limit=$most '$2 > limit { print $1 ": " $2 " bytes" }' "$dir/sorted")"
 done
 
 {
