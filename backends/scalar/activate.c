@@ -55,7 +55,7 @@ static q_real scalar_activation_grad(uint32_t activation, q_real v, q_real dy)
     case Q_ACT_SIGMOID:
         return dy * (v * (1 - v));
     case Q_ACT_TANH:
-        return dy * (1 - v * v);
+        return dy * q_fma(-v, v, 1);
     case Q_ACT_SILU:
         return dy * slope_of_silu(v);
     case Q_ACT_GELU_TANH:

@@ -19,7 +19,7 @@ static bool is_limit(double value)
     return value >= 0 && value - value == 0;
 }
 
-static q_error_code config_check(const q_train_config *c, q_diag *diag)
+static q_error_code train_config_check(const q_train_config *c, q_diag *diag)
 {
     const char *who = "q_train_config";
     const char *bad = NULL;
@@ -52,7 +52,7 @@ static q_error_code config_check(const q_train_config *c, q_diag *diag)
     return Q_OK;
 }
 
-static bool is_trained(const q_session *s, q_param p)
+static bool has_gradient(const q_session *s, q_param p)
 {
     return s->plan->params[p].grad.bytes != 0;
 }
@@ -73,7 +73,7 @@ static void trainer_layout(q_arena *arena, const q_session *s, q_trainer *fill, 
     size_t partials = 0;
     fill->n_trained = 0;
     for (q_param p = 0; p < s->plan->model->n.params; p++) {
-        if (is_trained(s, p)) {
+        if (has_gradient(s, p)) {
             fill->n_trained++;
             partials += chunks_of(elements_of(s, p));
         }
@@ -92,7 +92,7 @@ q_error_code q_trainer_size(const q_session *session, const q_train_config *conf
     if (session == NULL || bytes == NULL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_trainer_size", session == NULL ? "session" : "bytes", 1, 0);
     }
-    e = config_check(config, diag);
+    e = train_config_check(config, diag);
     if (e != Q_OK) {
         return e;
     }
@@ -128,7 +128,7 @@ static void fill_list(q_trainer *t)
     uint32_t at = 0;
     for (q_param p = 0; p < s->plan->model->n.params; p++) {
         trained *x = &t->list[at];
-        if (!is_trained(s, p)) {
+        if (!has_gradient(s, p)) {
             continue;
         }
         memset(x, 0, sizeof(*x));

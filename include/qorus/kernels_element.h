@@ -36,7 +36,7 @@ static inline bool q_activation_from_output(uint32_t activation)
  *   none       1
  *   relu       dx is dy where y > 0, else 0; nothing is multiplied
  *   sigmoid    y*(1 - y)
- *   tanh       1 - y*y
+ *   tanh       fma(-y, y, 1)
  *   silu       g * fma(x, 1 - g, 1), g = sigmoid(x)
  *   gelu_tanh  x clamped to [-12, 12], beyond which f' is 0 or 1; q = x*x, t = x * fma(q, B, A), g = sigmoid(t),
  *              f' = fma(x * fma(q, 3*B, A), g*(1 - g), g); A = 2*sqrt(2/pi), B = 0.044715*A

@@ -133,7 +133,7 @@ MUTANTS = [
     ("loss.c", "lse[0]) - lse[1]", "lse[0])", "cross_entropy_grad"),
     ("activate.c", "return v > 0 ? dy : 0;", "return v >= 0 ? dy : 0;", "activate_grad"),
     ("activate.c", "return dy * (v * (1 - v));", "return dy * (v * v);", "activate_grad"),
-    ("activate.c", "(1 - v * v)", "(1 - v)", "activate_grad"),
+    ("activate.c", "q_fma(-v, v, 1)", "q_fma(-v, 1, 1)", "activate_grad"),
     ("activate.c", "q_fma(x, 1 - g, 1)", "(1 - g)", "activate_grad"),
     ("activate.c", "0.21406444881478937", "0.07135481627159646", "activate_grad"),
     ("activate.c", "scalar_clamp(v, 12)", "v", "activate_grad"),
