@@ -7,12 +7,19 @@
 
 #include "scalar.h"
 
+/* Nearest number below zero. Compared with zero itself, clang 14 makes a maximum for AArch64 that loses the sign of -0. */
+#ifdef Q_REAL_DOUBLE
+#define SCALAR_BELOW_ZERO (-0x1p-1074)
+#else
+#define SCALAR_BELOW_ZERO (-0x1p-149f)
+#endif
+
 /* relu keeps NaN and the sign of zero. */
 static inline q_real scalar_activation(uint32_t activation, q_real y)
 {
     switch (activation) {
     case Q_ACT_RELU:
-        return scalar_max(0, y);
+        return y <= SCALAR_BELOW_ZERO ? 0 : y;
     case Q_ACT_SILU:
         return q_silu(y);
     case Q_ACT_GELU_TANH:
