@@ -10,7 +10,7 @@
 #include "qorus/base/mem.h"
 #include "qorus/ops.h"
 
-enum { ROW = 48, LONG = 131072, BACKENDS = 8, NUMBERS_WORK = 1 << 18 };
+enum { ROW = 48, LONG = 131072, BACKENDS = 8, NUMBERS_WORK = 1 << 19 };
 
 /* ---- Ops ---------------------------------------------------------------------------------------------------- */
 
