@@ -49,7 +49,8 @@ OBJECTS = {
     "test_tokenizer": ["test/tokenizer/*.o"],
     "test_snapshot": ["test/snapshot/*.o", "test/port/fault_port.o"],
     "run_vectors": ["test/vectors/main_posix.o", "test/vectors/runner.o", "test/vectors/compare.o",
-                    "test/vectors/drive.o", "test/vectors/text.o"],
+                    "test/vectors/drive.o", "test/vectors/drive_element.o", "test/vectors/drive_image.o", "test/vectors/drive_norm.o",
+                    "test/vectors/drive_recurrent.o", "test/vectors/drive_train.o", "test/vectors/text.o"],
 }
 COMPARE = {"==": ["!="], "!=": ["=="], "<": ["<=", ">="], "<=": ["<"], ">": [">=", "<="], ">=": [">"]}
 SLOW = ("checkkern",)  # not run again under checks: what it calls, the vectors call
