@@ -618,14 +618,14 @@ static void build_layer(q_graph *g, const void *user)
     d.n_param = layer->n_param;
     for (uint32_t i = 0; i < 2u * layer->n_in; i++) { /* inputs of the graph come before its nodes */
         const rig_input *in = &layer->in[i % layer->n_in];
-        char name[16];
+        char name[24];
         (void)snprintf(name, sizeof(name), "in %u", i % layer->n_in);
         if ((in->constant || in->type.dtype == Q_I32) == (i < layer->n_in)) {
             d.in[i % layer->n_in] = rig_source(g, name, in);
         }
     }
     for (uint32_t i = 0; i < layer->n_param; i++) {
-        char name[16];
+        char name[24];
         (void)snprintf(name, sizeof(name), "param %u", i);
         d.param[i] = rig_slot(g, name, &layer->param[i]);
     }

@@ -200,7 +200,7 @@ static void same_bits(const network *net, const trajectory *t, const char *finge
     expect(committed(fingerprints, net, want), net->name, net->hashed, "a hash is committed");
     for (uint32_t i = 0; backend_name(i) != NULL; i++) {
         const bench_options *list = i == 0 ? ways_of_scalar : ways;
-        uint32_t n = (uint32_t)(i == 0 ? sizeof(ways_of_scalar) : sizeof(ways)) / sizeof(*list);
+        uint32_t n = (uint32_t)((i == 0 ? sizeof(ways_of_scalar) : sizeof(ways)) / sizeof(*list));
         for (uint32_t k = 0; k < n; k++) {
             bench_options o = list[k];
             o.backend = backend_name(i);

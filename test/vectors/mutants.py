@@ -116,7 +116,7 @@ MUTANTS = [
     ("epilogue.h", "return q_silu(y)", "return q_gelu_tanh(y)", "gemm_a8_q8_0"),
     ("epilogue.h", "return q_gelu_tanh(y)", "return y * q_sigmoid((q_real)1.702 * y)", "matmul"),
     ("epilogue.h", "return q_sigmoid(y)", "return q_tanh(y)", "matmul"),
-    ("epilogue.h", "return scalar_max(0, y)", "return y", "matmul"),
+    ("epilogue.h", "return y <= SCALAR_BELOW_ZERO ? 0 : y", "return y", "matmul"),
     ("gather.c", "w * a->scale", "w", "gather_q4_1"),
     ("gather.c", "i < a->k; i++", "i <= a->k; i++", "gather_f32"),
     ("rmsnorm.c", "uint32_t r = begin; r", "uint32_t r = begin + (work->worker == 2); r", "rmsnorm"),

@@ -37,12 +37,15 @@ def pair(kind, x, t, w, delta):
 
 
 def pair_case(kind, name, rows, dim, outputs="lxt", accumulate=0, sym=BATCH, gap=0, spread=3.0, delta=1.0, scale=1.0,
-              weights=False):
+              weights=False, sure=False):
     bits = Bits(f"pair_loss/{kind} {name}")
     x, t = bits.real((rows, dim), spread), bits.real((rows, dim), spread)
     if kind == "bce":
         t = np.abs(bits.real((rows, dim)))
         t[:, ::2] = np.round(t[:, ::2])
+    if sure:  # right beyond doubt: nothing is left of the loss but log(1 + exp(-|x|)), and 1 + exp(-|x|) rounds
+        x = np.copysign(np.float32(12) + np.abs(x), x)
+        t = (x > 0).astype(np.float32)
     w = np.abs(bits.real(dim, 3.0)) if weights else np.ones(dim, dtype=np.float32)
     delta, scale = np.float32(delta), np.float32(scale)
     loss, dx, dt = pair(kind, wide(x), wide(t), wide(w)[None, :], float(delta))
@@ -72,6 +75,7 @@ def pair_cases():
                   pair_case(kind, "large", 2, 70), pair_case(kind, "tokens", 4, 6, sym=TOKENS)]
     cases += [pair_case("huber", f"delta {d}", 3, 21, delta=d) for d in (0.1, 2.5)]
     cases += [pair_case("bce", f"weights d{d}", 3, d, weights=True) for d in (1, 16, 21)]
+    cases.append(pair_case("bce", "sure", 3, 21, spread=12.0, sure=True))
     cases.append(pair_case("bce", "weights, accumulate", 3, 21, weights=True, accumulate=3, scale=0.25))
     return cases
 
