@@ -18,8 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SETTINGS = ["CC=clang", "VARIANT=coverage"]
 FOLDER = ROOT / "build/coverage"
 GOAL = 95.0
-SUITES = ("port host ops gradient snapshot format rewrite plan tokenizer sampler model graphs allocation "
-          "vectors-scalar fuzz mock faults").split()
+SUITES = ("port host ops gradient norm train trajectories snapshot format rewrite write plan tokenizer sampler model graphs "
+          "allocation vectors-scalar fuzz mock faults").split()
 VALIDATORS = ["core/format/check_header.c", "core/format/check_tables.c", "core/format/check_graph.c",
               "core/format/check_arch.c", "core/text/tokenizer_open.c", "core/text/tokenizer_check.c",
               "core/model/snapshot_load.c"]
