@@ -10,87 +10,10 @@
 
 #include "qorus/sha256.h"
 #include "qorus/snapshot.h"
-#include "test/port/check.h"
+#include "snapshot_rig.h"
 #include "test/port/fault_port.h"
-#include "tiny_model.h"
-#include "port/posix/posix.h"
 
 check_state check_now;
-
-enum { PROMPT = 21 };
-
-static q_posix posix;
-static char path[256];
-static unsigned char work_bytes[8192];
-static const q_block work = {work_bytes, sizeof(work_bytes)};
-static const uint8_t this_model[32] = {1, 2, 3};
-static const uint8_t other_model[32] = {1, 2, 4};
-
-/* ---- Files ------------------------------------------------------------------------------------
- */
-
-static size_t read_bytes(const char *name, unsigned char *to, size_t cap)
-{
-    FILE *f = fopen(name, "rb");
-    size_t n;
-    if (f == NULL) {
-        return 0;
-    }
-    n = fread(to, 1, cap, f);
-    (void)fclose(f);
-    return n;
-}
-
-static void write_bytes(const char *name, const unsigned char *from, size_t n)
-{
-    FILE *f = fopen(name, "wb");
-    if (f == NULL || fwrite(from, 1, n, f) != n || fclose(f) != 0) {
-        (void)printf("FAIL cannot write %s\n0 passed, 1 failed, 0 skipped\n", name);
-        exit(1);
-    }
-}
-
-static q_snapshot_info history(int32_t *ids, q_session *s)
-{
-    q_snapshot_info info = {ids, PROMPT, q_session_position(s), 12345, 0, 0};
-    for (uint32_t i = 0; i < info.n_ids; i++) {
-        ids[i] = (int32_t)(i * 7 % VOCAB);
-    }
-    return info;
-}
-
-static void save(q_session *s)
-{
-    q_diag d = {Q_OK, "", "", 0, 0, 0};
-    int32_t ids[PROMPT];
-    q_snapshot_info info = history(ids, s);
-    tiny_must(q_snapshot_save(s, q_posix_port(&posix), path, this_model, &info, work, &d), &d);
-}
-
-static q_error_code load_with(q_session *s, const q_port *port, const uint8_t *model, q_diag *d)
-{
-    int32_t ids[64];
-    q_snapshot_info info = {ids, 64, 0, 0, 0, 0};
-    memset(d, 0, sizeof(*d));
-    return q_snapshot_load(s, port, path, model, &info, work, d);
-}
-
-static q_error_code load(q_session *s, q_diag *d)
-{
-    return load_with(s, q_posix_port(&posix), this_model, d);
-}
-
-/* Puts the right hash under changed bytes. */
-static void seal(unsigned char *bytes, size_t n)
-{
-    q_sha256_of(bytes, n - 32, bytes + n - 32);
-}
-
-static const tiny_kind plain = {false, 0.5f, false, 1, 0};
-static const tiny_kind summed = {true, 0.5f, false, 0, 0};
-
-/* ---- Tests ------------------------------------------------------------------------------------
- */
 
 static void round_trip(const tiny_kind *kind, uint32_t precision, uint32_t kv, uint32_t position)
 {
@@ -173,49 +96,6 @@ static void test_outputs_are_gone(void)
     save(a);
     CHECK_EQ(load(a, &d), Q_OK);
     CHECK_EQ(q_session_output(a, 0, &t, &d), Q_ERR_INVALID_STATE);
-}
-
-/* Loads into a session that stands elsewhere and sees that it still does. */
-static void refused(q_session *s, const q_port *port, const uint8_t *model, q_error_code code,
-                    const char *field)
-{
-    q_diag d;
-    q_session *twin = tiny_session(&plain, 40, Q_PRECISION_EXACT);
-    uint32_t position = q_session_position(s);
-    q_real want[VOCAB];
-    q_real got[VOCAB];
-    q_error_code e = load_with(s, port, model, &d);
-    CHECK_EQ(e, code);
-    CHECK_EQ(d.code, code);
-    CHECK(strcmp(d.field, field) == 0);
-    CHECK_EQ(q_session_position(s), position);
-    tiny_feed(twin, position, want);
-    tiny_feed(twin, 2, want);
-    tiny_feed(s, 2, got);
-    CHECK(memcmp(want, got, sizeof(want)) == 0);
-    CHECK_EQ(q_session_rewind(s, position, &d), Q_OK);
-}
-
-static q_session *at_five(void)
-{
-    q_session *s = tiny_session(&plain, 40, Q_PRECISION_EXACT);
-    q_real logits[VOCAB];
-    tiny_feed(s, 5, logits);
-    return s;
-}
-
-static unsigned char good[1 << 15];
-static unsigned char bad[1 << 15];
-static size_t n_good;
-
-static void make_good(void)
-{
-    q_session *a = tiny_session(&plain, 40, Q_PRECISION_EXACT);
-    q_real logits[VOCAB];
-    tiny_feed(a, PROMPT, logits);
-    save(a);
-    n_good = read_bytes(path, good, sizeof(good));
-    CHECK(n_good > 128 && n_good < sizeof(good));
 }
 
 static void test_foreign(void)
@@ -443,7 +323,7 @@ static void test_arguments(void)
     q_snapshot_info info = {ids, 5, 5, 0, 0, 0};
     const q_port *port = q_posix_port(&posix);
     q_port none = *port;
-    q_block little = {work_bytes, Q_SNAPSHOT_WORK - 1};
+    q_block little = {work.base, Q_SNAPSHOT_WORK - 1};
     uint64_t n;
     none.file_open = NULL;
     CHECK_EQ(q_snapshot_save(NULL, port, path, this_model, &info, work, &d), Q_ERR_INVALID_ARG);
@@ -466,171 +346,6 @@ static void test_arguments(void)
              Q_ERR_NOT_FOUND);
 }
 
-/* ---- Ports that fail --------------------------------------------------------------------------
- */
-
-static bool temp_exists(void)
-{
-    char temp[300];
-    (void)snprintf(temp, sizeof(temp), "%s%s", path, Q_SNAPSHOT_TEMP);
-    return access(temp, F_OK) == 0;
-}
-
-static q_error_code save_broken(q_session *s, q_fault_port *f)
-{
-    q_diag d;
-    int32_t ids[PROMPT];
-    q_snapshot_info info = history(ids, s);
-    return q_snapshot_save(s, &f->port, path, this_model, &info, work, &d);
-}
-
-/* Whatever call breaks, and however, the name holds the old file or the whole new one. */
-static void test_save_faults(void)
-{
-    static const q_fault_kind kinds[] = {Q_FAULT_FAIL, Q_FAULT_SHORT, Q_FAULT_INTERRUPT,
-                                         Q_FAULT_DENY, Q_FAULT_CUT};
-    static unsigned char old[64];
-    q_session *s = tiny_session(&plain, 40, Q_PRECISION_EXACT);
-    q_real logits[VOCAB];
-    unsigned failed = 0;
-    unsigned kept = 0;
-    make_good();
-    memset(old, 'o', sizeof(old));
-    tiny_feed(s, PROMPT, logits);
-    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
-        for (uint64_t at = 1;; at++) {
-            q_fault_port f;
-            q_error_code e;
-            size_t n;
-            q_fault_init(&f, q_posix_port(&posix));
-            CHECK(q_fault_add(&f, Q_FAULT_FILES, kinds[k], at, false));
-            write_bytes(path, old, sizeof(old));
-            e = save_broken(s, &f);
-            if (q_fault_fired(&f) == 0) {
-                CHECK_EQ(e, Q_OK);
-                break;
-            }
-            n = read_bytes(path, bad, sizeof(bad));
-            failed += e != Q_OK ? 1u : 0u;
-            kept += n == sizeof(old) ? 1u : 0u;
-            CHECK((n == sizeof(old) && memcmp(bad, old, n) == 0) ||
-                  (n == n_good && memcmp(bad, good, n) == 0));
-            CHECK(e == Q_OK ? n == n_good : true);
-            if (kinds[k] != Q_FAULT_CUT) {
-                CHECK(!temp_exists() || e == Q_OK || kinds[k] == Q_FAULT_DENY);
-            }
-            q_fault_repower(&f);
-            CHECK_EQ(save_broken(s, &f), Q_OK); /* leftovers do not stand in the way */
-            CHECK(!temp_exists());
-        }
-    }
-    CHECK(failed > 25 && kept > 25);
-    (void)unlink(path);
-}
-
-static void test_load_faults(void)
-{
-    static const q_fault_kind kinds[] = {Q_FAULT_FAIL, Q_FAULT_SHORT, Q_FAULT_SILENT, Q_FAULT_CUT};
-    q_session *s = at_five();
-    unsigned untouched = 0;
-    unsigned reset = 0;
-    q_diag d;
-    make_good();
-    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
-        for (uint64_t at = 1;; at++) {
-            q_fault_port f;
-            q_error_code e;
-            q_fault_init(&f, q_posix_port(&posix));
-            CHECK(q_fault_add(&f, Q_FAULT_FILES & ~Q_FAULT_AT(Q_FAULT_CLOSE), kinds[k], at, false));
-            e = load_with(s, &f.port, this_model, &d);
-            if (q_fault_fired(&f) == 0) {
-                CHECK_EQ(e, Q_OK);
-                break;
-            }
-            CHECK(e != Q_OK);
-            if (strcmp(d.field, "session reset") == 0) {
-                q_session *fresh = tiny_session(&plain, 40, Q_PRECISION_EXACT);
-                q_real want[VOCAB];
-                q_real got[VOCAB];
-                CHECK_EQ(q_session_position(s), 0);
-                tiny_feed(s, 5, got);
-                tiny_feed(fresh, 5, want);
-                CHECK(memcmp(want, got, sizeof(want)) == 0);
-                reset++;
-            } else {
-                CHECK_EQ(q_session_position(s), 5);
-                refused(s, q_posix_port(&posix), other_model, Q_ERR_MISMATCH, "model");
-                untouched++;
-            }
-        }
-        CHECK_EQ(q_session_rewind(s, 0, &d), Q_OK);
-        {
-            q_real got[VOCAB];
-            tiny_feed(s, 5, got);
-        }
-    }
-    CHECK(untouched >= 10 && reset >= 10);
-}
-
-/* A file that changes between the two readings. */
-static void change_file(void *arg, const q_fault_event *e)
-{
-    unsigned *reads = (unsigned *)arg;
-    if (e->op == Q_FAULT_READ && e->offset + e->n == n_good && ++*reads == 1) {
-        memcpy(bad, good, n_good);
-        bad[n_good - 40] ^= 1;
-        write_bytes(path, bad, n_good);
-    }
-}
-
-static void test_changed_between(void)
-{
-    q_session *s = at_five();
-    unsigned reads = 0;
-    q_fault_port f;
-    q_diag d;
-    make_good();
-    q_fault_init(&f, q_posix_port(&posix));
-    f.record = change_file;
-    f.record_arg = &reads;
-    CHECK_EQ(load_with(s, &f.port, this_model, &d), Q_ERR_HASH);
-    CHECK(strcmp(d.field, "session reset") == 0);
-    CHECK_EQ(q_session_position(s), 0);
-}
-
-/* What the observer of a step is told when it loads a snapshot into the session that runs. */
-typedef struct within {
-    q_session *session;
-    q_error_code code;
-    q_diag diag;
-} within;
-
-static q_error_code load_within(void *user, const q_observation *seen)
-{
-    within *w = (within *)user;
-    (void)seen;
-    w->code = load(w->session, &w->diag);
-    return Q_OK;
-}
-
-static void test_within_a_step(void)
-{
-    within w = {.session = at_five(), .code = Q_OK};
-    q_session_config c;
-    q_real logits[VOCAB];
-    q_diag d;
-    memset(&c, 0, sizeof(c));
-    c.struct_size = sizeof(c);
-    c.observe = load_within;
-    c.user = &w;
-    make_good();
-    CHECK_EQ(q_session_configure(w.session, &c, &d), Q_OK);
-    tiny_feed(w.session, 1, logits);
-    CHECK_EQ(w.code, Q_ERR_INVALID_STATE);
-    CHECK(w.diag.need == 0 && w.diag.have == 1);
-    CHECK_EQ(q_session_position(w.session), 6);
-}
-
 int main(void)
 {
     q_diag d;
@@ -650,10 +365,7 @@ int main(void)
     RUN(test_forged_fields);
     RUN(test_too_long_to_read);
     RUN(test_arguments);
-    RUN(test_save_faults);
-    RUN(test_load_faults);
-    RUN(test_changed_between);
-    RUN(test_within_a_step);
+    snapshot_faults();
     (void)unlink(path);
     q_posix_close(&posix);
     tiny_end();
