@@ -67,3 +67,27 @@ def qorus(*words, text=None, timeout=120):
     done = subprocess.run([QORUS, *[str(w) for w in words]], input=text if text is not None else "",
                           capture_output=True, text=True, errors="surrogateescape", timeout=timeout)
     return done.returncode, done.stdout, done.stderr
+
+
+def run(*words, text=b"", **more):
+    """As qorus(), of bytes: (exit code, standard output as bytes, standard error as text)."""
+    done = subprocess.run([QORUS, *map(str, words)], input=text, capture_output=True, timeout=300, check=False, **more)
+    return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+
+
+def refused(name, code, *words, says="", **more):
+    """One test: this fails with `code`, one line that holds `says`, and nothing on standard output."""
+    status, out, error = run(*words, **more)
+    lines = error.splitlines()
+    tell(name, status == code and out == b"" and len(lines) == 1 and says in lines[0]
+         and lines[0].startswith("qorus: "), f"{status} {out[:60]!r} {error!r}")
+
+
+def missing(*packages):
+    """The first Python package that is not installed, or None."""
+    for package in packages:
+        try:
+            __import__(package)
+        except ImportError:
+            return package
+    return None

@@ -1,100 +1,27 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Tests of qorus tokenize, inspect, plan and quantize as a user runs them: on the committed sample files with the
-standard library alone, on generated models and GGUF files where NumPy and the gguf package are installed.
+"""Tests of qorus tokenize, inspect and plan as a user runs them: on the committed sample files with the standard
+library alone, on generated models where NumPy is installed.
 
-Usage: test_tools.py QORUS [MODEL.qorus]
+Usage: test_tools.py; the environment's BUILD and MODEL say where the command and the real model are
 """
-import contextlib
-import hashlib
-import io
 import json
-import os
-import resource
-import signal
 import struct
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "test/plan"), str(ROOT / "test/format")]
 sys.dont_write_bytecode = True
+
+from command import COUNTS, FOLDER, QORUS, ROOT, finish, missing, real_model, refused, run, skip, tell  # noqa: E402
+from file_reader import Parsed, flipped  # noqa: E402
+
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "test/plan")]
 
 import check_plan  # noqa: E402
 
 FILES = ROOT / "vectors/files"
 SAMPLES = sorted(FILES.glob("*.qorus"))
-TYPES = ("f32", "q8_0", "q4_0", "q4_1", "f16", "bf16")
-DTYPES = TYPES + ("i32",)
-COUNTS = {"passed": 0, "failed": 0, "skipped": 0}
-QORUS = ""
-
-
-def tell(name, good, detail=""):
-    """Counts one test."""
-    COUNTS["passed" if good else "failed"] += 1
-    if not good:
-        print(f"FAIL {name} {detail}")
-
-
-def skip(name, why):
-    """Counts one test that cannot run here."""
-    COUNTS["skipped"] += 1
-    print(f"skipped: {name}: {why}")
-
-
-def run(*words, text=None, **more):
-    """(exit code, standard output as bytes, standard error as text)."""
-    done = subprocess.run([QORUS, *map(str, words)], input=text if text is not None else b"", capture_output=True,
-                          timeout=300, check=False, **more)
-    return done.returncode, done.stdout, done.stderr.decode(errors="replace")
-
-
-def refused(name, code, *words, says="", **more):
-    """One test: this fails with `code`, one line that holds `says`, and nothing on standard output."""
-    status, out, error = run(*words, **more)
-    lines = error.splitlines()
-    tell(name, status == code and out == b"" and len(lines) == 1 and says in lines[0]
-         and lines[0].startswith("qorus: "), f"{status} {out[:60]!r} {error!r}")
-
-
-# ---- A second reader of .qorus files, by the words of docs/FORMAT.md -----------------------------------------
-
-
-class Parsed:
-    """Header, records and sections of a file."""
-
-    def __init__(self, data):
-        self.data = data
-        self.sections = [struct.unpack_from("<QQII", data, 32 + 24 * i) for i in range(8)]
-        strings = self.sections[2][0]
-        self.tensors = []
-        for i in range(self.sections[0][2]):
-            at = self.sections[0][0] + 128 * i
-            v = struct.unpack_from("<IHBBII4QQQ32s", data, at)
-            name = data[strings + v[0]:strings + v[0] + v[1]].decode()
-            self.tensors.append({"name": name, "dtype": DTYPES[v[2]], "layout": ("plain", "panel16")[v[3]],
-                                 "shape": list(v[6:10][4 - v[4]:]), "trainable": bool(v[5] & 1), "offset": v[10],
-                                 "bytes": v[11], "sha256": v[12].hex()})
-
-    def section(self, number):
-        """Bytes of a section."""
-        offset, size = self.sections[number][:2]
-        return self.data[offset:offset + size]
-
-    def rehash(self):
-        """The file with its table hash made right again."""
-        tables = bytearray(self.data[:self.sections[7][0]])
-        tables[224:256] = bytes(32)
-        return self.data[:224] + hashlib.sha256(tables).digest() + self.data[256:]
-
-
-def flipped(data, at):
-    """data with one bit changed."""
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
 
 
 # ---- tokenize ------------------------------------------------------------------------------------------------
@@ -297,199 +224,6 @@ def test_plan():
     refused("too many threads", 1, "plan", mlp, "-t", 65, says="64")
 
 
-# ---- quantize ------------------------------------------------------------------------------------------------
-
-
-def only(folder, *names):
-    """True if these are all the files of a folder."""
-    return sorted(p.name for p in folder.iterdir()) == sorted(names)
-
-
-def quantize_refused(name, code, folder, source, target, says, **more):
-    """One test: refused, and the folder of the output is as it was."""
-    before = {p.name: (p.is_dir() or p.read_bytes()) for p in folder.iterdir()}
-    refused(name, code, "quantize", source, target, "q8_0", says=says, **more)
-    after = {p.name: (p.is_dir() or p.read_bytes()) for p in folder.iterdir()}
-    tell(name + ": nothing left behind", before == after, sorted(after))
-
-
-def test_quantize_refusals(folder):
-    """Bad use of quantize."""
-    llama = FILES / "llama.qorus"
-    source = llama.read_bytes()
-    out = folder / "out"
-    out.mkdir()
-    (out / "old.qorus").write_bytes(b"what was here before")
-    (out / "folder").mkdir()
-    refused("unknown type", 2, "quantize", llama, out / "x", "q3_k", says="q3_k")
-    refused("no type", 2, "quantize", llama, out / "x", says="type")
-    quantize_refused("missing input", 1, out, folder / "absent.qorus", out / "x", "absent.qorus")
-    bad = folder / "bad.qorus"
-    bad.write_bytes(source[:-64])
-    quantize_refused("input cut short", 1, out, bad, out / "x", "bad.qorus")
-    bad.write_bytes(b"GGUF" + bytes(100))
-    quantize_refused("GGUF", 1, out, bad, out / "x", "convert_model.py")
-    bad.write_bytes(flipped(source, Parsed(source).tensors[3]["offset"]))
-    code, _, error = run("quantize", bad, out / "old.qorus", "f32")
-    tell("damaged input", code == 1 and "SHA-256" in error and Parsed(source).tensors[3]["name"] in error, error)
-    tell("damaged input: the old output stays", (out / "old.qorus").read_bytes() == b"what was here before"
-         and only(out, "old.qorus", "folder"))
-    quantize_refused("columns that do not fit", 1, out, FILES / "decoder.qorus", out / "x", "columns")
-    for name, target in (("no such folder", out / "absent" / "x"), ("a file as folder", out / "old.qorus" / "x"),
-                         ("a folder as output", out / "folder")):
-        before = sorted(p.name for p in out.iterdir())
-        code, text, error = run("quantize", llama, target, "f32")
-        tell(name, code == 1 and text == b"" and "cannot be written" in error.splitlines()[-1]
-             and before == sorted(p.name for p in out.iterdir()) and only(out / "folder"), error)
-    if os.geteuid() != 0:
-        out.chmod(0o555)
-        code, _, error = run("quantize", llama, out / "x", "f32")
-        out.chmod(0o755)
-        tell("a folder that may not be written", code == 1 and "cannot be written" in error, error)
-    else:
-        skip("a folder that may not be written", "root may write everywhere")
-    same = folder / "same.qorus"
-    same.write_bytes(source)
-    quantize_refused("output over input", 1, folder, same, same, "replace the input")
-    code, _, error = run("quantize", llama, out / "x", "f32", restore_signals=False, preexec_fn=lambda: (
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))))
-    tell("a disk that is full", code == 1 and "cannot be written" in error and only(out, "old.qorus", "folder"), error)
-
-
-def test_quantize_samples(folder):
-    """Files without NumPy: structure, flags, the copy."""
-    for path in SAMPLES:
-        target = folder / "out.qorus"
-        code, out, error = run("quantize", path, target, "f16")
-        before, after = Parsed(path.read_bytes()), Parsed(target.read_bytes())
-        tell(f"{path.name} to f16", code == 0 and out == b"", error)
-        wanted = [dict(t) for t in before.tensors]
-        for t in wanted:
-            matrix = t["layout"] == "panel16"
-            if matrix and t["dtype"] != "f16":
-                t.update(dtype="f16", trainable=False)
-        keys = ("name", "dtype", "layout", "shape", "trainable")
-        tell(f"{path.name} to f16: tensors", [[t[k] for k in keys] for t in after.tensors] ==
-             [[t[k] for k in keys] for t in wanted])
-        tell(f"{path.name} to f16: plain ones keep their bytes", all(
-            b["sha256"] == a["sha256"] for b, a in zip(before.tensors, after.tensors) if b["layout"] == "plain"))
-        tell(f"{path.name} to f16: sections", all(before.section(i) == after.section(i) for i in (1, 2, 3, 4, 5)))
-        tell(f"{path.name} to f16: meta", after.section(6).startswith(before.section(6))
-             and after.section(6).decode().splitlines()[-1].startswith("requantized: f16 from"), after.section(6))
-        tell(f"{path.name} to f16: verify", run("inspect", target, "--verify")[0] == 0)
-        told = any(t["layout"] == "panel16" and t["dtype"] not in ("f16", "f32") for t in before.tensors)
-        tell(f"{path.name} to f16: says what is rounded twice", ("quantised again as f16" in error) == told, error)
-        first = target.read_bytes()
-        run("quantize", path, target, "f16")
-        tell(f"{path.name} to f16: the same again", target.read_bytes() == first and only(folder, "out.qorus"))
-    run("quantize", FILES / "llama.qorus", target, "q4_0")
-    code, out, error = run("run", target, "-p", "the model", "-n", 3, "--temp", 0)
-    tell("a requantised model runs", code == 0 and out != b"", error)
-
-
-def with_meta(source, meta, path):
-    """Writes the tensors of a generated file with another META by the Python writer; returns the bytes."""
-    from qorus_py import reader, writer
-    r = reader.Reader(source)
-    tensors = [writer.Tensor(t.name, t.dtype, t.layout, t.shape, t.data.tobytes, t.flags) for t in r.tensors.values()]
-    writer.write_file(path, tensors, r.arch, r.graph, r.tokenizer, meta)
-    return path.read_bytes()
-
-
-def test_quantize_generated(folder):
-    """The command's file is the Python writer's, byte for byte, from the same values."""
-    import make_test_model
-    from qorus_py import reader
-    options = ["--layers", "2", "--seed", "9", "--vocab", "391", "--untied"]
-    made = {t: folder / f"{t}.qorus" for t in TYPES}
-    for t, path in made.items():
-        with contextlib.redirect_stderr(io.StringIO()) as said:
-            code = make_test_model.main(["decoder", str(path), "--type", t, "--tokenizer", "none", *options])
-        tell(f"generator makes {t}", code == 0, said.getvalue())
-    out = folder / "out.qorus"
-    for t in TYPES:
-        code, _, error = run("quantize", made["f32"], out, t)
-        meta = Parsed(out.read_bytes()).section(6).decode()
-        tell(f"f32 to {t}: silent", code == 0 and error == "", error)
-        tell(f"f32 to {t}: the generator's bytes", out.read_bytes() == with_meta(made[t], meta, folder / "again"))
-    for t in TYPES:
-        run("quantize", made["q8_0"], out, t)
-        tell(f"q8_0 to {t}: NumPy's bytes", out.read_bytes() == requantised(made["q8_0"], t, out, folder / "again"))
-    values = reader.Reader(made["f32"]).tensors["layers.1.up"]
-    data = bytearray(made["f32"].read_bytes())
-    at = next(x for x in Parsed(bytes(data)).tensors if x["name"] == "layers.1.up")
-    data[at["offset"] + 64 * 5:at["offset"] + 64 * 5 + 4] = struct.pack("<f", float("nan"))
-    bad = folder / "nan.qorus"
-    bad.write_bytes(rehashed(bytes(data), "layers.1.up"))
-    before = sorted(p.name for p in folder.iterdir())
-    refused("a NaN among the weights", 1, "quantize", bad, folder / "x", "q4_0", says="layers.1.up")
-    tell("a NaN: nothing left behind", before == sorted(p.name for p in folder.iterdir()) and values.intact())
-    interrupt(folder, make_test_model)
-
-
-def rehashed(data, name):
-    """The file with the hashes of one tensor and of the tables made right."""
-    parsed = Parsed(data)
-    index = next(i for i, t in enumerate(parsed.tensors) if t["name"] == name)
-    t = parsed.tensors[index]
-    at = parsed.sections[0][0] + 128 * index + 64
-    digest = hashlib.sha256(data[t["offset"]:t["offset"] + t["bytes"]]).digest()
-    return Parsed(data[:at] + digest + data[at + 32:]).rehash()
-
-
-def requantised(source, kind, ours, path):
-    """What NumPy makes of a file's matrices in another type, with the META of ours."""
-    from qorus_py import format as fmt
-    from qorus_py import gguf_llama, quant, reader, writer
-    r = reader.Reader(source)
-    dtype = gguf_llama.TYPES[kind]
-    tensors = []
-    for t in r.tensors.values():
-        if t.layout == fmt.PANEL16 and t.dtype != dtype:
-            rows = quant.quantize(t.values(), dtype)
-            tensors.append(writer.matrix(t.name, dtype, t.shape, lambda rows=rows: rows))
-        else:
-            tensors.append(writer.Tensor(t.name, t.dtype, t.layout, t.shape, t.data.tobytes, t.flags))
-    meta = Parsed(ours.read_bytes()).section(6).decode()
-    writer.write_file(path, tensors, r.arch, r.graph, r.tokenizer, meta)
-    return path.read_bytes()
-
-
-def interrupt(folder, make_test_model):
-    """Ctrl-C in the middle of the work."""
-    big, out = folder / "big.qorus", folder / "stopped"
-    make_test_model.main(["decoder", str(big), "--type", "f32", "--tokenizer", "none", "--vocab", "40000", "--d-model",
-                          "256", "--layers", "1"])
-    out.mkdir()
-    with subprocess.Popen([QORUS, "quantize", str(big), str(out / "x"), "q4_0"], stderr=subprocess.PIPE) as work:
-        while work.poll() is None and not any(out.iterdir()):
-            time.sleep(0.002)
-        work.send_signal(signal.SIGINT)
-        error = work.communicate(timeout=60)[1].decode()
-    big.unlink()
-    if work.returncode == 0:
-        skip("Ctrl-C during quantize", "this machine was done before the signal came")
-    else:
-        tell("Ctrl-C during quantize", work.returncode == 1 and "interrupted" in error and only(out), error)
-
-
-def test_quantize_gguf(folder):
-    """F32 GGUF: convert, then quantize, is convert --type."""
-    import convert_model
-    import test_convert
-    gguf, keep, ours, theirs = (folder / n for n in ("f32.gguf", "keep.qorus", "ours.qorus", "theirs.qorus"))
-    test_convert.small_gguf(gguf, [test_convert.TYPE.F32])
-    tell("convert keeps f32", convert_model.main([str(gguf), str(keep), "-q"]) == 0)
-    for t in TYPES:
-        converted = convert_model.main([str(gguf), str(theirs), "--type", t, "-q"])
-        code, _, error = run("quantize", keep, ours, t)
-        meta = Parsed(ours.read_bytes()).section(6).decode()
-        tell(f"GGUF, quantize {t} is convert --type {t}", converted == 0 and code == 0
-             and ours.read_bytes() == with_meta(theirs, meta, folder / "again"), error)
-    code, out, error = run("run", ours, "-p", "the model", "-n", 3, "--temp", 0)
-    tell("the converted and requantised model runs", code == 0, error)
-
-
 def test_plan_generated(folder):
     """Plans of models of many shapes."""
     import make_test_model
@@ -533,9 +267,10 @@ def test_bad_use(folder):
             tell(command + ": output that cannot be written", done.returncode == 1 and b"cannot write" in done.stderr)
 
 
-def test_model(model):
+def test_model():
     """The real model, where it is there."""
-    if model is None or not Path(model).exists():
+    model = real_model()
+    if model is None:
         skip("the real model", "make model fetches it")
         return
     plan_of("real model", model)
@@ -546,48 +281,22 @@ def test_model(model):
     tell("real model: tokenize", run("tokenize", model, "--decode", text=ids)[:2] == (0, text))
 
 
-def missing(*packages):
-    """The first Python package that is not installed, or None."""
-    for package in packages:
-        try:
-            __import__(package)
-        except ImportError:
-            return package
-    return None
-
-
-def main(words):
-    """Exit code 0: all passed."""
-    global QORUS
-    QORUS = str(Path(words[0]).resolve())
-    with tempfile.TemporaryDirectory() as top:
-        def folder(name):
-            path = Path(top) / name
-            path.mkdir()
-            return path
-        test_tokenize(folder("tokenize"))
-        test_inspect(folder("inspect"))
-        test_plan()
-        test_quantize_refusals(folder("refusals"))
-        test_quantize_samples(folder("samples"))
-        test_bad_use(folder("bad"))
-        absent = missing("numpy")
-        if absent is None:
-            test_quantize_generated(folder("generated"))
-            test_plan_generated(folder("plans"))
-        else:
-            skip("generated models", f"Python package {absent} is missing (make deps)")
-        absent = missing("numpy", "gguf")
-        if absent is None:
-            test_quantize_gguf(folder("gguf"))
-        else:
-            skip("GGUF files", f"Python package {absent} is missing (make deps)")
-        test_model(words[1] if len(words) > 1 else None)
+def main():
+    """All tests that can run here."""
+    for test in (test_tokenize, test_inspect, test_bad_use):
+        folder = FOLDER / test.__name__
+        folder.mkdir()
+        test(folder)
+    test_plan()
+    if missing("numpy") is None:
+        test_plan_generated(FOLDER)
+    else:
+        skip("generated models", "Python package numpy is missing (make deps)")
+    test_model()
     for name in COUNTS:
         COUNTS[name] += check_plan.COUNTS[name]
-    print(f"{COUNTS['passed']} passed, {COUNTS['failed']} failed, {COUNTS['skipped']} skipped")
-    return 0 if COUNTS["failed"] == 0 else 1
+    finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()
