@@ -322,15 +322,14 @@ static bool request_is_good(q_graph *g, const q_decoder_build *b)
     return field == NULL;
 }
 
-void q_build_decoder(q_graph *g, const void *decoder_build)
+q_value q_graph_decoder(q_graph *g, const q_decoder_build *build)
 {
-    const q_decoder_build *build = (const q_decoder_build *)decoder_build;
     decoder d;
     q_value tokens;
     q_value x;
     q_param embedding;
     if (!request_is_good(g, build)) {
-        return;
+        return Q_NONE;
     }
     memset(&d, 0, sizeof(d));
     d.g = g;
@@ -349,5 +348,13 @@ void q_build_decoder(q_graph *g, const void *decoder_build)
         x = block(&d, layer, x);
     }
     q_graph_block(g, 0);
-    q_graph_output(g, "logits", head(&d, x, embedding));
+    return head(&d, x, embedding);
+}
+
+void q_build_decoder(q_graph *g, const void *decoder_build)
+{
+    q_value logits = q_graph_decoder(g, (const q_decoder_build *)decoder_build);
+    if (logits != Q_NONE) {
+        q_graph_output(g, "logits", logits);
+    }
 }

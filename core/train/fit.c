@@ -14,8 +14,8 @@ typedef struct fit {
     uint32_t *ids;        /* [batch] of an evaluation */
     uint8_t *best;        /* copy of the parameters, or NULL */
     uint64_t per_epoch;   /* steps */
-    uint32_t waiting;     /* evaluations since the best one */
-    bool any;             /* there was an evaluation */
+    q_fit_state *state;
+    q_fit_state own;      /* where the caller keeps none */
     q_fit_progress progress;
     q_fit_result result;
     q_diag *diag;
@@ -63,10 +63,10 @@ static q_error_code fit_check(const q_trainer *t, const q_fit_config *c, const q
 }
 
 /* Slots: trained ones, and those that forward writes. */
-static size_t slots_bytes(const q_session *s)
+size_t q_fit_best_size(const q_session *s)
 {
     size_t sum = 0;
-    for (uint32_t i = 0; i < s->plan->model->n.params; i++) {
+    for (uint32_t i = 0; s != NULL && i < s->plan->model->n.params; i++) {
         sum += s->plan->params[i].slot.bytes;
     }
     return sum;
@@ -76,7 +76,7 @@ static void fit_layout(q_arena *arena, const q_trainer *t, const q_fit_config *c
 {
     out->order = (uint32_t *)q_arena_alloc(arena, train->n * sizeof(uint32_t), Q_ALIGN);
     out->ids = (uint32_t *)q_arena_alloc(arena, c->batch * sizeof(uint32_t), Q_ALIGN);
-    out->best = (c->flags & Q_FIT_KEEP_BEST) != 0 ? (uint8_t *)q_arena_alloc(arena, slots_bytes(t->session), Q_ALIGN) : NULL;
+    out->best = (c->flags & Q_FIT_KEEP_BEST) != 0 ? (uint8_t *)q_arena_alloc(arena, q_fit_best_size(t->session), Q_ALIGN) : NULL;
 }
 
 q_error_code q_fit_size(const q_trainer *trainer, const q_fit_config *config, const q_dataset *train, size_t *bytes,
@@ -213,7 +213,7 @@ static q_error_code evaluate(fit *f)
     if (e == Q_OK) {
         e = q_model_evaluate(f->t, f->validate, f->ids, each, f->c->seen, f->c->user, &f->progress.validation, f->diag);
     }
-    f->progress.improved = e == Q_OK && (!f->any || f->progress.validation < f->result.best - f->c->min_delta) ? 1u : 0u;
+    f->progress.improved = e == Q_OK && (f->state->evaluations == 0 || f->progress.validation < f->state->best - f->c->min_delta) ? 1u : 0u;
     if (f->progress.improved != 0 && f->best != NULL) {
         copy_slots(f, false);
     }
@@ -224,14 +224,13 @@ static q_error_code evaluate(fit *f)
     if (e != Q_OK) {
         return e;
     }
-    f->any = true;
-    f->waiting = f->progress.improved != 0 ? 0 : f->waiting + 1;
+    f->state->evaluations++;
+    f->state->waiting = f->progress.improved != 0 ? 0 : f->state->waiting + 1;
     f->progress.evaluated = 1;
-    f->result.evaluations++;
     f->result.validation = f->progress.validation;
     if (f->progress.improved != 0) {
-        f->result.best = f->progress.validation;
-        f->result.best_step = f->t->steps;
+        f->state->best = f->progress.validation;
+        f->state->best_step = f->t->steps;
     }
     return Q_OK;
 }
@@ -271,12 +270,24 @@ static q_error_code run(fit *f)
             f->result.end = Q_FIT_STOPPED;
             return Q_OK;
         }
-        if (f->c->patience != 0 && f->waiting >= f->c->patience) {
+        if (f->c->patience != 0 && f->state->waiting >= f->c->patience) {
             f->result.end = Q_FIT_PATIENCE;
             return Q_OK;
         }
     }
     return Q_OK;
+}
+
+/* Takes over what an earlier call left. */
+static void begin_state(fit *f)
+{
+    f->state = f->c->state != NULL ? f->c->state : &f->own;
+    if (f->best != NULL) {
+        if (f->state->evaluations != 0 && f->state->best_slots != NULL) {
+            memmove(f->best, f->state->best_slots, q_fit_best_size(f->t->session));
+        }
+        f->state->best_slots = f->best;
+    }
 }
 
 q_error_code q_model_train(q_trainer *trainer, q_block memory, const q_fit_config *config, const q_dataset *train,
@@ -305,10 +316,14 @@ q_error_code q_model_train(q_trainer *trainer, q_block memory, const q_fit_confi
     f->validate = validate;
     f->per_epoch = steps_of_epoch(config, train);
     f->diag = diag;
+    begin_state(f);
     e = run(f);
-    if (e == Q_OK && f->best != NULL && f->any && f->result.end != Q_FIT_STOPPED) {
+    if (e == Q_OK && f->best != NULL && f->state->evaluations != 0 && f->result.end != Q_FIT_STOPPED) {
         copy_slots(f, true);
     }
+    f->result.evaluations = f->state->evaluations;
+    f->result.best = f->state->best;
+    f->result.best_step = f->state->best_step;
     f->result.steps = trainer->steps;
     f->result.epochs = trainer->steps / f->per_epoch;
     if (result != NULL) {

@@ -140,6 +140,9 @@ typedef struct q_decoder_build {
 } q_decoder_build;
 
 void q_build_decoder(q_graph *g, const void *decoder_build);
+/* The same as a part of a builder of the caller's, with a loss behind it, say: input "tokens" [TOKENS] -> logits [SELECTED,
+   vocabulary], which it returns and does not name an output. Q_NONE: the build has failed. */
+q_value q_graph_decoder(q_graph *g, const q_decoder_build *build);
 
 /* ---- Looking at a model -------------------------------------------------------------------------------- */
 

@@ -167,6 +167,19 @@ typedef struct q_fit_progress {
     uint32_t improved;       /* 1: the best so far */
 } q_fit_progress;
 
+/* What evaluations so far have left behind. All zero before a training; what one call leaves, given to the next, lets early
+   stopping and the best weights go on too. */
+typedef struct q_fit_state {
+    uint32_t evaluations;
+    uint32_t waiting;   /* evaluations since the best one */
+    double best;        /* lowest mean loss of an evaluation */
+    uint64_t best_step;
+    /* Q_FIT_KEEP_BEST: slots of the session, one behind the other in the order of the parameters, as they were at the best
+       evaluation: q_fit_best_size bytes. Read when a call begins, where evaluations > 0; then it points into the memory of
+       that call. */
+    const void *best_slots;
+} q_fit_state;
+
 typedef struct q_fit_config {
     uint32_t struct_size; /* sizeof(q_fit_config) */
     uint32_t flags;       /* Q_FIT_* */
@@ -183,6 +196,7 @@ typedef struct q_fit_config {
     /* (optional) After every evaluated or trained micro-batch: outputs of the session may be read, for metrics. */
     void (*seen)(void *user, const q_step *step, const q_train_part *part, bool evaluated);
     void *user;
+    q_fit_state *state; /* (optional; default: evaluations of this call alone count) */
 } q_fit_config;
 
 enum {
@@ -210,10 +224,13 @@ typedef struct q_fit_result {
 Q_NODISCARD q_error_code q_fit_size(const q_trainer *trainer, const q_fit_config *config, const q_dataset *train,
                                     size_t *bytes, q_diag *diag);
 
+/* Bytes of q_fit_state.best_slots. */
+size_t q_fit_best_size(const q_session *session);
+
 /*
  * Epochs of steps over `train`, evaluations over `validate` (may be NULL), until something ends it. It begins where the
- * trainer's count of steps says: with the same datasets and config a training that was stopped and goes on makes the same
- * steps as one that never stopped. Errors: of the config, naming the field; of load, forward, backward and update, after which
+ * trainer's count of steps says: with the same datasets, config and state a training that was stopped and goes on makes the
+ * same steps as one that never stopped. Errors: of the config, naming the field; of load, forward, backward and update, after which
  * the parameters are those of the last complete step (Q_ERR_NON_FINITE among them).
  */
 Q_NODISCARD q_error_code q_model_train(q_trainer *trainer, q_block memory, const q_fit_config *config,

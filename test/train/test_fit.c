@@ -71,6 +71,8 @@ static q_fit_config fit_of(uint64_t epochs)
     return c;
 }
 
+static uint8_t kept[65536]; /* best slots of the last call */
+
 static q_error_code train(bench *b, const q_fit_config *c, rows *r, rows *validate, q_fit_result *result, q_diag *d)
 {
     q_dataset data = dataset_of(r);
@@ -84,6 +86,10 @@ static q_error_code train(bench *b, const q_fit_config *c, rows *r, rows *valida
     }
     memory = aligned_alloc(64, (n + 63) / 64 * 64);
     e = q_model_train(b->trainer, (q_block){memory, n}, c, &data, validate != NULL ? &held : NULL, result, d);
+    if (c->state != NULL && c->state->best_slots != NULL && q_fit_best_size(b->session) <= sizeof(kept)) {
+        memcpy(kept, c->state->best_slots, q_fit_best_size(b->session));
+        c->state->best_slots = kept;
+    }
     free(memory);
     return e;
 }
@@ -209,6 +215,53 @@ static void test_patience(void)
     bench_close(&b);
 }
 
+static bool stop_at_two(void *user, const q_fit_progress *p)
+{
+    (void)user;
+    return p->steps != 2;
+}
+
+/* Stopped between evaluations and gone on with what they left: the same end, step for step and bit for bit. */
+static void test_state(void)
+{
+    q_train_config tc = plain_config(&q_optimizer_sgd);
+    const bench_options o = {0};
+    q_fit_config c = fit_of(50);
+    static rows data;
+    static rows held;
+    uint64_t hash[2];
+    uint64_t steps[2];
+    tc.optimizer.learning_rate = 0.7;
+    tc.clip_norm = 1;
+    c.patience = 3;
+    c.evaluate_every = 1;
+    c.flags = Q_FIT_KEEP_BEST;
+    for (int i = 0; i < 2; i++) {
+        q_fit_result result;
+        q_fit_state state;
+        q_diag d;
+        bench b;
+        fill_rows(&data, 1);
+        fill_rows(&held, 2);
+        memset(&state, 0, sizeof(state));
+        bench_open(&b, &o, &tc);
+        c.state = &state;
+        c.progress = i == 1 ? stop_at_two : NULL;
+        must(train(&b, &c, &data, &held, &result, &d), &d);
+        if (i == 1) {
+            check(result.end == Q_FIT_STOPPED && state.evaluations == 2 && state.best_slots == kept,
+                  "stopped after two evaluations, with the best weights");
+            c.progress = NULL;
+            must(train(&b, &c, &data, &held, &result, &d), &d);
+        }
+        check(result.end == Q_FIT_PATIENCE, "ended by patience");
+        hash[i] = bench_hash(&b);
+        steps[i] = result.best_step * 1000 + result.steps;
+        bench_close(&b);
+    }
+    check(hash[0] == hash[1] && steps[0] == steps[1], "early stopping goes on where it was");
+}
+
 static void test_accidents(void)
 {
     const q_train_config tc = plain_config(&q_optimizer_adam);
@@ -317,6 +370,7 @@ void test_fit(void)
     test_going_on();
     test_order();
     test_patience();
+    test_state();
     test_accidents();
     test_refusals();
     test_windows();
