@@ -112,23 +112,15 @@ q_error_code q_expect_finite(double value, double low, const char *field, q_diag
 void q_pass_gradient(const q_layer *layer, const q_work *work, const q_tensor *to, bool accumulate)
 {
     const q_tensor *from = layer->grad_out[0];
-    uint32_t rows = q_count_value(work->run, layer->out_rows[0]);
-    uint32_t begin;
-    uint32_t end;
-    if (accumulate) {
-        q_binary_args a;
-        a.rows = layer->out_rows[0];
-        a.dim = to->ne[3];
-        a.a = a.out = q_reals(to);
-        a.a_stride = a.out_stride = to->nb[2];
-        a.b = q_reals(from);
-        a.b_stride = from->nb[2];
-        layer->kernels->add(work, &a);
-        return;
-    }
-    q_share(work, rows, &begin, &end);
-    memcpy((uint8_t *)to->data + begin * to->nb[2], (const uint8_t *)from->data + begin * from->nb[2],
-           (end - begin) * to->nb[2]);
+    q_activate_grad_args a;
+    a.rows = layer->out_rows[0];
+    a.dim = from->ne[3];
+    a.activation = Q_ACT_NONE;
+    a.accumulate = accumulate ? 1 : 0;
+    a.v = a.dy = q_reals(from);
+    a.dx = q_reals(to);
+    a.v_stride = a.dy_stride = a.dx_stride = from->nb[2];
+    layer->kernels->activate_grad(work, &a);
 }
 
 const q_layer_class *q_layer_builtin(uint32_t id)
@@ -182,6 +174,10 @@ const q_layer_class *q_layer_builtin(uint32_t id)
         return &q_layer_batchnorm;
     case Q_LAYER_CONV2D:
         return &q_layer_conv2d;
+    case Q_LAYER_RESHAPE:
+        return &q_layer_reshape;
+    case Q_LAYER_SCALE:
+        return &q_layer_scale;
     case Q_LAYER_POOL2D:
         return &q_layer_pool2d;
     default:

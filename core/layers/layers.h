@@ -44,7 +44,8 @@ q_error_code q_window_count(uint32_t size, uint32_t pad, uint32_t kernel, uint32
 /* A float of a config must be finite and at least `low`. */
 q_error_code q_expect_finite(double value, double low, const char *field, q_diag *diag);
 
-/* Hands the gradient of output 0 on as it is: to = grad_out[0], or to + grad_out[0]. Shared by all workers. */
+/* Hands the gradient of output 0 on as it is: to = grad_out[0], or to + grad_out[0], element for element; the two may
+   differ in their dimensions. Shared by all workers. */
 void q_pass_gradient(const q_layer *layer, const q_work *work, const q_tensor *to, bool accumulate);
 
 /* Data of a tensor as reals. */

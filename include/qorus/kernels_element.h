@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kernels_element.h: argument structs of the kernels of activations; a part of kernels.h, where what holds for all kernels
+ * kernels_element.h: argument structs of the kernels that go element by element; a part of kernels.h, where what holds for all kernels
  * is said.
  */
 #include "kernels.h"
@@ -57,6 +57,18 @@ typedef struct q_activate_grad_args {
     q_real *dx;
     size_t dx_stride;
 } q_activate_grad_args;
+
+/* out[r][i] (+)= x[r][i] * factor. out may equal x. */
+typedef struct q_scale_args {
+    q_count rows;
+    uint32_t dim;
+    uint32_t accumulate;
+    const q_real *x;
+    size_t x_stride;
+    q_real *out;
+    size_t out_stride;
+    q_real factor;
+} q_scale_args;
 
 #ifdef __cplusplus
 }

@@ -283,6 +283,19 @@ typedef struct q_activation_config {
     uint32_t reserved;
 } q_activation_config;
 
+/* At most one dim is 0: it becomes what the others leave. The symbol of the input's rows, if it has one, goes to
+   dim[symbol]. Flatten: {1, 1, 1, 0}, 0. */
+typedef struct q_reshape_config {
+    uint32_t dim[4]; /* of the output: [batch, head, row, column] */
+    uint32_t symbol; /* 0 .. 2 */
+    uint32_t reserved;
+} q_reshape_config;
+
+typedef struct q_scale_config {
+    float factor; /* finite */
+    uint32_t reserved;
+} q_scale_config;
+
 typedef struct q_huber_config {
     float delta; /* > 0 */
     uint32_t reserved;
@@ -385,6 +398,10 @@ extern const q_layer_class q_layer_rope;
 extern const q_layer_class q_layer_attention;
 /* q, k, v -> attention of every row to every row of its span or sample; keeps nothing. Config: q_attention_config. */
 extern const q_layer_class q_layer_attention_full;
+/* The same reals in the same order under other dimensions; in the input's memory where nobody else reads that. */
+extern const q_layer_class q_layer_reshape;
+/* Times a constant. */
+extern const q_layer_class q_layer_scale;
 /* Keeps the rows whose logits are wanted. */
 extern const q_layer_class q_layer_select_rows;
 extern const q_layer_class q_layer_quantize;

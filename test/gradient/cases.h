@@ -13,5 +13,6 @@ void cases_attention(void);
 void cases_norm(void);
 void cases_element(void);
 void cases_loss(void);
+void cases_shape(void);
 
 #endif /* QORUS_TEST_GRADIENT_CASES_H */

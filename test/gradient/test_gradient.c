@@ -287,5 +287,6 @@ int main(int argc, char **argv)
     cases_norm();
     cases_element();
     cases_loss();
+    cases_shape();
     return rig_end();
 }

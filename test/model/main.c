@@ -23,6 +23,7 @@ int main(int argc, char **argv)
     test_files(argv[1]);
     test_recurrent();
     test_image();
+    test_shape();
     test_hostile(argv[1]);
     if (argc == 3) {
         test_large(argv[2]);

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "own_layers.h"
 #include "trajectory.h"
 
 /* One graph being built. */
@@ -168,6 +167,7 @@ static q_value pool(const drawing *d, const char *name, uint32_t kind, q_value x
 static void build_cnn(q_graph *g, const void *user)
 {
     enum { SIDE = 10 };
+    const q_reshape_config flat = {{1, 1, 1, 0}, 0, 0};
     const drawing d = {g, (const trajectory *)user};
     q_value x = input(&d, "x", Q_SYM_BATCH, SIDE, SIDE, trajectory_need(d.t, "data", "x").columns / (SIDE * SIDE));
     q_value labels = ids(&d, "labels", Q_SYM_BATCH, rows_of(&d, "head.w") + 1);
@@ -175,7 +175,7 @@ static void build_cnn(q_graph *g, const void *user)
     x = pool(&d, "pool1", Q_POOL_MAX, normalise(&d, "bn1", Q_ACT_NONE, x));
     x = normalise(&d, "bn2", Q_ACT_RELU, convolve(&d, "conv2", 2, 2, x));
     x = pool(&d, "pool2", Q_POOL_AVERAGE, x);
-    x = map(&d, &own_flatten, "flatten", NULL, x);
+    x = map(&d, &q_layer_reshape, "flatten", &flat, x);
     cross_entropy(&d, rows_of(&d, "head.w"), linear(&d, "head", x), labels);
 }
 

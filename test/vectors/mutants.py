@@ -141,6 +141,8 @@ MUTANTS = [
     ("activate.c", "scalar_clamp(v, 16)", "scalar_clamp(v, 3)", "activate_grad"),
     ("activate.c", "0.3989422804014327", "0.4", "activate_grad"),
     ("activate.c", "dx[i] + d : d", "d : d", "activate_grad"),
+    ("scale.c", "x[i] * a->factor", "x[i]", "scale"),
+    ("scale.c", "out[i] + y : y", "y : y", "scale"),
     ("elementwise.c", "q_silu(x[i]) * y[i]", "x[i] * q_silu(y[i])", "silu_mul"),
     ("elementwise.c", "span.position + 1u", "1u", "causal_mask"),
     ("elementwise.c", "span.position + 1u", "span.position + 2u", "causal_mask"),

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_scale.c: values times a factor.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+
+static uint32_t scale_rows(check *c)
+{
+    return CHECK_PICK(c, 1, 1, 2, 3, 5, 13);
+}
+
+static uint32_t scale_dim(check *c)
+{
+    return CHECK_PICK(c, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 130, 1000);
+}
+
+void check_scale(check *c)
+{
+    for (uint32_t i = 0; i < 300; i++) {
+        char text[96];
+        q_scale_args a;
+        check_begin(c);
+        check_fill fill = check_fill_any(c);
+        uint32_t rows = scale_rows(c);
+        bool in_place = check_below(c, 3) == 0;
+        memset(&a, 0, sizeof(a));
+        a.rows.n = rows;
+        a.dim = scale_dim(c);
+        a.accumulate = check_below(c, 2);
+        a.factor = *check_reals(c, 1, fill);
+        check_pair y = check_in_out(c, rows, a.dim, fill);
+        a.out_stride = y.stride;
+        a.x = check_rows(c, rows, a.dim, fill, &a.x_stride);
+        q_scale_args b = a;
+        a.out = y.expected;
+        b.out = y.got;
+        if (in_place) {
+            a.x = a.out;
+            b.x = b.out;
+            a.x_stride = b.x_stride = y.stride;
+        }
+        (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d accumulate %u in place %d", rows, a.dim, (int)fill,
+                       a.accumulate, in_place);
+        CHECK_RUN(c, scale, &a, &b);
+        check_pair_same(c, y, text);
+    }
+}
+
+void bench_scale(check *c)
+{
+    q_scale_args a;
+    double t;
+    check_begin(c);
+    memset(&a, 0, sizeof(a));
+    a.rows.n = 64;
+    a.dim = 1536;
+    a.factor = 0.5f;
+    a.x = check_rows(c, 64, a.dim, FILL_UNIT, &a.x_stride);
+    a.out = check_rows(c, 64, a.dim, FILL_UNIT, &a.out_stride);
+    CHECK_TIME(c, scale, &a, t);
+    check_report(c, "64 x 1536", t, 64.0 * 1536, 64.0 * 1536 * 8);
+}

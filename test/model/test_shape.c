@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* Layers that move values: the shapes they make, and what they refuse, by the name of the field. */
+#include <string.h>
+
+#include "flow.h"
+
+typedef struct shape_case {
+    const char *name;
+    const q_layer_class *cls;
+    const void *config;
+    q_count in[Q_MAX_DIMS];
+    q_error_code code;
+    const char *field;
+    q_count out[Q_MAX_DIMS];
+} shape_case;
+
+#define ONE(n) {(n), Q_SYM_ONE}
+#define BATCH {1, Q_SYM_BATCH}
+#define TOKENS {1, Q_SYM_TOKENS}
+#define RESHAPE(...) &(const q_reshape_config){__VA_ARGS__}
+#define SCALE(...) &(const q_scale_config){__VA_ARGS__}
+
+static const shape_case shape_cases[] = {
+    {"flatten", &q_layer_reshape, RESHAPE({1, 1, 1, 0}, 0, 0), {BATCH, ONE(3), ONE(4), ONE(5)}, Q_OK, "",
+     {BATCH, ONE(1), ONE(1), ONE(60)}},
+    {"images", &q_layer_reshape, RESHAPE({1, 3, 4, 5}, 0, 0), {BATCH, ONE(1), ONE(1), ONE(60)}, Q_OK, "",
+     {BATCH, ONE(3), ONE(4), ONE(5)}},
+    {"heads of tokens", &q_layer_reshape, RESHAPE({1, 1, 4, 0}, 2, 0), {ONE(1), ONE(1), TOKENS, ONE(12)}, Q_OK, "",
+     {ONE(1), ONE(1), {4, Q_SYM_TOKENS}, ONE(3)}},
+    {"two left open", &q_layer_reshape, RESHAPE({1, 0, 1, 0}, 0, 0), {BATCH, ONE(1), ONE(1), ONE(6)}, Q_ERR_INVALID_SHAPE,
+     "config.dim", {ONE(0)}},
+    {"no divisor", &q_layer_reshape, RESHAPE({1, 1, 4, 0}, 0, 0), {BATCH, ONE(1), ONE(1), ONE(6)}, Q_ERR_INVALID_SHAPE,
+     "config.dim", {ONE(0)}},
+    {"fewer than there are", &q_layer_reshape, RESHAPE({1, 1, 1, 5}, 0, 0), {BATCH, ONE(1), ONE(1), ONE(6)},
+     Q_ERR_INVALID_SHAPE, "config.dim", {ONE(0)}},
+    {"beyond 64 bits", &q_layer_reshape, RESHAPE({0x80000000u, 0x80000000u, 4, 6}, 0, 0), {BATCH, ONE(1), ONE(1), ONE(6)},
+     Q_ERR_INVALID_SHAPE, "config.dim", {ONE(0)}},
+    {"beyond 32 bits", &q_layer_reshape, RESHAPE({1, 1, 1, 0}, 0, 0), {BATCH, ONE(0x80000000u), ONE(2), ONE(6)},
+     Q_ERR_INVALID_SHAPE, "config.dim", {ONE(0)}},
+    {"a symbol of columns", &q_layer_reshape, RESHAPE({1, 1, 1, 6}, 3, 0), {BATCH, ONE(1), ONE(1), ONE(6)},
+     Q_ERR_INVALID_ARG, "config.symbol", {ONE(0)}},
+    {"reserved", &q_layer_reshape, RESHAPE({1, 1, 1, 6}, 0, 7), {BATCH, ONE(1), ONE(1), ONE(6)}, Q_ERR_INVALID_ARG,
+     "config.reserved", {ONE(0)}},
+    {"factor", &q_layer_scale, SCALE(0.5f, 0), {BATCH, ONE(1), ONE(1), ONE(6)}, Q_OK, "", {BATCH, ONE(1), ONE(1), ONE(6)}},
+    {"infinite factor", &q_layer_scale, SCALE((float)(1e38 * 1e38), 0), {BATCH, ONE(1), ONE(1), ONE(6)}, Q_ERR_INVALID_ARG,
+     "config.factor", {ONE(0)}},
+    {"reserved", &q_layer_scale, SCALE(0.5f, 1), {BATCH, ONE(1), ONE(1), ONE(6)}, Q_ERR_INVALID_ARG, "config.reserved",
+     {ONE(0)}},
+};
+
+void test_shape(void)
+{
+    for (size_t i = 0; i < sizeof(shape_cases) / sizeof(shape_cases[0]); i++) {
+        const shape_case *c = &shape_cases[i];
+        q_value_type in[Q_MAX_INPUTS];
+        q_value_type out;
+        q_node_info info;
+        q_diag d;
+        memset(in, 0, sizeof(in));
+        memset(&out, 0, sizeof(out));
+        memset(&info, 0, sizeof(info));
+        memset(&d, 0, sizeof(d));
+        for (uint32_t k = 0; k < Q_MAX_INPUTS; k++) {
+            in[k].dtype = Q_REAL;
+            memcpy(in[k].dim, c->in, sizeof(c->in));
+        }
+        info.config = c->config;
+        info.n_in = c->cls->min_in;
+        info.n_out = 1;
+        info.in = in;
+        info.out = &out;
+        q_error_code e = c->cls->shape(&info, &d);
+        check(e == c->code && strncmp(d.field, c->field, sizeof(d.field) - 1) == 0 &&
+                  (e != Q_OK || memcmp(out.dim, c->out, sizeof(out.dim)) == 0),
+              "%s: %s: %d, %s, %u x %u x %u x %u", c->cls->name, c->name, (int)e, d.field, out.dim[0].n, out.dim[1].n,
+              out.dim[2].n, out.dim[3].n);
+    }
+}
