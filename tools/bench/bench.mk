@@ -2,7 +2,7 @@
 # bench.mk: the programs of `make bench` and `make bench-peers`, and both commands.
 
 BENCH_DIR := $(FREE_DIR)/tools/bench
-BENCH_SRC := $(wildcard tools/bench/part*.c)
+BENCH_SRC := $(wildcard tools/bench/part*.c) tools/bench/works.c
 ISA_FLAGS_avxvnni := -mavxvnni -mavx2
 # Loops of one instruction set each, in files of that name; what the processor can run is asked at run time.
 ifneq ($(filter avx2,$(ISA_BACKENDS)),)
@@ -33,7 +33,7 @@ bench: all bench-programs model-needed $(if $(filter avx2,$(ISA_BACKENDS)),$(IMA
 	@python3 tools/bench/bench.py --command build/qorus --parts $(BENCH_DIR)/parts --checkkern $(TEST_DIR)/bin/checkkern \
 	 --model "$$MODEL" --image $(IMAGE) $(if $(filter save,$(BASELINE)),--save) $(BENCH_ARGS)
 
-bench-peers: all bench-programs model-needed ## side by side with llama.cpp and oneDNN, fetched and built once in build/peers
+bench-peers: all bench-programs model-needed ## side by side with llama.cpp, oneDNN and PyTorch, fetched and built once in build/peers
 	@sh tools/bench/build_peers.sh
 	@build/venv/bin/python tools/bench/peers.py --command build/qorus --parts $(BENCH_DIR)/parts $(if $(filter save,$(BASELINE)),--save) \
 	 $(BENCH_ARGS)

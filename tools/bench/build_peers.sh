@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # build_peers.sh: fetches and builds, once, the programs `make bench-peers` measures beside: llama.cpp twice (for this CPU, and
-# limited to AVX2) and oneDNN. All of it lies in build/peers/; sources and libraries are PyPI packages, fetched by name.
+# limited to AVX2), oneDNN, and PyTorch in an environment of its own. All of it lies in build/peers/; sources and libraries are PyPI packages, fetched by name.
 #
-#   build_peers.sh [llama] [onednn]       JOBS=N (default: all processors)
+#   build_peers.sh [llama] [onednn] [torch]       JOBS=N (default: all processors)
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -84,8 +84,16 @@ onednn_library() {
     rm -rf $PEERS/unpacked
 }
 
+# The package for GPUs runs on CPUs too, with the same kernels.
+torch() {
+    [ -x $PEERS/torch/bin/python ] && $PEERS/torch/bin/python -c 'import torch, numpy' 2>/dev/null && return 0
+    echo "build_peers: fetching PyTorch" >&2
+    python3 -m venv $PEERS/torch || fail "python3 -m venv failed"
+    $PEERS/torch/bin/python -m pip install -q --disable-pip-version-check numpy torch || fail "pip could not fetch torch (no network?)"
+}
+
 mkdir -p $PEERS
-[ $# -ne 0 ] || set -- llama onednn
+[ $# -ne 0 ] || set -- llama onednn torch
 for what in "$@"; do
     case $what in
     llama)
@@ -94,6 +102,7 @@ for what in "$@"; do
         llama_build avx2 -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON
         ;;
     onednn) onednn ;;
-    *) fail "usage: build_peers.sh [llama] [onednn]" ;;
+    torch) torch ;;
+    *) fail "usage: build_peers.sh [llama] [onednn] [torch]" ;;
     esac
 done

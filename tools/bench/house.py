@@ -130,6 +130,11 @@ def number(value):
     return f"{value:.0f}" if size >= 1000 else f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
 
 
+def spread(samples):
+    """Median and spread, as a table shows them."""
+    return f"{number(samples.median)} ({number(samples.low)}..{number(samples.high)})"
+
+
 def table(head, rows):
     """A Markdown table whose columns line up as text, too."""
     cells = [[str(c) for c in row] for row in [head, *rows]]

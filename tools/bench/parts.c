@@ -8,6 +8,8 @@
  *   parts sampler N_VOCAB                     one draw with top-k, top-p and min-p
  *   parts gemm BACKEND THREADS M N K          y[M][N] = x[M][K] * w[N][K]^T in f32
  *   parts backends                            names of the backends built in, and which run here
+ *   parts train WORK BACKEND THREADS          steps of a training of works.h
+ *   parts forward WORK BACKEND THREADS        one sample of its network forward, from a .qorus file
  *   parts start REPETITIONS COMMAND WORD...   from the start of a process to its first byte on stdout
  */
 #define _POSIX_C_SOURCE 200809L
@@ -122,7 +124,7 @@ int main(int argc, char **argv)
         int (*run)(const char *const *words, int n);
     } parts[] = {{"read", 2, part_read},         {"peak", 1, part_peak}, {"dispatch", 1, part_dispatch},
                  {"sampler", 1, part_sampler},   {"gemm", 5, part_gemm}, {"start", -2, part_start},
-                 {"backends", 0, part_backends}};
+                 {"train", 3, part_train},       {"forward", 3, part_forward}, {"backends", 0, part_backends}};
     int n = argc - 2;
     for (size_t i = 0; argc > 1 && i < sizeof(parts) / sizeof(parts[0]); i++) {
         bool fits = parts[i].n_words >= 0 ? n == parts[i].n_words : n >= -parts[i].n_words;
@@ -131,6 +133,7 @@ int main(int argc, char **argv)
         }
     }
     (void)fprintf(stderr, "usage: parts read FILE THREADS | peak THREADS | dispatch MLP.qorus | sampler N_VOCAB |\n"
-                          "             gemm BACKEND THREADS M N K | backends | start REPETITIONS COMMAND WORD...\n");
+                          "             gemm BACKEND THREADS M N K | train WORK BACKEND THREADS |\n"
+                          "             forward WORK BACKEND THREADS | backends | start REPETITIONS COMMAND WORD...\n");
     return 2;
 }

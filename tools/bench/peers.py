@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Side by side with the newest llama.cpp and oneDNN, in one run, in turn: A B A B.
+"""Side by side with the newest llama.cpp, oneDNN and PyTorch, in one run, in turn: A B A B.
 
 Language models: the same weights on both sides (llama-quantize makes the file, tools/convert_model.py carries it over),
 prefill and decode, without sampling, each run a process of its own that warms up first. Once with all each side has, once
 with both limited to AVX2. llama.cpp runs with or without its flash attention, whichever was faster in a first round.
 Products of f32 over the shapes of models beside oneDNN, the better of its two ways. A random model of 1.1 billion
-weights. Prints tables, writes JSON lines, and with --save docs/results/peers-<cpu>.md and .json. Needs build/peers
-(tools/bench/build_peers.sh).
+weights. Trainings beside PyTorch (peers_train.py). Prints tables, writes JSON lines, and with --save
+docs/results/peers-<cpu>.md and .json, of some parts peers-<parts>-<cpu>. Needs build/peers (tools/bench/build_peers.sh).
 """
 import argparse
 import json
@@ -16,9 +16,11 @@ import statistics
 import sys
 
 import house
-from house import Failed, Samples, json_lines, number, output_of, say
+from house import Failed, Samples, json_lines, number, output_of, say, spread
+from peers_train import Train
 
 PEERS = "build/peers"
+PARTS = "models,avx2,large,sgemm,train"
 AIM_DECODE, AIM_PREFILL, AIM_READ, AIM_GEMM = 1.5, 2.0, 0.9, 0.97
 SHAPES = [(1024, 1024, 1024), (2048, 2048, 2048), (256, 1536, 576), (256, 576, 1536), (256, 576, 576), (256, 192, 576),
           (64, 576, 576), (1024, 288, 768), (256, 2048, 2048), (256, 5632, 2048)]
@@ -196,11 +198,6 @@ class Peers:
         return "## sgemm, weights in each side's own order\n\n" + house.table(head, rows) + "\n"
 
 
-def spread(samples):
-    """Median and spread, as a table shows them."""
-    return f"{number(samples.median)} ({number(samples.low)}..{number(samples.high)})"
-
-
 def version(name):
     """What build_peers.sh noted."""
     try:
@@ -220,7 +217,8 @@ def parse(arguments):
     parser.add_argument("--folder", default="build/bench", help="where models are made")
     parser.add_argument("--results", default="docs/results")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="models,avx2,large,sgemm", help="of models avx2 large sgemm")
+    parser.add_argument("--only", default=PARTS, help=f"some of {PARTS}")
+    parser.add_argument("--torch", default=f"{PEERS}/torch/bin/python", help="a Python that has PyTorch")
     parser.add_argument("--save", action="store_true", help="write docs/results/peers-<cpu>.md and .json")
     parser.add_argument("--tiny", action="store_true", help="one thread only")
     return parser.parse_args(arguments)
@@ -231,15 +229,18 @@ def main(arguments=None):
     options = parse(arguments)
     os.makedirs(options.folder, exist_ok=True)
     facts = house.machine()
-    head = house.heading("Beside llama.cpp and oneDNN", facts, "make bench-peers",
-                         [f"llama.cpp of {version('llama')} (Release, native; limited: AVX2, FMA, F16C, BMI2); oneDNN of "
-                          f"{version('onednn')}", f"A B A B, {options.rounds} rounds, medians (lowest..highest); ratio: "
-                          "median of the rounds' ratios, above 1 is faster than the peer"])
+    notes = [f"A B A B, {options.rounds} rounds, medians (lowest..highest); ratio: median of the rounds' ratios, above 1 is "
+             "faster than the peer"]
+    if options.only != "train":
+        notes.append(f"llama.cpp of {version('llama')} (Release, native; limited: AVX2, FMA, F16C, BMI2); oneDNN of "
+                     f"{version('onednn')}")
+    head = house.heading("Beside llama.cpp, oneDNN and PyTorch", facts, command_of(options), notes)
     parts = {"models": lambda p: p.models("SmolLM2-135M, all either side has", Llama(f"{PEERS}/native"),
                                           Qorus(options.command, None)),
              "avx2": lambda p: p.models("SmolLM2-135M, both limited to AVX2", Llama(f"{PEERS}/avx2"),
                                         Qorus(options.command, "avx2")),
-             "large": lambda p: p.large(Llama(f"{PEERS}/native")), "sgemm": Peers.products}
+             "large": lambda p: p.large(Llama(f"{PEERS}/native")), "sgemm": Peers.products,
+             "train": lambda p: Train(p).run()}
     text = [head]
     try:
         peers = Peers(options)
@@ -255,17 +256,23 @@ def main(arguments=None):
     return 0
 
 
+def command_of(options):
+    """How to repeat it."""
+    return "make bench-peers" + ("" if options.only == PARTS else f" BENCH_ARGS='--only {options.only}'")
+
+
 def finish(options, facts, text, lines):
     """JSON lines, and with --save the files of docs/results/."""
     with open(os.path.join(options.folder, "peers.jsonl"), "w", encoding="utf-8") as out:
         out.writelines(json.dumps(line) + "\n" for line in lines)
     if options.save:
         os.makedirs(options.results, exist_ok=True)
-        base = os.path.join(options.results, "peers-" + house.cpu_kind(facts))
+        some = "" if options.only == PARTS else options.only.replace(",", "-") + "-"
+        base = os.path.join(options.results, "peers-" + some + house.cpu_kind(facts))
         with open(base + ".md", "w", encoding="utf-8") as out:
             out.write(text)
         with open(base + ".json", "w", encoding="utf-8") as out:
-            head = {"command": "make bench-peers", "commit": house.commit(), "date": house.today(), "machine": facts}
+            head = {"command": command_of(options), "commit": house.commit(), "date": house.today(), "machine": facts}
             out.write(json.dumps(head)[:-1] + ', "figures": [\n' + ",\n".join(map(json.dumps, lines)) + "\n]}\n")
         say(f"bench-peers: stored {base}.md and .json")
 
