@@ -4,19 +4,19 @@
  *
  * One row is shared out in pieces of 64 columns, several rows whole.
  */
+#include "kernels_avx2.h"
 #include "activation.h"
-#include "element.h"
 
 /* The rows of one activation, a constant here. */
-Q_AVX2_INLINE void activate_rows(const uint32_t activation, const q_work *work, const q_activate_args *a)
+X86_INLINE void activate_rows(const uint32_t activation, const q_work *work, const q_activate_args *a)
 {
-    element_part part = element_share(work, q_count_value(work->run, a->rows), a->dim);
+    x86_items part = x86_share_items(work, q_count_value(work->run, a->rows), a->dim);
     for (uint32_t r = part.row0; r < part.row1; r++) {
-        const float *x = avx2_row(a->x, a->x_stride, r);
-        float *out = avx2_row_out(a->out, a->out_stride, r);
+        const float *x = x86_row(a->x, a->x_stride, r);
+        float *out = x86_row_out(a->out, a->out_stride, r);
         for (uint32_t i = part.col0; i < part.col1; i += 8) {
             uint32_t n = part.col1 - i;
-            avx2_store_n(out + i, n, avx2_activation(activation, avx2_load_n(x + i, n)));
+            vec_store_n(out + i, n, avx2_activation(activation, vec_load_n(x + i, n)));
         }
     }
 }
@@ -92,20 +92,20 @@ static inline __m256 activation_grad_m256(uint32_t activation, __m256 v, __m256 
     }
 }
 
-Q_AVX2_INLINE void activate_grad_rows(const uint32_t activation, const q_work *work, const q_activate_grad_args *a)
+X86_INLINE void activate_grad_rows(const uint32_t activation, const q_work *work, const q_activate_grad_args *a)
 {
-    element_part part = element_share(work, q_count_value(work->run, a->rows), a->dim);
+    x86_items part = x86_share_items(work, q_count_value(work->run, a->rows), a->dim);
     for (uint32_t r = part.row0; r < part.row1; r++) {
-        const float *v = avx2_row(a->v, a->v_stride, r);
-        const float *dy = avx2_row(a->dy, a->dy_stride, r);
-        float *dx = avx2_row_out(a->dx, a->dx_stride, r);
+        const float *v = x86_row(a->v, a->v_stride, r);
+        const float *dy = x86_row(a->dy, a->dy_stride, r);
+        float *dx = x86_row_out(a->dx, a->dx_stride, r);
         for (uint32_t i = part.col0; i < part.col1; i += 8) {
             uint32_t n = part.col1 - i;
-            __m256 d = activation_grad_m256(activation, avx2_load_n(v + i, n), avx2_load_n(dy + i, n));
+            __m256 d = activation_grad_m256(activation, vec_load_n(v + i, n), vec_load_n(dy + i, n));
             if (a->accumulate != 0) {
-                d = _mm256_add_ps(avx2_load_n(dx + i, n), d);
+                d = _mm256_add_ps(vec_load_n(dx + i, n), d);
             }
-            avx2_store_n(dx + i, n, d);
+            vec_store_n(dx + i, n, d);
         }
     }
 }

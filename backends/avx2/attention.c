@@ -123,7 +123,7 @@ static void flash_divide(const q_attention_slot *slot, uint32_t n, uint32_t dim)
         }
         for (uint32_t d = 0; d < dim; d += 8) {
             float *out = slot[s].out + d;
-            avx2_store_n(out, dim - d, _mm256_div_ps(avx2_load_n(out, dim - d), sum));
+            vec_store_n(out, dim - d, _mm256_div_ps(vec_load_n(out, dim - d), sum));
         }
     }
 }

@@ -31,13 +31,13 @@ void q_flash_values_avx2(uint32_t kind, const q_attention_keys *keys, const q_at
 
 /* Fetches what lies FLASH_AHEAD bytes behind p: with few slots a cache streams through faster than
    the CPU foresees. A prefetch of any address is harmless. */
-Q_AVX2_INLINE void flash_ahead(const uint8_t *p)
+X86_INLINE void flash_ahead(const uint8_t *p)
 {
     _mm_prefetch((const char *)((uintptr_t)p + FLASH_AHEAD), _MM_HINT_T0);
 }
 
 /* Eight i8 at p, times a scale. */
-Q_AVX2_INLINE __m256 flash_dequant(const uint8_t *p, __m256 scale)
+X86_INLINE __m256 flash_dequant(const uint8_t *p, __m256 scale)
 {
     __m256i q = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
     return _mm256_mul_ps(_mm256_cvtepi32_ps(q), scale);

@@ -49,45 +49,45 @@ typedef struct flashback_product {
 /* -- products ---------------------------------------------------------------------------------- */
 
 /* Rows i .. and columns j .. of a product, `halves` of 8 columns; the last may have fewer. */
-Q_AVX2_INLINE void flashback_tile(const uint32_t rows, const uint32_t halves, const flashback_product *x,
+X86_INLINE void flashback_tile(const uint32_t rows, const uint32_t halves, const flashback_product *x,
                                   uint32_t i, uint32_t j)
 {
     const float *a = x->a + x->a_row * i;
     const float *b = x->b + j;
     float *at = x->c + x->c_row * i + j;
     __m256 c[FLASHBACK_ROWS][2];
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t h = 0; h < halves; h++) {
-            c[t][h] = x->fresh ? _mm256_setzero_ps() : avx2_load_n(at + x->c_row * t + h * 8u, x->n - j - h * 8u);
+            c[t][h] = x->fresh ? _mm256_setzero_ps() : vec_load_n(at + x->c_row * t + h * 8u, x->n - j - h * 8u);
         }
     }
     for (uint32_t p = 0; p < x->k; p++) {
         __m256 w[2];
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t h = 0; h < halves; h++) {
             w[h] = _mm256_load_ps(b + x->b_row * p + h * 8u);
         }
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < rows; t++) {
             __m256 v = _mm256_broadcast_ss(a + x->a_row * t + x->a_step * p);
-            Q_AVX2_UNROLL
+            X86_UNROLL
             for (uint32_t h = 0; h < halves; h++) {
                 c[t][h] = _mm256_fmadd_ps(v, w[h], c[t][h]);
             }
         }
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t h = 0; h < halves; h++) {
-            avx2_store_n(at + x->c_row * t + h * 8u, x->n - j - h * 8u, c[t][h]);
+            vec_store_n(at + x->c_row * t + h * 8u, x->n - j - h * 8u, c[t][h]);
         }
     }
 }
 
-Q_AVX2_INLINE void flashback_columns(const uint32_t halves, const flashback_product *x, uint32_t j)
+X86_INLINE void flashback_columns(const uint32_t halves, const flashback_product *x, uint32_t j)
 {
     uint32_t i = 0;
     for (; i + FLASHBACK_ROWS <= x->m; i += FLASHBACK_ROWS) {
@@ -118,9 +118,9 @@ static void flashback_multiply(const flashback_product *x)
 static void flashback_copy(const float *from, size_t stride, uint32_t rows, uint32_t n, float (*to)[FLASHBACK_DIMS])
 {
     for (uint32_t i = 0; i < rows; i++) {
-        const float *v = avx2_row(from, stride, i);
+        const float *v = x86_row(from, stride, i);
         for (uint32_t d = 0; d < n; d += 8u) {
-            _mm256_store_ps(to[i] + d, avx2_load_n(v + d, n - d));
+            _mm256_store_ps(to[i] + d, vec_load_n(v + d, n - d));
         }
     }
 }
@@ -132,9 +132,9 @@ static void flashback_turn(const float *from, size_t stride, uint32_t rows, uint
         for (uint32_t d = 0; d < n; d += 8u) {
             __m256 v[8];
             for (uint32_t l = 0; l < 8; l++) {
-                v[l] = i + l < rows ? avx2_load_n(avx2_row(from, stride, i + l) + d, n - d) : _mm256_setzero_ps();
+                v[l] = i + l < rows ? vec_load_n(x86_row(from, stride, i + l) + d, n - d) : _mm256_setzero_ps();
             }
-            avx2_turn(v);
+            vec_turn(v);
             for (uint32_t l = 0; l < 8 && d + l < n; l++) {
                 _mm256_store_ps(to[d + l] + i, v[l]);
             }
@@ -145,7 +145,7 @@ static void flashback_turn(const float *from, size_t stride, uint32_t rows, uint
 /* -- weights ----------------------------------------------------------------------------------- */
 
 /* p and e of 8 keys, `seen` of which are visible. */
-Q_AVX2_INLINE void flashback_weight(const q_attention_grad_args *a, __m256 seen, float *p, float *e, __m256 lse,
+X86_INLINE void flashback_weight(const q_attention_grad_args *a, __m256 seen, float *p, float *e, __m256 lse,
                                __m256 delta)
 {
     const __m256 scale = _mm256_set1_ps(a->scale);
@@ -177,7 +177,7 @@ static void flashback_weights(const q_attention_grad_args *a, const q_attention_
         uint32_t hi = q_attention_grad_end(a, u->span.rows, x->i0 + i);
         for (uint32_t j = 0; j < x->keys; j += 8u) {
             uint32_t key = x->j0 + j;
-            __m256i seen = _mm256_andnot_si256(avx2_mask(lo > key ? lo - key : 0), avx2_mask(hi > key ? hi - key : 0));
+            __m256i seen = _mm256_andnot_si256(vec_mask(lo > key ? lo - key : 0), vec_mask(hi > key ? hi - key : 0));
             flashback_weight(a, _mm256_castsi256_ps(seen), space->p[i] + j, space->e[i] + j, lse, delta);
         }
     }
@@ -186,8 +186,8 @@ static void flashback_weights(const q_attention_grad_args *a, const q_attention_
 /* acc = fma(x, y, acc) of the first n of 8 values. */
 static inline __m256 flashback_fma_n(const float *x, const float *y, uint32_t n, __m256 acc)
 {
-    __m256 sum = _mm256_fmadd_ps(avx2_load_n(x, n), avx2_load_n(y, n), acc);
-    return _mm256_blendv_ps(acc, sum, _mm256_castsi256_ps(avx2_mask(n)));
+    __m256 sum = _mm256_fmadd_ps(vec_load_n(x, n), vec_load_n(y, n), acc);
+    return _mm256_blendv_ps(acc, sum, _mm256_castsi256_ps(vec_mask(n)));
 }
 
 static float flashback_delta(const float *dout, const float *out, uint32_t n)
@@ -207,8 +207,8 @@ static void flashback_deltas(const q_attention_grad_args *a, const q_attention_g
 {
     uint32_t group = a->heads / a->kv_heads;
     for (uint32_t r = u->span.row; r < u->span.row + u->span.rows; r++) {
-        const float *dout = avx2_row(a->dout, a->dout_stride, r);
-        const float *out = avx2_row(a->out, a->out_stride, r);
+        const float *dout = x86_row(a->dout, a->dout_stride, r);
+        const float *out = x86_row(a->out, a->out_stride, r);
         for (uint32_t h = u->kv_head * group; h < (u->kv_head + 1u) * group; h++) {
             size_t column = (size_t)h * a->head_dim;
             a->delta[(size_t)r * a->heads + h] = flashback_delta(dout + column, out + column, a->head_dim);
@@ -226,13 +226,13 @@ static void flashback_pack(const q_attention_grad_args *a, const q_attention_gra
     size_t query = (size_t)x->head * a->head_dim + d0;
     uint32_t row = u->span.row;
     if (x->fresh != 0 || a->head_dim > FLASHBACK_DIMS) {
-        const float *k = avx2_row(a->k, a->k_stride, row + x->j0) + key;
+        const float *k = x86_row(a->k, a->k_stride, row + x->j0) + key;
         flashback_turn(k, a->k_stride, x->keys, n, space->kt);
-        flashback_turn(avx2_row(a->v, a->v_stride, row + x->j0) + key, a->v_stride, x->keys, n, space->vt);
+        flashback_turn(x86_row(a->v, a->v_stride, row + x->j0) + key, a->v_stride, x->keys, n, space->vt);
         flashback_copy(k, a->k_stride, x->keys, n, space->k);
     }
-    flashback_copy(avx2_row(a->q, a->q_stride, row + x->i0) + query, a->q_stride, x->rows, n, space->q);
-    flashback_copy(avx2_row(a->dout, a->dout_stride, row + x->i0) + query, a->dout_stride, x->rows, n, space->dout);
+    flashback_copy(x86_row(a->q, a->q_stride, row + x->i0) + query, a->q_stride, x->rows, n, space->q);
+    flashback_copy(x86_row(a->dout, a->dout_stride, row + x->i0) + query, a->dout_stride, x->rows, n, space->dout);
 }
 
 static void flashback_scores(const q_attention_grad_pair *x, uint32_t d0, uint32_t n, flashback_space *space)
@@ -253,19 +253,19 @@ static void flashback_gradients(const q_attention_grad_args *a, const q_attentio
     size_t key = (size_t)u->kv_head * a->head_dim + d0;
     uint32_t row = u->span.row;
     if (a->dq != NULL) {
-        float *to = avx2_row_out(a->dq, a->dq_stride, row + x->i0) + (size_t)x->head * a->head_dim + d0;
+        float *to = x86_row_out(a->dq, a->dq_stride, row + x->i0) + (size_t)x->head * a->head_dim + d0;
         flashback_product dq = {x->rows, n, x->keys, false, space->e[0], FLASHBACK_BLOCK, 1, space->k[0], FLASHBACK_DIMS,
                            to, a->dq_stride / sizeof(float)};
         flashback_multiply(&dq);
     }
     if (a->dk != NULL) {
-        float *to = avx2_row_out(a->dk, a->dk_stride, row + x->j0) + key;
+        float *to = x86_row_out(a->dk, a->dk_stride, row + x->j0) + key;
         flashback_product dk = {x->keys, n, x->rows, false, space->e[0], 1, FLASHBACK_BLOCK, space->q[0], FLASHBACK_DIMS,
                            to, a->dk_stride / sizeof(float)};
         flashback_multiply(&dk);
     }
     if (a->dv != NULL) {
-        float *to = avx2_row_out(a->dv, a->dv_stride, row + x->j0) + key;
+        float *to = x86_row_out(a->dv, a->dv_stride, row + x->j0) + key;
         flashback_product dv = {x->keys, n, x->rows, false, space->p[0], 1, FLASHBACK_BLOCK, space->dout[0], FLASHBACK_DIMS,
                            to, a->dv_stride / sizeof(float)};
         flashback_multiply(&dv);

@@ -19,32 +19,32 @@ static inline __m256 flash_score(const q_attention_keys *keys, __m256 dot)
 }
 
 /* Keys 8*i .. 8*i + 7 of the group at `g`, dimension d; scale: theirs, of the block of d, in Q8_0. */
-Q_AVX2_INLINE __m256 flash_key(const uint32_t kind, const uint8_t *g, uint32_t dim, uint32_t d,
+X86_INLINE __m256 flash_key(const uint32_t kind, const uint8_t *g, uint32_t dim, uint32_t d,
                                uint32_t i, __m256 scale)
 {
     size_t at = (size_t)d * 16u + i * 8u;
     if (kind == Q_Q8_0) {
         return flash_dequant(g + dim + at, scale);
     }
-    return kind == Q_F16 ? avx2_load_f16((const uint16_t *)(const void *)g + at)
+    return kind == Q_F16 ? vec_load_f16((const uint16_t *)(const void *)g + at)
                              : _mm256_loadu_ps((const float *)(const void *)g + at);
 }
 
 /* Scales of the block of dimension d for `panels` groups. */
-Q_AVX2_INLINE void flash_key_scales(const uint32_t kind, const uint32_t panels,
+X86_INLINE void flash_key_scales(const uint32_t kind, const uint32_t panels,
                                     const q_attention_keys *keys, const uint8_t *g, uint32_t d,
                                     __m256 scale[8])
 {
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < 2u * panels; i++) {
         const uint16_t *at = (const uint16_t *)(const void *)(g + i / 2u * keys->group);
-        scale[i] = kind == Q_Q8_0 ? avx2_load_f16(at + q_kv_q8_0_scale(0, d) + i % 2u * 8u)
+        scale[i] = kind == Q_Q8_0 ? vec_load_f16(at + q_kv_q8_0_scale(0, d) + i % 2u * 8u)
                                       : _mm256_setzero_ps();
     }
 }
 
 /* Dimensions d .. to - 1, all of one block in Q8_0, of `slots` slots by the keys of `panels` groups. */
-Q_AVX2_INLINE void flash_score_block(const uint32_t kind, const uint32_t slots,
+X86_INLINE void flash_score_block(const uint32_t kind, const uint32_t slots,
                                      const uint32_t panels, const q_attention_keys *keys,
                                      const q_attention_slot *slot, const uint8_t *g, uint32_t d,
                                      uint32_t to, __m256 c[FLASH_TILE][8])
@@ -52,33 +52,33 @@ Q_AVX2_INLINE void flash_score_block(const uint32_t kind, const uint32_t slots,
     const float *q[FLASH_TILE];
     __m256 scale[8];
     flash_key_scales(kind, panels, keys, g, d, scale);
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
         q[s] = slot[s].q;
     }
     for (; d < to; d++) {
         __m256 v[FLASH_TILE];
         __m256 k[8];
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < panels && slots <= 3u; i++) {
             flash_ahead(g + i * keys->group + keys->group / keys->dim * d);
         }
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t s = 0; s < slots && slots <= 3u; s++) {
             v[s] = _mm256_broadcast_ss(q[s] + d);
         }
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < 2u * panels; i++) {
             k[i] = flash_key(kind, g + i / 2u * keys->group, keys->dim, d, i % 2u, scale[i]);
-            Q_AVX2_UNROLL
+            X86_UNROLL
             for (uint32_t s = 0; s < slots && slots <= 3u; s++) {
                 c[s][i] = _mm256_fmadd_ps(v[s], k[i], c[s][i]);
             }
         }
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t s = 0; s < slots && slots > 3u; s++) {
             v[s] = _mm256_broadcast_ss(q[s] + d);
-            Q_AVX2_UNROLL
+            X86_UNROLL
             for (uint32_t i = 0; i < 2u * panels; i++) {
                 c[s][i] = _mm256_fmadd_ps(v[s], k[i], c[s][i]);
             }
@@ -87,16 +87,16 @@ Q_AVX2_INLINE void flash_score_block(const uint32_t kind, const uint32_t slots,
 }
 
 /* Scores of `slots` slots by the 16 * `panels` keys from j, a multiple of 16. slots * panels <= 6. */
-Q_AVX2_INLINE void flash_score_tile(const uint32_t kind, const uint32_t slots,
+X86_INLINE void flash_score_tile(const uint32_t kind, const uint32_t slots,
                                     const uint32_t panels, const q_attention_keys *keys,
                                     const q_attention_slot *slot, float (*p)[Q_ATTENTION_CHUNK], uint32_t j)
 {
     const uint8_t *g = keys->k + j / 16u * keys->group;
     uint32_t step = kind == Q_Q8_0 ? (uint32_t)Q_BLOCK : keys->dim;
     __m256 c[FLASH_TILE][8];
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < 2u * panels; i++) {
             c[s][i] = _mm256_setzero_ps();
         }
@@ -104,9 +104,9 @@ Q_AVX2_INLINE void flash_score_tile(const uint32_t kind, const uint32_t slots,
     for (uint32_t d = 0; d < keys->dim; d += step) {
         flash_score_block(kind, slots, panels, keys, slot, g, d, d + step, c);
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < 2u * panels; i++) {
             _mm256_store_ps(p[s] + j % Q_ATTENTION_CHUNK + i * 8u, flash_score(keys, c[s][i]));
         }
@@ -114,7 +114,7 @@ Q_AVX2_INLINE void flash_score_tile(const uint32_t kind, const uint32_t slots,
 }
 
 /* Scores of `slots` slots by the keys of the chunk, `panels` panels at a time. */
-Q_AVX2_INLINE void flash_score_slots(const uint32_t kind, const uint32_t slots,
+X86_INLINE void flash_score_slots(const uint32_t kind, const uint32_t slots,
                                      const uint32_t panels, const q_attention_keys *keys,
                                      const q_attention_slot *slot, float (*p)[Q_ATTENTION_CHUNK])
 {
@@ -127,7 +127,7 @@ Q_AVX2_INLINE void flash_score_slots(const uint32_t kind, const uint32_t slots,
     }
 }
 
-Q_AVX2_INLINE void flash_scores(const uint32_t kind, const q_attention_keys *keys,
+X86_INLINE void flash_scores(const uint32_t kind, const q_attention_keys *keys,
                                 const q_attention_slot *slot, float (*p)[Q_ATTENTION_CHUNK], uint32_t n)
 {
     uint32_t s = 0;

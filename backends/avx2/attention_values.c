@@ -16,7 +16,7 @@ typedef struct flash_rows {
 
 /* Opens the values from key j on. In Q8_0, head_dim is a multiple of 32 and d of 8*vectors, so that 4 vectors never
    lie in two blocks. */
-Q_AVX2_INLINE void flash_open_rows(const uint32_t kind, const uint32_t vectors,
+X86_INLINE void flash_open_rows(const uint32_t kind, const uint32_t vectors,
                                    const q_attention_keys *keys, uint32_t j, uint32_t d, flash_rows *rows)
 {
     if (kind != Q_Q8_0) {
@@ -28,27 +28,27 @@ Q_AVX2_INLINE void flash_open_rows(const uint32_t kind, const uint32_t vectors,
     const uint8_t *g = keys->v + j / 16u * keys->group;
     rows->step = keys->dim;
     rows->at = g + (1u + j % 16u) * rows->step + d;
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < vectors; i += 4u) {
         const uint16_t *scale = (const uint16_t *)(const void *)g + q_kv_q8_0_scale(0, d + i * 8u);
-        _mm256_store_ps(rows->scale[i / 4u], avx2_load_f16(scale));
-        _mm256_store_ps(rows->scale[i / 4u] + 8, avx2_load_f16(scale + 8));
+        _mm256_store_ps(rows->scale[i / 4u], vec_load_f16(scale));
+        _mm256_store_ps(rows->scale[i / 4u] + 8, vec_load_f16(scale + 8));
     }
 }
 
 /* n < 8 values at p, of reals or halves. */
-Q_AVX2_INLINE __m256 flash_load_tail(const uint32_t kind, const uint8_t *p, uint32_t n)
+X86_INLINE __m256 flash_load_tail(const uint32_t kind, const uint8_t *p, uint32_t n)
 {
     if (kind == Q_F16) {
         Q_ALIGNED(16) uint16_t h[8] = {0};
         memcpy(h, p, n * sizeof(uint16_t));
-        return avx2_load_f16(h);
+        return vec_load_f16(h);
     }
-    return avx2_load_n((const float *)(const void *)p, n);
+    return vec_load_n((const float *)(const void *)p, n);
 }
 
 /* Vector i of the next key, number j; n < 8 only in a tile of one vector. */
-Q_AVX2_INLINE __m256 flash_row_vector(const uint32_t kind, const flash_rows *rows, uint32_t j,
+X86_INLINE __m256 flash_row_vector(const uint32_t kind, const flash_rows *rows, uint32_t j,
                                       const uint32_t i, uint32_t n)
 {
     if (kind == Q_Q8_0) {
@@ -57,12 +57,12 @@ Q_AVX2_INLINE __m256 flash_row_vector(const uint32_t kind, const flash_rows *row
     if (i == 0 && n < 8u) {
         return flash_load_tail(kind, rows->at, n);
     }
-    return kind == Q_F16 ? avx2_load_f16((const uint16_t *)(const void *)rows->at + i * 8u)
+    return kind == Q_F16 ? vec_load_f16((const uint16_t *)(const void *)rows->at + i * 8u)
                              : _mm256_loadu_ps((const float *)(const void *)rows->at + i * 8u);
 }
 
 /* Keys j0 .. j1 - 1 by slots which all see them, or with `ragged` may not; in Q8_0 group by group. */
-Q_AVX2_INLINE void flash_add_values(const uint32_t kind, const uint32_t slots,
+X86_INLINE void flash_add_values(const uint32_t kind, const uint32_t slots,
                                     const uint32_t vectors, const bool ragged,
                                     const q_attention_keys *keys, const q_attention_slot *slot,
                                     const float (*p)[Q_ATTENTION_CHUNK], uint32_t j0, uint32_t j1,
@@ -76,23 +76,23 @@ Q_AVX2_INLINE void flash_add_values(const uint32_t kind, const uint32_t slots,
             __m256 v[8];
             __m256 w[FLASH_TILE];
             const bool few = slots <= 3u && !ragged;
-            Q_AVX2_UNROLL
+            X86_UNROLL
             for (uint32_t s = 0; s < slots && few; s++) {
                 w[s] = _mm256_broadcast_ss(&p[s][j0 % Q_ATTENTION_CHUNK]);
             }
-            Q_AVX2_UNROLL
+            X86_UNROLL
             for (uint32_t i = 0; i < vectors; i++) {
                 v[i] = flash_row_vector(kind, &rows, j0, i, n);
-                Q_AVX2_UNROLL
+                X86_UNROLL
                 for (uint32_t s = 0; s < slots && few; s++) {
                     c[s][i] = _mm256_fmadd_ps(w[s], v[i], c[s][i]);
                 }
             }
-            Q_AVX2_UNROLL
+            X86_UNROLL
             for (uint32_t s = 0; s < slots && !few; s++) {
                 if (!ragged || (slot[s].from <= j0 && j0 < slot[s].to)) {
                     w[s] = _mm256_broadcast_ss(&p[s][j0 % Q_ATTENTION_CHUNK]);
-                    Q_AVX2_UNROLL
+                    X86_UNROLL
                     for (uint32_t i = 0; i < vectors; i++) {
                         c[s][i] = _mm256_fmadd_ps(w[s], v[i], c[s][i]);
                     }
@@ -113,17 +113,17 @@ static inline void flash_merge(const q_attention_slot *t, uint32_t d, uint32_t n
         return;
     }
     if (t->from != t->lo) {
-        __m256 before = _mm256_mul_ps(avx2_load_n(t->out + d, n), _mm256_set1_ps(t->old));
+        __m256 before = _mm256_mul_ps(vec_load_n(t->out + d, n), _mm256_set1_ps(t->old));
         o = _mm256_add_ps(before, _mm256_mul_ps(o, _mm256_set1_ps(t->fresh)));
     }
-    avx2_store_n(t->out + d, n, o);
+    vec_store_n(t->out + d, n, o);
 }
 
 /*
  * Dimensions d .. d + 8*vectors - 1 (or + n - 1 where vectors is 1) of `slots` slots through the
  * chunk. A slot without a key in it collects values that are dropped.
  */
-Q_AVX2_INLINE void flash_value_tile(const uint32_t kind, const uint32_t slots,
+X86_INLINE void flash_value_tile(const uint32_t kind, const uint32_t slots,
                                     const uint32_t vectors, const q_attention_keys *keys,
                                     const q_attention_slot *slot, const float (*p)[Q_ATTENTION_CHUNK],
                                     uint32_t d, uint32_t n)
@@ -132,9 +132,9 @@ Q_AVX2_INLINE void flash_value_tile(const uint32_t kind, const uint32_t slots,
     uint32_t to;
     __m256 c[FLASH_TILE][8];
     q_attention_common(slot, slots, &from, &to);
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < vectors; i++) {
             c[s][i] = _mm256_setzero_ps();
         }
@@ -144,10 +144,10 @@ Q_AVX2_INLINE void flash_value_tile(const uint32_t kind, const uint32_t slots,
         uint32_t end = q_attention_clamp((j / Q_ATTENTION_BLOCK + 1u) * Q_ATTENTION_BLOCK, j, keys->to);
         uint32_t c0 = q_attention_clamp(from, j, end);
         uint32_t c1 = q_attention_clamp(to, c0, end);
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t s = 0; s < slots; s++) {
             __m256 factor = _mm256_broadcast_ss(&slot[s].rescale[block]);
-            Q_AVX2_UNROLL
+            X86_UNROLL
             for (uint32_t i = 0; i < vectors; i++) {
                 c[s][i] = _mm256_mul_ps(c[s][i], factor);
             }
@@ -157,9 +157,9 @@ Q_AVX2_INLINE void flash_value_tile(const uint32_t kind, const uint32_t slots,
         flash_add_values(kind, slots, vectors, true, keys, slot, p, c1, end, d, n, c);
         j = end;
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < vectors; i++) {
             flash_merge(&slot[s], d + i * 8u, vectors == 1 ? n : 8u, c[s][i]);
         }
@@ -167,7 +167,7 @@ Q_AVX2_INLINE void flash_value_tile(const uint32_t kind, const uint32_t slots,
 }
 
 /* All dimensions of `slots` slots, `vectors` vectors at a time. */
-Q_AVX2_INLINE void flash_value_slots(const uint32_t kind, const uint32_t slots,
+X86_INLINE void flash_value_slots(const uint32_t kind, const uint32_t slots,
                                      const uint32_t vectors, const q_attention_keys *keys,
                                      const q_attention_slot *slot, const float (*p)[Q_ATTENTION_CHUNK])
 {
@@ -181,7 +181,7 @@ Q_AVX2_INLINE void flash_value_slots(const uint32_t kind, const uint32_t slots,
     }
 }
 
-Q_AVX2_INLINE void flash_values(const uint32_t kind, const q_attention_keys *keys,
+X86_INLINE void flash_values(const uint32_t kind, const q_attention_keys *keys,
                                 const q_attention_slot *slot, const float (*p)[Q_ATTENTION_CHUNK], uint32_t n)
 {
     uint32_t s = 0;

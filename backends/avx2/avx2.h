@@ -64,4 +64,14 @@ static inline __m256i q_mask_first_m256i(uint32_t n)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int32_t)n), lane);
 }
 
+/* Largest of 16 lanes by the tree; max_ps(a, b) is a > b ? a : b, the upper half first, as in the
+   scalar backend: that settles the sign of a zero. */
+static inline float avx2_lane_max(__m256 lo, __m256 hi)
+{
+    __m256 a = _mm256_max_ps(hi, lo);
+    __m128 b = _mm_max_ps(_mm256_extractf128_ps(a, 1), _mm256_castps256_ps128(a));
+    __m128 c = _mm_max_ps(_mm_movehl_ps(b, b), b);
+    return _mm_cvtss_f32(_mm_max_ss(_mm_movehdup_ps(c), c));
+}
+
 #endif /* QORUS_BACKENDS_AVX2_AVX2_H */

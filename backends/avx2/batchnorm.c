@@ -21,42 +21,42 @@ static uint32_t norm_rows_of(uint32_t rows, uint32_t b)
 }
 
 /* Tasks task .. task + n - 1, all of blocks with `rows` rows. */
-Q_AVX2_INLINE void norm_measure(const uint32_t n, const q_batchnorm_blocks_args *a, uint32_t task, uint32_t rows)
+X86_INLINE void norm_measure(const uint32_t n, const q_batchnorm_blocks_args *a, uint32_t task, uint32_t rows)
 {
     uint32_t groups = norm_groups(a->dim);
     const float *x[NORM_TASKS];
     uint32_t left[NORM_TASKS];
     __m256 mean[NORM_TASKS];
     __m256 squares[NORM_TASKS];
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         uint32_t column = (task + t) % groups * 8u;
         left[t] = a->dim - column;
-        x[t] = avx2_row(a->x, a->x_stride, (task + t) / groups * Q_NORM_BLOCK) + column;
+        x[t] = x86_row(a->x, a->x_stride, (task + t) / groups * Q_NORM_BLOCK) + column;
         mean[t] = squares[t] = _mm256_setzero_ps();
     }
     for (uint32_t r = 0; r < rows; r++) {
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < n; t++) {
-            mean[t] = _mm256_add_ps(mean[t], avx2_load_n(avx2_row(x[t], a->x_stride, r), left[t]));
+            mean[t] = _mm256_add_ps(mean[t], vec_load_n(x86_row(x[t], a->x_stride, r), left[t]));
         }
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         mean[t] = _mm256_div_ps(mean[t], _mm256_set1_ps((float)rows));
     }
     for (uint32_t r = 0; r < rows; r++) {
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < n; t++) {
-            __m256 d = _mm256_sub_ps(avx2_load_n(avx2_row(x[t], a->x_stride, r), left[t]), mean[t]);
+            __m256 d = _mm256_sub_ps(vec_load_n(x86_row(x[t], a->x_stride, r), left[t]), mean[t]);
             squares[t] = _mm256_fmadd_ps(d, d, squares[t]);
         }
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         float *out = a->partial + (size_t)((task + t) / groups) * 2u * a->dim + (task + t) % groups * 8u;
-        avx2_store_n(out, left[t], mean[t]);
-        avx2_store_n(out + a->dim, left[t], squares[t]);
+        vec_store_n(out, left[t], mean[t]);
+        vec_store_n(out + a->dim, left[t], squares[t]);
     }
 }
 
@@ -86,27 +86,27 @@ static void norm_join(const q_batchnorm_join_args *a, uint32_t rows, uint32_t i)
     uint32_t blocks = q_norm_blocks(rows);
     __m256 sum = _mm256_setzero_ps();
     for (uint32_t b = 0; b < blocks; b++) {
-        sum = _mm256_fmadd_ps(_mm256_set1_ps((float)norm_rows_of(rows, b)), avx2_load_n(p + b * step, left), sum);
+        sum = _mm256_fmadd_ps(_mm256_set1_ps((float)norm_rows_of(rows, b)), vec_load_n(p + b * step, left), sum);
     }
     const __m256 mean = _mm256_div_ps(sum, all);
     sum = _mm256_setzero_ps();
     for (uint32_t b = 0; b < blocks; b++) {
-        __m256 e = _mm256_sub_ps(avx2_load_n(p + b * step, left), mean);
-        sum = _mm256_add_ps(sum, avx2_load_n(p + b * step + a->dim, left));
+        __m256 e = _mm256_sub_ps(vec_load_n(p + b * step, left), mean);
+        sum = _mm256_add_ps(sum, vec_load_n(p + b * step + a->dim, left));
         sum = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_set1_ps((float)norm_rows_of(rows, b)), e), e, sum);
     }
     __m256 s = _mm256_sqrt_ps(_mm256_add_ps(_mm256_div_ps(sum, all), _mm256_set1_ps(a->eps)));
     s = _mm256_div_ps(_mm256_set1_ps(1.0f), s);
-    avx2_store_n(a->mean + i, left, mean);
-    avx2_store_n(a->s + i, left, s);
-    avx2_store_n(a->scale + i, left, _mm256_mul_ps(avx2_load_n(a->weight + i, left), s));
+    vec_store_n(a->mean + i, left, mean);
+    vec_store_n(a->s + i, left, s);
+    vec_store_n(a->scale + i, left, _mm256_mul_ps(vec_load_n(a->weight + i, left), s));
     if (a->running_mean != NULL) {
         const __m256 momentum = _mm256_set1_ps(a->momentum);
         __m256 var = _mm256_div_ps(sum, _mm256_set1_ps((float)(rows > 1u ? rows - 1u : 1u)));
-        __m256 old = avx2_load_n(a->running_mean + i, left);
-        avx2_store_n(a->running_mean + i, left, _mm256_fmadd_ps(momentum, _mm256_sub_ps(mean, old), old));
-        old = avx2_load_n(a->running_var + i, left);
-        avx2_store_n(a->running_var + i, left, _mm256_fmadd_ps(momentum, _mm256_sub_ps(var, old), old));
+        __m256 old = vec_load_n(a->running_mean + i, left);
+        vec_store_n(a->running_mean + i, left, _mm256_fmadd_ps(momentum, _mm256_sub_ps(mean, old), old));
+        old = vec_load_n(a->running_var + i, left);
+        vec_store_n(a->running_var + i, left, _mm256_fmadd_ps(momentum, _mm256_sub_ps(var, old), old));
     }
 }
 
@@ -128,11 +128,11 @@ void q_batchnorm_fold_avx2(const q_work *work, const q_batchnorm_fold_args *a)
     q_share(work, norm_groups(a->dim), &group, &end);
     for (uint32_t i = group * 8u; i < end * 8u && i < a->dim; i += 8) {
         uint32_t left = a->dim - i;
-        __m256 root = _mm256_sqrt_ps(_mm256_add_ps(avx2_load_n(a->var + i, left), _mm256_set1_ps(a->eps)));
-        __m256 scale = _mm256_div_ps(avx2_load_n(a->weight + i, left), root);
-        __m256 moved = _mm256_mul_ps(avx2_load_n(a->mean + i, left), scale);
-        avx2_store_n(a->scale + i, left, scale);
-        avx2_store_n(a->shift + i, left, _mm256_sub_ps(avx2_load_n(a->bias + i, left), moved));
+        __m256 root = _mm256_sqrt_ps(_mm256_add_ps(vec_load_n(a->var + i, left), _mm256_set1_ps(a->eps)));
+        __m256 scale = _mm256_div_ps(vec_load_n(a->weight + i, left), root);
+        __m256 moved = _mm256_mul_ps(vec_load_n(a->mean + i, left), scale);
+        vec_store_n(a->scale + i, left, scale);
+        vec_store_n(a->shift + i, left, _mm256_sub_ps(vec_load_n(a->bias + i, left), moved));
     }
 }
 
@@ -142,15 +142,15 @@ void q_batchnorm_avx2(const q_work *work, const q_batchnorm_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &r, &end);
     for (; r < end; r++) {
-        const float *x = avx2_row(a->x, a->x_stride, r);
-        float *y = avx2_row_out(a->y, a->y_stride, r);
+        const float *x = x86_row(a->x, a->x_stride, r);
+        float *y = x86_row_out(a->y, a->y_stride, r);
         for (uint32_t i = 0; i < a->dim; i += 8) {
             uint32_t left = a->dim - i;
-            __m256 v = avx2_load_n(x + i, left);
-            v = a->mean != NULL ? _mm256_sub_ps(v, avx2_load_n(a->mean + i, left)) : v;
-            v = _mm256_mul_ps(v, avx2_load_n(a->scale + i, left));
-            v = _mm256_add_ps(v, avx2_load_n(a->shift + i, left));
-            avx2_store_n(y + i, left, avx2_activation(a->activation, v));
+            __m256 v = vec_load_n(x + i, left);
+            v = a->mean != NULL ? _mm256_sub_ps(v, vec_load_n(a->mean + i, left)) : v;
+            v = _mm256_mul_ps(v, vec_load_n(a->scale + i, left));
+            v = _mm256_add_ps(v, vec_load_n(a->shift + i, left));
+            vec_store_n(y + i, left, avx2_activation(a->activation, v));
         }
     }
 }
@@ -160,22 +160,22 @@ void q_batchnorm_avx2(const q_work *work, const q_batchnorm_args *a)
 /* g of n <= 8 columns of row r. */
 static inline __m256 norm_g(const q_batchnorm_grad_args *a, uint32_t r, uint32_t i, uint32_t left)
 {
-    __m256 dy = avx2_load_n(avx2_row(a->dy, a->dy_stride, r) + i, left);
+    __m256 dy = vec_load_n(x86_row(a->dy, a->dy_stride, r) + i, left);
     if (a->activation == Q_ACT_NONE) {
         return dy;
     }
-    return avx2_through(a->activation, avx2_load_n(avx2_row(a->y, a->y_stride, r) + i, left), dy);
+    return avx2_through(a->activation, vec_load_n(x86_row(a->y, a->y_stride, r) + i, left), dy);
 }
 
 static inline __m256 norm_h(const q_batchnorm_grad_args *a, uint32_t r, uint32_t i, uint32_t left)
 {
-    __m256 d = avx2_load_n(avx2_row(a->x, a->x_stride, r) + i, left);
-    d = _mm256_sub_ps(d, avx2_load_n(a->mean + i, left));
-    return _mm256_mul_ps(d, avx2_load_n(a->s + i, left));
+    __m256 d = vec_load_n(x86_row(a->x, a->x_stride, r) + i, left);
+    d = _mm256_sub_ps(d, vec_load_n(a->mean + i, left));
+    return _mm256_mul_ps(d, vec_load_n(a->s + i, left));
 }
 
 /* Tasks task .. task + n - 1, all of blocks with `rows` rows. */
-Q_AVX2_INLINE void norm_grad_sums(const uint32_t n, const q_batchnorm_grad_args *a, uint32_t task, uint32_t rows)
+X86_INLINE void norm_grad_sums(const uint32_t n, const q_batchnorm_grad_args *a, uint32_t task, uint32_t rows)
 {
     uint32_t groups = norm_groups(a->dim);
     uint32_t row[NORM_TASKS];
@@ -183,7 +183,7 @@ Q_AVX2_INLINE void norm_grad_sums(const uint32_t n, const q_batchnorm_grad_args 
     uint32_t left[NORM_TASKS];
     __m256 sum[NORM_TASKS];
     __m256 sum_h[NORM_TASKS];
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         column[t] = (task + t) % groups * 8u;
         row[t] = (task + t) / groups * Q_NORM_BLOCK;
@@ -191,18 +191,18 @@ Q_AVX2_INLINE void norm_grad_sums(const uint32_t n, const q_batchnorm_grad_args 
         sum[t] = sum_h[t] = _mm256_setzero_ps();
     }
     for (uint32_t r = 0; r < rows; r++) {
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < n; t++) {
             __m256 g = norm_g(a, row[t] + r, column[t], left[t]);
             sum[t] = _mm256_add_ps(sum[t], g);
             sum_h[t] = _mm256_fmadd_ps(g, norm_h(a, row[t] + r, column[t], left[t]), sum_h[t]);
         }
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         float *out = a->partial + (size_t)(row[t] / Q_NORM_BLOCK) * 2u * a->dim + column[t];
-        avx2_store_n(out, left[t], sum[t]);
-        avx2_store_n(out + a->dim, left[t], sum_h[t]);
+        vec_store_n(out, left[t], sum[t]);
+        vec_store_n(out + a->dim, left[t], sum_h[t]);
     }
 }
 
@@ -230,16 +230,16 @@ void q_batchnorm_grad_avx2(const q_work *work, const q_batchnorm_grad_args *a)
     uint32_t end;
     q_share(work, rows, &r, &end);
     for (; r < end; r++) {
-        float *dx = avx2_row_out(a->dx, a->dx_stride, r);
+        float *dx = x86_row_out(a->dx, a->dx_stride, r);
         for (uint32_t i = 0; i < a->dim; i += 8) {
             uint32_t left = a->dim - i;
-            __m256 mean = _mm256_mul_ps(avx2_load_n(a->sums + i, left), n);
-            __m256 mean_h = _mm256_mul_ps(avx2_load_n(a->sums + a->dim + i, left), n);
+            __m256 mean = _mm256_mul_ps(vec_load_n(a->sums + i, left), n);
+            __m256 mean_h = _mm256_mul_ps(vec_load_n(a->sums + a->dim + i, left), n);
             __m256 d = _mm256_sub_ps(norm_g(a, r, i, left), mean);
             d = _mm256_sub_ps(d, _mm256_mul_ps(norm_h(a, r, i, left), mean_h));
-            d = _mm256_mul_ps(d, avx2_load_n(a->scale + i, left));
-            d = a->accumulate != 0 ? _mm256_add_ps(avx2_load_n(dx + i, left), d) : d;
-            avx2_store_n(dx + i, left, d);
+            d = _mm256_mul_ps(d, vec_load_n(a->scale + i, left));
+            d = a->accumulate != 0 ? _mm256_add_ps(vec_load_n(dx + i, left), d) : d;
+            vec_store_n(dx + i, left, d);
         }
     }
 }

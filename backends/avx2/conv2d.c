@@ -41,7 +41,7 @@ typedef struct conv_job {
 static void conv_lay_forward(const conv_job *x, uint32_t p0, uint32_t n, uint32_t j, uint32_t lanes, float *b)
 {
     for (uint32_t l = 0; l < CONV_COLUMNS; l++) {
-        const float *w = l < lanes ? avx2_row(x->w, x->w_stride, j + l) + p0 : NULL;
+        const float *w = l < lanes ? x86_row(x->w, x->w_stride, j + l) + p0 : NULL;
         for (uint32_t p = 0; p < n; p++) {
             b[p * CONV_COLUMNS + l] = w != NULL ? w[p] : 0.0f;
         }
@@ -56,9 +56,9 @@ static void conv_lay_back(const conv_job *x, uint32_t p0, uint32_t n, uint32_t j
     for (uint32_t p = p0; p < p0 + n; p++, b += CONV_COLUMNS) {
         uint32_t tap = p / x->source.channels;
         uint32_t place = (h->tap + tap / v->taps * h->tap_step) * x->kernel_w + v->tap + tap % v->taps * v->tap_step;
-        const float *w = avx2_row(x->w, x->w_stride, p % x->source.channels) + (size_t)place * x->w_channels + j;
-        _mm256_store_ps(b, avx2_load_n(w, lanes));
-        _mm256_store_ps(b + 8, lanes > 8u ? avx2_load_n(w + 8, lanes - 8u) : _mm256_setzero_ps());
+        const float *w = x86_row(x->w, x->w_stride, p % x->source.channels) + (size_t)place * x->w_channels + j;
+        _mm256_store_ps(b, vec_load_n(w, lanes));
+        _mm256_store_ps(b + 8, lanes > 8u ? vec_load_n(w + 8, lanes - 8u) : _mm256_setzero_ps());
     }
 }
 
@@ -82,7 +82,7 @@ static void conv_begin(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j,
         return;
     }
     for (uint32_t t = 0; t < rows; t++) {
-        q_tile_start_avx2(1, avx2_row(x->to, x->to_stride, conv_place_row(x->source.pass, r + t)), j, lanes, acc[t]);
+        q_tile_start_avx2(1, x86_row(x->to, x->to_stride, conv_place_row(x->source.pass, r + t)), j, lanes, acc[t]);
     }
 }
 
@@ -94,10 +94,10 @@ static void conv_end(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j, u
         return;
     }
     for (uint32_t t = 0; t < rows; t++) {
-        float *to = avx2_row_out(x->to, x->to_stride, conv_place_row(x->source.pass, r + t)) + j;
-        avx2_store_n(to, lanes, _mm256_load_ps(acc[t]));
+        float *to = x86_row_out(x->to, x->to_stride, conv_place_row(x->source.pass, r + t)) + j;
+        vec_store_n(to, lanes, _mm256_load_ps(acc[t]));
         if (lanes > 8u) {
-            avx2_store_n(to + 8, lanes - 8u, _mm256_load_ps(acc[t] + 8));
+            vec_store_n(to + 8, lanes - 8u, _mm256_load_ps(acc[t] + 8));
         }
     }
 }
@@ -188,7 +188,7 @@ void q_conv2d_avx2(const q_work *work, const q_conv2d_args *a)
     x.to_stride = a->y_stride;
     for (uint32_t g = 0; g < s->groups; g++) {
         x.source.from = a->x + g * x.source.channels;
-        x.w = avx2_row(a->weights, a->weights_stride, g * x.n);
+        x.w = x86_row(a->weights, a->weights_stride, g * x.n);
         x.to = a->y + g * x.n;
         x.epilogue = conv_epilogue_from(&a->epilogue, g * x.n);
         conv_share_run(work, &x, samples * s->out_h * s->out_w);
@@ -217,7 +217,7 @@ static void conv_pass_back(const q_work *work, const q_conv2d_grad_input_args *a
     x.to_stride = a->dx_stride;
     for (uint32_t g = 0; g < s->groups; g++) {
         x.source.from = a->dy + g * x.source.channels;
-        x.w = avx2_row(a->weights, a->weights_stride, g * x.source.channels);
+        x.w = x86_row(a->weights, a->weights_stride, g * x.source.channels);
         x.to = a->dx + g * x.n;
         conv_share_run(work, &x, samples * pass->h.positions * pass->w.positions);
     }

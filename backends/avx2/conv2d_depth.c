@@ -39,13 +39,13 @@ static void depth_prepare(depth_lanes *k)
     for (uint32_t tap = 0; tap < h->taps * w->taps; tap++) {
         uint32_t place = (h->tap + tap / w->taps * h->tap_step) * k->x->kernel_w + w->tap + tap % w->taps * w->tap_step;
         for (uint32_t l = 0; l < 8u; l++) {
-            k->space->w[tap][l] = l < k->lanes ? avx2_row(k->x->weights, k->x->weights_stride, k->c + l)[place] : 0.0f;
+            k->space->w[tap][l] = l < k->lanes ? x86_row(k->x->weights, k->x->weights_stride, k->c + l)[place] : 0.0f;
         }
     }
 }
 
 /* Chains of n positions from (sample and row `at`, j); n constant; all taps lie within the row, or n is 1. */
-Q_AVX2_INLINE void depth_chains(const uint32_t n, const depth_lanes *k, uint32_t at, uint32_t j)
+X86_INLINE void depth_chains(const uint32_t n, const depth_lanes *k, uint32_t at, uint32_t j)
 {
     const conv_source *s = &k->x->source;
     const q_conv_axis *h = &s->pass->h;
@@ -53,7 +53,7 @@ Q_AVX2_INLINE void depth_chains(const uint32_t n, const depth_lanes *k, uint32_t
     const float *weights = k->space->w[0];
     uint32_t sample = at / h->positions;
     __m256 acc[DEPTH_TILE];
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         acc[t] = _mm256_load_ps(k->space->acc[t]);
     }
@@ -62,18 +62,18 @@ Q_AVX2_INLINE void depth_chains(const uint32_t n, const depth_lanes *k, uint32_t
         for (uint32_t b = 0; b < w->taps; b++, weights += 8) {
             uint32_t first = j * w->mul + w->off + b * w->delta;
             bool inside = place < h->from && first < w->from;
-            const __m256i seen = avx2_mask(inside ? k->lanes : 0);
+            const __m256i seen = vec_mask(inside ? k->lanes : 0);
             size_t pixel = inside ? ((size_t)sample * h->from + place) * w->from + first : 0;
             const float *from = conv_bytes_on(s->from + k->c, s->stride * pixel);
             const __m256 v = _mm256_load_ps(weights);
-            Q_AVX2_UNROLL
+            X86_UNROLL
             for (uint32_t t = 0; t < n; t++) {
                 const float *p = conv_bytes_on(from, inside ? s->stride * w->mul * t : 0);
                 acc[t] = _mm256_fmadd_ps(_mm256_maskload_ps(p, seen), v, acc[t]);
             }
         }
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         _mm256_store_ps(k->space->acc[t], acc[t]);
     }
@@ -94,7 +94,7 @@ static void depth_run(const depth_lanes *k, uint32_t at, uint32_t j, uint32_t n)
     uint32_t step = x->source.pass->w.step;
     q_tile_start_avx2(n, x->epilogue != NULL ? x->epilogue->bias : NULL, k->c, k->lanes, space->acc[0]);
     for (uint32_t t = 0; t < n && x->accumulate != 0; t++) {
-        _mm256_store_ps(space->acc[t], avx2_load_n(avx2_row(x->to, x->to_stride, row + t * step) + k->c, k->lanes));
+        _mm256_store_ps(space->acc[t], vec_load_n(x86_row(x->to, x->to_stride, row + t * step) + k->c, k->lanes));
     }
     if (n == DEPTH_TILE) {
         depth_chains(DEPTH_TILE, k, at, j);
@@ -106,7 +106,7 @@ static void depth_run(const depth_lanes *k, uint32_t at, uint32_t j, uint32_t n)
         return;
     }
     for (uint32_t t = 0; t < n; t++) {
-        avx2_store_n(avx2_row_out(x->to, x->to_stride, row + t * step) + k->c, k->lanes,
+        vec_store_n(x86_row_out(x->to, x->to_stride, row + t * step) + k->c, k->lanes,
                      _mm256_load_ps(space->acc[t]));
     }
 }
@@ -133,22 +133,22 @@ void q_conv_depth_avx2(const q_work *work, const conv_depth *x)
 /* -- gradient of the weights ------------------------------------------------------------------- */
 
 /* Chains of n taps, a constant, from `tap` on, over all pixels. */
-Q_AVX2_INLINE void depth_grad_taps(const uint32_t n, const q_conv2d_grad_weight_args *a, uint32_t samples, uint32_t c,
+X86_INLINE void depth_grad_taps(const uint32_t n, const q_conv2d_grad_weight_args *a, uint32_t samples, uint32_t c,
                                    uint32_t tap, float acc[][8])
 {
     const q_conv2d_shape *s = &a->shape;
-    const __m256i m = avx2_mask(s->in_c - c);
+    const __m256i m = vec_mask(s->in_c - c);
     const float *dy = a->dy + c;
     __m256 sum[9];
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         sum[t] = _mm256_load_ps(acc[t]);
     }
     for (uint32_t i = 0; i < samples * s->out_h; i++) {
-        const float *image = avx2_row(a->x, a->x_stride * s->in_h * s->in_w, i / s->out_h) + c;
+        const float *image = x86_row(a->x, a->x_stride * s->in_h * s->in_w, i / s->out_h) + c;
         for (uint32_t j = 0; j < s->out_w; j++, dy = conv_bytes_on(dy, a->dy_stride)) {
             const __m256 g = _mm256_maskload_ps(dy, m);
-            Q_AVX2_UNROLL
+            X86_UNROLL
             for (uint32_t t = 0; t < n; t++) {
                 uint32_t h = i % s->out_h * s->stride_h + (tap + t) / s->kernel_w * s->dilation_h - s->pad_h;
                 uint32_t w = j * s->stride_w + (tap + t) % s->kernel_w * s->dilation_w - s->pad_w;
@@ -158,7 +158,7 @@ Q_AVX2_INLINE void depth_grad_taps(const uint32_t n, const q_conv2d_grad_weight_
             }
         }
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         _mm256_store_ps(acc[t], sum[t]);
     }
@@ -172,7 +172,7 @@ static void depth_grad_lanes(const q_conv2d_grad_weight_args *a, uint32_t sample
     uint32_t tap = 0;
     for (uint32_t t = 0; t < taps; t++) {
         for (uint32_t l = 0; l < 8u; l++) {
-            acc[t][l] = l < lanes ? avx2_row(a->grad, a->grad_stride, c + l)[t] : 0.0f;
+            acc[t][l] = l < lanes ? x86_row(a->grad, a->grad_stride, c + l)[t] : 0.0f;
         }
     }
     for (; tap + 9u <= taps; tap += 9u) {
@@ -186,7 +186,7 @@ static void depth_grad_lanes(const q_conv2d_grad_weight_args *a, uint32_t sample
     }
     for (uint32_t t = 0; t < taps; t++) {
         for (uint32_t l = 0; l < lanes; l++) {
-            avx2_row_out(a->grad, a->grad_stride, c + l)[t] = acc[t][l];
+            x86_row_out(a->grad, a->grad_stride, c + l)[t] = acc[t][l];
         }
     }
 }

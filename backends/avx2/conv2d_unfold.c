@@ -10,7 +10,7 @@
 /* Up to 8 channels of `rows` pixels, `from_step` bytes apart. */
 static inline void lay_copy(const float *from, size_t from_step, uint32_t rows, uint32_t n, float *to, size_t pitch)
 {
-    const __m256i m = avx2_mask(n);
+    const __m256i m = vec_mask(n);
     for (uint32_t t = 0; t < rows; t++) {
         if (n >= 8u) {
             _mm256_storeu_ps(to, _mm256_loadu_ps(from));
@@ -35,7 +35,7 @@ static void lay_zero(uint32_t rows, uint32_t n, float *to, size_t pitch)
 {
     for (uint32_t t = 0; t < rows; t++, to += pitch) {
         for (uint32_t i = 0; i < n; i += 8) {
-            avx2_store_n(to + i, n - i, _mm256_setzero_ps());
+            vec_store_n(to + i, n - i, _mm256_setzero_ps());
         }
     }
 }
@@ -178,20 +178,20 @@ static void weight_tile(const weight_job *x, uint32_t m, uint32_t rows, uint32_t
                         weight_space *space)
 {
     for (uint32_t t = 0; t < rows; t++) {
-        q_tile_start_avx2(1, avx2_row(x->grad, x->grad_stride, m + t), j, lanes, space->acc[t]);
+        q_tile_start_avx2(1, x86_row(x->grad, x->grad_stride, m + t), j, lanes, space->acc[t]);
     }
     memset(space->b, 0, sizeof(space->b));
     for (uint32_t p = 0; p < x->pixels; p += WEIGHT_SLAB) {
         uint32_t n = x->pixels - p < WEIGHT_SLAB ? x->pixels - p : (uint32_t)WEIGHT_SLAB;
         q_conv_unfold_avx2(&x->source, p, n, j, lanes, space->b, WEIGHT_COLUMNS);
-        conv_tile_rows(rows, n, avx2_row(x->dy, x->dy_stride, p) + m, sizeof(float), x->dy_stride, space->b,
+        conv_tile_rows(rows, n, x86_row(x->dy, x->dy_stride, p) + m, sizeof(float), x->dy_stride, space->b,
                        space->acc[0]);
     }
     for (uint32_t t = 0; t < rows; t++) {
-        float *grad = avx2_row_out(x->grad, x->grad_stride, m + t) + j;
-        avx2_store_n(grad, lanes, _mm256_load_ps(space->acc[t]));
+        float *grad = x86_row_out(x->grad, x->grad_stride, m + t) + j;
+        vec_store_n(grad, lanes, _mm256_load_ps(space->acc[t]));
         if (lanes > 8u) {
-            avx2_store_n(grad + 8, lanes - 8u, _mm256_load_ps(space->acc[t] + 8));
+            vec_store_n(grad + 8, lanes - 8u, _mm256_load_ps(space->acc[t] + 8));
         }
     }
 }
@@ -199,7 +199,7 @@ static void weight_tile(const weight_job *x, uint32_t m, uint32_t rows, uint32_t
 /* The m x n gradient of one group: shared by columns, which are unfolded once, or else by rows. */
 static void weight_share_run(const q_work *work, const weight_job *x, uint32_t m, uint32_t n)
 {
-    avx2_part part = avx2_share(work, m, q_ceil_div_u32(n, 16));
+    x86_part part = x86_share(work, m, q_ceil_div_u32(n, 16));
     uint32_t end = part.panel1 * 16u < n ? part.panel1 * 16u : n;
     for (uint32_t i = part.row0; i < part.row1; i += WEIGHT_GROUP) {
         uint32_t rows = part.row1 - i < WEIGHT_GROUP ? part.row1 - i : (uint32_t)WEIGHT_GROUP;
@@ -224,7 +224,7 @@ void q_conv2d_grad_weight_avx2(const q_work *work, const q_conv2d_grad_weight_ar
         const weight_job x = {{&pass, a->x + g * channels, a->x_stride, channels},
                               a->dy + g * m,
                               a->dy_stride,
-                              avx2_row_out(a->grad, a->grad_stride, g * m),
+                              x86_row_out(a->grad, a->grad_stride, g * m),
                               a->grad_stride,
                               q_count_value(work->run, a->samples) * s->out_h * s->out_w};
         weight_share_run(work, &x, m, s->kernel_h * s->kernel_w * channels);

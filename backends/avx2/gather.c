@@ -127,19 +127,19 @@ static void gather_elements(const gather_row_avx2 *g, uint32_t dtype, uint32_t k
 {
     for (uint32_t c = 0; c < k; c += 8) {
         uint32_t n = k - c < 8u ? k - c : 8u;
-        avx2_store_n(out + c, n,
+        vec_store_n(out + c, n,
                      _mm256_mul_ps(gather_floats(g, dtype, c, n), _mm256_set1_ps(scale)));
     }
 }
 
-Q_AVX2_INLINE void gather_rows(const uint32_t dtype, const q_work *work, const q_gather_args *a)
+X86_INLINE void gather_rows(const uint32_t dtype, const q_work *work, const q_gather_args *a)
 {
     uint32_t begin;
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
         gather_row_avx2 g = gather_locate(a, dtype, a->ids != NULL ? (uint32_t)a->ids[r] : r);
-        float *out = avx2_row_out(a->out, a->out_stride, r);
+        float *out = x86_row_out(a->out, a->out_stride, r);
         if (q_dtype_is_quantised(dtype)) {
             gather_blocks(&g, dtype, a->k, a->scale, out);
         } else {

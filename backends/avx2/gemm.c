@@ -22,21 +22,21 @@ Q_STATIC_ASSERT(sizeof(gemm_space_avx2) <= Q_AVX2_WORKSPACE, "slab and chains fi
 static void gemm_slab_f16(const uint16_t *w, uint32_t n, float *out)
 {
     for (uint32_t i = 0; i < n * 16u; i += 8u) {
-        _mm256_store_ps(out + i, avx2_load_f16(w + i));
+        _mm256_store_ps(out + i, vec_load_f16(w + i));
     }
 }
 
 static void gemm_slab_bf16(const uint16_t *w, uint32_t n, float *out)
 {
     for (uint32_t i = 0; i < n * 16u; i += 8u) {
-        _mm256_store_ps(out + i, avx2_load_bf16(w + i));
+        _mm256_store_ps(out + i, vec_load_bf16(w + i));
     }
 }
 
 /* One block of 32 columns by 8 rows (half 0 or 1) of Q8_0. */
 static void gemm_block_q8_0(const uint8_t *q, const uint16_t *d, uint32_t half, float *out)
 {
-    __m256 scale = avx2_load_f16(d + half * 8u);
+    __m256 scale = vec_load_f16(d + half * 8u);
     for (uint32_t g = 0; g < 8; g++) {
         __m256i v = _mm256_load_si256((const __m256i *)(const void *)(q + g * 64u + half * 32u));
         float *o = out + g * 64u + half * 8u;
@@ -64,8 +64,8 @@ static inline void gemm_group_q4(__m256i v, __m256 scale, __m256 zero, __m256 mi
 static void gemm_block_q4(const uint8_t *q, const uint16_t *d, const uint16_t *m, uint32_t half,
                           float *out)
 {
-    __m256 scale = avx2_load_f16(d + half * 8u);
-    __m256 min = m != NULL ? avx2_load_f16(m + half * 8u) : _mm256_set1_ps(-0.0f);
+    __m256 scale = vec_load_f16(d + half * 8u);
+    __m256 min = m != NULL ? vec_load_f16(m + half * 8u) : _mm256_set1_ps(-0.0f);
     __m256 zero = _mm256_set1_ps(m != NULL ? 0.0f : 8.0f);
     for (uint32_t g = 0; g < 4; g++) {
         __m256i v = _mm256_load_si256((const __m256i *)(const void *)(q + g * 64u + half * 32u));
@@ -126,7 +126,7 @@ static void gemm_panel_rows(const q_gemm_args *a, uint32_t dtype, const uint8_t 
         uint32_t n = a->k - k0 < Q_AVX2_SLAB ? a->k - k0 : (uint32_t)Q_AVX2_SLAB;
         const float *slab = gemm_slab(dtype, panel, a->k, k0, n, space->slab[0]);
         for (uint32_t t = 0; t < rows; t += Q_AVX2_TILE_ROWS) {
-            const float *x = avx2_row((const float *)a->x, a->x_stride, r + t) + k0;
+            const float *x = x86_row((const float *)a->x, a->x_stride, r + t) + k0;
             uint32_t tile = rows - t < Q_AVX2_TILE_ROWS ? rows - t : (uint32_t)Q_AVX2_TILE_ROWS;
             q_tile_f32_avx2(tile, n, x, a->x_stride, sizeof(float), slab, 64, space->acc[t]);
         }
@@ -138,8 +138,8 @@ static void gemm_exact(const q_work *work, const q_gemm_args *a, uint32_t dtype)
 {
     gemm_space_avx2 *space = (gemm_space_avx2 *)work->workspace;
     size_t panel_bytes = (size_t)q_panel_bytes(dtype, a->k);
-    avx2_part part =
-        avx2_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
+    x86_part part =
+        x86_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
     if (part.row1 - part.row0 < GEMM_FEW_ROWS) {
         q_gemm_stream_avx2(a, dtype, part);
         return;

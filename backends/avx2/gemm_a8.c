@@ -11,27 +11,27 @@
 #include "kernels_avx2.h"
 
 /* 16-bit pairs to 32-bit lanes. */
-Q_AVX2_INLINE __m256i a8_total_q4(__m256i pairs)
+X86_INLINE __m256i a8_total_q4(__m256i pairs)
 {
     return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-Q_AVX2_INLINE __m256i a8_step_q4(__m256i s, __m256i w, __m256i x)
+X86_INLINE __m256i a8_step_q4(__m256i s, __m256i w, __m256i x)
 {
     return _mm256_add_epi16(s, _mm256_maddubs_epi16(w, x));
 }
 
-Q_AVX2_INLINE __m256i a8_operand_q8(__m256i w)
+X86_INLINE __m256i a8_operand_q8(__m256i w)
 {
     return _mm256_abs_epi8(w);
 }
 
-Q_AVX2_INLINE __m256i a8_step_q8(__m256i s, __m256i magnitude, __m256i w, __m256i x)
+X86_INLINE __m256i a8_step_q8(__m256i s, __m256i magnitude, __m256i w, __m256i x)
 {
     return _mm256_add_epi32(s, a8_total_q4(_mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(x, w))));
 }
 
-Q_AVX2_INLINE int a8_excess(const uint32_t dtype)
+X86_INLINE int a8_excess(const uint32_t dtype)
 {
     return dtype == Q_Q4_0 ? 3 : 0;
 }

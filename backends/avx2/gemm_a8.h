@@ -103,7 +103,7 @@ static inline __m256i a8_broadcast(const int8_t *x)
 }
 
 /* acc + f32(i) * (d*dx), and for Q4_1 + (m*dx)*sum. */
-Q_AVX2_INLINE __m256 a8_add_block(const uint32_t dtype, __m256 acc, __m256i i, __m256 d, __m256 m,
+X86_INLINE __m256 a8_add_block(const uint32_t dtype, __m256 acc, __m256i i, __m256 d, __m256 m,
                                   __m256 dx, __m256i sum)
 {
     if (a8_excess(dtype) != 0) {
@@ -122,9 +122,9 @@ Q_AVX2_INLINE __m256 a8_add_block(const uint32_t dtype, __m256 acc, __m256i i, _
    processor's own prefetchers lose track. A processor that has as many lines under way as it can
    drops requests without a word, so each line is asked for again as its use draws nearer. It cannot
    fault: past the last panel it fetches for nothing. */
-Q_AVX2_INLINE void a8_prefetch(const uint8_t *q)
+X86_INLINE void a8_prefetch(const uint8_t *q)
 {
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t i = A8_FETCHES; i > 0; i--) {
         _mm_prefetch((const char *)((uintptr_t)q + i * A8_FETCH_STEP), _MM_HINT_T0);
     }
@@ -139,11 +139,11 @@ static inline void a8_prefetch_start(const void *weights)
 }
 
 /* The integer dots of one block by one row, per plane: rows 0..7, then 8..15. */
-Q_AVX2_INLINE void a8_stream_q4(const uint32_t planes, const uint8_t *q, const int8_t *const x[2],
+X86_INLINE void a8_stream_q4(const uint32_t planes, const uint8_t *q, const int8_t *const x[2],
                                 __m256i s[2][2])
 {
     const __m256i nibble = _mm256_set1_epi8(15);
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t g = 0; g < 4; g++) {
         __m256i w0 = a8_load(q + g * 64u);
         __m256i w1 = a8_load(q + g * 64u + 32u);
@@ -152,7 +152,7 @@ Q_AVX2_INLINE void a8_stream_q4(const uint32_t planes, const uint8_t *q, const i
         __m256i h1 = _mm256_and_si256(_mm256_srli_epi16(w1, 4), nibble);
         w0 = _mm256_and_si256(w0, nibble);
         w1 = _mm256_and_si256(w1, nibble);
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t p = 0; p < planes; p++) {
             __m256i xl = a8_broadcast(x[p] + g * 4u);
             __m256i xh = a8_broadcast(x[p] + g * 4u + 16u);
@@ -162,24 +162,24 @@ Q_AVX2_INLINE void a8_stream_q4(const uint32_t planes, const uint8_t *q, const i
             s[p][1] = a8_step_q4(s[p][1], h1, xh);
         }
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t p = 0; p < planes; p++) {
         s[p][0] = a8_total_q4(s[p][0]);
         s[p][1] = a8_total_q4(s[p][1]);
     }
 }
 
-Q_AVX2_INLINE void a8_stream_q8(const uint32_t planes, const uint8_t *q, const int8_t *const x[2],
+X86_INLINE void a8_stream_q8(const uint32_t planes, const uint8_t *q, const int8_t *const x[2],
                                 __m256i s[2][2])
 {
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t g = 0; g < 8; g++) {
         __m256i w0 = a8_load(q + g * 64u);
         __m256i w1 = a8_load(q + g * 64u + 32u);
         __m256i a0 = a8_operand_q8(w0);
         __m256i a1 = a8_operand_q8(w1);
         a8_prefetch(q + g * 64u);
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t p = 0; p < planes; p++) {
             __m256i v = a8_broadcast(x[p] + g * 4u);
             s[p][0] = a8_step_q8(s[p][0], a0, w0, v);
@@ -189,7 +189,7 @@ Q_AVX2_INLINE void a8_stream_q8(const uint32_t planes, const uint8_t *q, const i
 }
 
 /* Block b of one row, whose planes are x, by one panel. */
-Q_AVX2_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t planes, a8_panel w,
+X86_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t planes, a8_panel w,
                                    const a8_x x[2], uint32_t b, __m256 c[2])
 {
     const int8_t *const q[2] = {x[0].q + b * 32u, x[1].q + b * 32u};
@@ -200,11 +200,11 @@ Q_AVX2_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t planes, 
     } else {
         a8_stream_q4(planes, w.q + (size_t)b * 256u, q, s);
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t half = 0; half < 2; half++) {
-        __m256 d = avx2_load_f16(w.d + b * 16u + half * 8u);
-        __m256 m = dtype == Q_Q4_1 ? avx2_load_f16(w.m + b * 16u + half * 8u) : d;
-        Q_AVX2_UNROLL
+        __m256 d = vec_load_f16(w.d + b * 16u + half * 8u);
+        __m256 m = dtype == Q_Q4_1 ? vec_load_f16(w.m + b * 16u + half * 8u) : d;
+        X86_UNROLL
         for (uint32_t p = 0; p < planes; p++) {
             c[half] = a8_add_block(dtype, c[half], s[p][half], d, m, _mm256_broadcast_ss(x[p].d + b),
                                    _mm256_set1_epi32(x[p].sum[b]));
@@ -213,7 +213,7 @@ Q_AVX2_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t planes, 
 }
 
 /* One row by one panel; acc [16] begins as the bias. */
-Q_AVX2_INLINE void a8_stream(const uint32_t dtype, const uint32_t planes, a8_panel w, a8_x x,
+X86_INLINE void a8_stream(const uint32_t dtype, const uint32_t planes, a8_panel w, a8_x x,
                              size_t second, uint32_t blocks, float *acc)
 {
     const a8_x both[2] = {x, a8_x_plane(x, second)};
@@ -225,7 +225,7 @@ Q_AVX2_INLINE void a8_stream(const uint32_t dtype, const uint32_t planes, a8_pan
     _mm256_store_ps(acc + 8, c[1]);
 }
 
-Q_AVX2_INLINE void a8_few_rows(const uint32_t dtype, const q_gemm_args *a, avx2_part part)
+X86_INLINE void a8_few_rows(const uint32_t dtype, const q_gemm_args *a, x86_part part)
 {
     Q_ALIGNED(32) float acc[Q_PANEL_ROWS];
     size_t second = a8_second_plane(a);
@@ -265,26 +265,26 @@ static inline void a8_unpack_q4(const uint8_t *q, uint32_t blocks, uint8_t *out)
 static inline void a8_unpack_scales(const uint16_t *h, uint32_t blocks, float *out)
 {
     for (uint32_t i = 0; i < blocks * Q_PANEL_ROWS; i += 8u) {
-        _mm256_store_ps(out + i, avx2_load_f16(h + i));
+        _mm256_store_ps(out + i, vec_load_f16(h + i));
     }
 }
 
 /* Integer dots of one block (laid out as Q8_0) by `rows` rows of x. */
-Q_AVX2_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, const uint8_t *q,
+X86_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, const uint8_t *q,
                                const a8_x *x, uint32_t b, __m256i s[A8_TILE][2])
 {
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         s[t][0] = _mm256_setzero_si256();
         s[t][1] = _mm256_setzero_si256();
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t g = 0; g < 8; g++) {
         __m256i w0 = a8_load(q + g * 64u);
         __m256i w1 = a8_load(q + g * 64u + 32u);
         __m256i a0 = a8_operand_q8(w0);
         __m256i a1 = a8_operand_q8(w1);
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < rows; t++) {
             __m256i v = a8_broadcast(x[t].q + b * 32u + g * 4u);
             if (dtype == Q_Q8_0) {
@@ -301,7 +301,7 @@ Q_AVX2_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows, const 
 }
 
 /* acc [rows][16] += block b of a slab, whose quants are at q, by `rows` rows of x. */
-Q_AVX2_INLINE void a8_tile_block(const uint32_t dtype, const uint32_t rows, const a8_space *space,
+X86_INLINE void a8_tile_block(const uint32_t dtype, const uint32_t rows, const a8_space *space,
                                  const uint8_t *q, uint32_t b, const a8_x *x, float *acc)
 {
     __m256i s[A8_TILE][2];
@@ -310,7 +310,7 @@ Q_AVX2_INLINE void a8_tile_block(const uint32_t dtype, const uint32_t rows, cons
     __m256 d1 = _mm256_load_ps(space->d[b] + 8);
     __m256 m0 = dtype == Q_Q4_1 ? _mm256_load_ps(space->m[b]) : d0;
     __m256 m1 = dtype == Q_Q4_1 ? _mm256_load_ps(space->m[b] + 8) : d1;
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         float *c = acc + t * 16u;
         __m256 dx = _mm256_broadcast_ss(x[t].d + b);
@@ -324,7 +324,7 @@ Q_AVX2_INLINE void a8_tile_block(const uint32_t dtype, const uint32_t rows, cons
 
 /* acc [rows][16] += blocks of a slab by `rows` rows of x, whose second planes lie `second` bytes
    on. */
-Q_AVX2_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const a8_space *space,
+X86_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const a8_space *space,
                            const uint8_t *q, uint32_t blocks, const a8_x *x, size_t second,
                            float *acc)
 {
@@ -341,7 +341,7 @@ Q_AVX2_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const a8_s
 }
 
 /* Rows r .. r + rows - 1 by a slab of `blocks` blocks from block `first`. */
-Q_AVX2_INLINE void a8_slab_rows(const uint32_t dtype, const q_gemm_args *a, a8_space *space,
+X86_INLINE void a8_slab_rows(const uint32_t dtype, const q_gemm_args *a, a8_space *space,
                                 const uint8_t *q, uint32_t first, uint32_t blocks, uint32_t r,
                                 uint32_t rows)
 {
@@ -360,7 +360,7 @@ Q_AVX2_INLINE void a8_slab_rows(const uint32_t dtype, const q_gemm_args *a, a8_s
 }
 
 /* Rows r .. r + rows - 1, at most a group, by panel p. */
-Q_AVX2_INLINE void a8_panel_rows(const uint32_t dtype, const q_gemm_args *a, a8_space *space,
+X86_INLINE void a8_panel_rows(const uint32_t dtype, const q_gemm_args *a, a8_space *space,
                                  uint32_t p, uint32_t r, uint32_t rows)
 {
     uint32_t m0 = p * Q_PANEL_ROWS;
@@ -383,10 +383,10 @@ Q_AVX2_INLINE void a8_panel_rows(const uint32_t dtype, const q_gemm_args *a, a8_
     q_tile_finish_avx2(&a->epilogue, r, rows, m0, lanes, space->acc[0], a->y, a->y_stride);
 }
 
-Q_AVX2_INLINE void a8_gemm(const uint32_t dtype, const q_work *work, const q_gemm_args *a)
+X86_INLINE void a8_gemm(const uint32_t dtype, const q_work *work, const q_gemm_args *a)
 {
-    avx2_part part =
-        avx2_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
+    x86_part part =
+        x86_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
     if (part.row1 - part.row0 < A8_FEW_ROWS) {
         a8_few_rows(dtype, a, part);
         return;

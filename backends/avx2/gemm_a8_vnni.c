@@ -9,28 +9,28 @@
  */
 #include "kernels_avx2.h"
 
-Q_AVX2_INLINE __m256i a8_total_q4(__m256i s)
+X86_INLINE __m256i a8_total_q4(__m256i s)
 {
     return s;
 }
 
-Q_AVX2_INLINE __m256i a8_step_q4(__m256i s, __m256i w, __m256i x)
+X86_INLINE __m256i a8_step_q4(__m256i s, __m256i w, __m256i x)
 {
     return _mm256_dpbusd_avx_epi32(s, w, x);
 }
 
-Q_AVX2_INLINE __m256i a8_operand_q8(__m256i w)
+X86_INLINE __m256i a8_operand_q8(__m256i w)
 {
     return _mm256_xor_si256(w, _mm256_set1_epi8((char)-128));
 }
 
-Q_AVX2_INLINE __m256i a8_step_q8(__m256i s, __m256i above, __m256i w, __m256i x)
+X86_INLINE __m256i a8_step_q8(__m256i s, __m256i above, __m256i w, __m256i x)
 {
     (void)w;
     return _mm256_dpbusd_avx_epi32(s, above, x);
 }
 
-Q_AVX2_INLINE int a8_excess(const uint32_t dtype)
+X86_INLINE int a8_excess(const uint32_t dtype)
 {
     return dtype == Q_Q4_0 ? 3 : dtype == Q_Q8_0 ? 7 : 0;
 }

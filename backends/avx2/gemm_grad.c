@@ -24,8 +24,8 @@ static void through_quantised(uint32_t dtype, const uint8_t *panel, uint32_t k, 
 {
     const uint16_t *d = (const uint16_t *)(const void *)panel + (size_t)(c / Q_BLOCK) * Q_PANEL_ROWS + half * 8u;
     const uint8_t *q = panel + (size_t)q_panel_scale_bytes(dtype, k) + half * 32u;
-    __m256 scale = avx2_load_f16(d);
-    __m256 min = dtype == Q_Q4_1 ? avx2_load_f16(d + (size_t)(k / Q_BLOCK) * Q_PANEL_ROWS) : _mm256_set1_ps(-0.0f);
+    __m256 scale = vec_load_f16(d);
+    __m256 min = dtype == Q_Q4_1 ? vec_load_f16(d + (size_t)(k / Q_BLOCK) * Q_PANEL_ROWS) : _mm256_set1_ps(-0.0f);
     __m256 zero = _mm256_set1_ps(dtype == Q_Q4_0 ? 8.0f : 0.0f);
     q += dtype == Q_Q8_0 ? (size_t)c * Q_PANEL_ROWS
                          : (size_t)(c / Q_BLOCK) * 256u + (size_t)(c % 16u) * Q_PANEL_ROWS;
@@ -58,8 +58,8 @@ static void through_columns(const q_gemm_grad_args *a, const uint8_t *panel, uin
         size_t at = (size_t)(c + l) * Q_PANEL_ROWS + half * 8u;
         v[l] = c + l >= a->k        ? _mm256_setzero_ps()
                : a->dtype == Q_F32  ? _mm256_load_ps((const float *)(const void *)panel + at)
-               : a->dtype == Q_F16  ? avx2_load_f16(halves + at)
-                                    : avx2_load_bf16(halves + at);
+               : a->dtype == Q_F16  ? vec_load_f16(halves + at)
+                                    : vec_load_bf16(halves + at);
     }
 }
 
@@ -77,7 +77,7 @@ static void through_slab(const q_gemm_grad_args *a, uint32_t m0, uint32_t n, uin
                 }
             } else {
                 through_columns(a, panel, c + part, i / 8u % 2u, v);
-                avx2_turn(v);
+                vec_turn(v);
             }
             for (uint32_t l = 0; l < 8 && i + l < n; l++) {
                 _mm256_store_ps(slab[i + l] + part, v[l]);
@@ -93,12 +93,12 @@ static void through_carry(const q_gemm_grad_args *a, uint32_t r, uint32_t rows, 
 {
     uint32_t lanes = a->k - c < THROUGH_COLUMNS ? a->k - c : (uint32_t)THROUGH_COLUMNS;
     for (uint32_t t = 0; t < rows; t++) {
-        float *dx = avx2_row_out(a->dx, a->dx_stride, r + t) + c;
+        float *dx = x86_row_out(a->dx, a->dx_stride, r + t) + c;
         for (uint32_t i = 0; i < lanes; i += 8u) {
             if (back) {
-                avx2_store_n(dx + i, lanes - i, _mm256_load_ps(space->acc[t] + i));
+                vec_store_n(dx + i, lanes - i, _mm256_load_ps(space->acc[t] + i));
             } else {
-                _mm256_store_ps(space->acc[t] + i, avx2_load_n(dx + i, lanes - i));
+                _mm256_store_ps(space->acc[t] + i, vec_load_n(dx + i, lanes - i));
             }
         }
         if (lanes <= 8u && !back) {
@@ -119,7 +119,7 @@ static void through_group(const q_gemm_grad_args *a, uint32_t r, uint32_t rows, 
         uint32_t n = a->m - m0 < Q_AVX2_SLAB ? a->m - m0 : (uint32_t)Q_AVX2_SLAB;
         through_slab(a, m0, n, c, space->slab);
         for (uint32_t t = 0; t < rows; t += Q_AVX2_TILE_ROWS) {
-            const float *dy = avx2_row(a->dy, a->dy_stride, r + t) + m0;
+            const float *dy = x86_row(a->dy, a->dy_stride, r + t) + m0;
             uint32_t tile = rows - t < Q_AVX2_TILE_ROWS ? rows - t : (uint32_t)Q_AVX2_TILE_ROWS;
             q_tile_f32_avx2(tile, n, dy, a->dy_stride, sizeof(float), space->slab[0], 64, space->acc[t]);
         }
@@ -130,8 +130,8 @@ static void through_group(const q_gemm_grad_args *a, uint32_t r, uint32_t rows, 
 void q_gemm_grad_avx2(const q_work *work, const q_gemm_grad_args *a)
 {
     through_space *space = (through_space *)work->workspace;
-    avx2_part part =
-        avx2_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->k, THROUGH_COLUMNS));
+    x86_part part =
+        x86_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->k, THROUGH_COLUMNS));
     for (uint32_t r = part.row0; r < part.row1; r += THROUGH_GROUP) {
         uint32_t n = part.row1 - r < THROUGH_GROUP ? part.row1 - r : (uint32_t)THROUGH_GROUP;
         for (uint32_t p = part.panel0; p < part.panel1; p++) {

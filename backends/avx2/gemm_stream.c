@@ -35,9 +35,9 @@ static stream_panels stream_locate(const q_gemm_args *a, uint32_t dtype, uint32_
 }
 
 /* It cannot fault: past the last panel it fetches for nothing. */
-Q_AVX2_INLINE void stream_prefetch(const stream_panels *w, const uint32_t n, size_t at)
+X86_INLINE void stream_prefetch(const stream_panels *w, const uint32_t n, size_t at)
 {
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < n; i++) {
         _mm_prefetch((const char *)((uintptr_t)w->q[i] + at + STREAM_AHEAD), _MM_HINT_T0);
     }
@@ -49,20 +49,20 @@ typedef struct stream_scales {
     __m256 m[STREAM_PANELS][2];
 } stream_scales;
 
-Q_AVX2_INLINE void stream_load_scales(const uint32_t dtype, const uint32_t n,
+X86_INLINE void stream_load_scales(const uint32_t dtype, const uint32_t n,
                                       const stream_panels *w, uint32_t block, stream_scales *s)
 {
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < 2u * n; i++) {
         size_t at = (size_t)block * Q_PANEL_ROWS + i % 2u * 8u;
-        s->d[i / 2u][i % 2u] = avx2_load_f16(w->d[i / 2u] + at);
+        s->d[i / 2u][i % 2u] = vec_load_f16(w->d[i / 2u] + at);
         s->m[i / 2u][i % 2u] =
-            dtype == Q_Q4_1 ? avx2_load_f16(w->m[i / 2u] + at) : _mm256_set1_ps(-0.0f);
+            dtype == Q_Q4_1 ? vec_load_f16(w->m[i / 2u] + at) : _mm256_set1_ps(-0.0f);
     }
 }
 
 /* Column c of a group of 4: 8 rows of d*q, d*(q-8) or d*q + m. */
-Q_AVX2_INLINE __m256 stream_weight(const uint32_t dtype, const uint32_t c, __m256i q, __m256 d,
+X86_INLINE __m256 stream_weight(const uint32_t dtype, const uint32_t c, __m256i q, __m256 d,
                                    __m256 m)
 {
     if (dtype == Q_Q8_0) {
@@ -76,21 +76,21 @@ Q_AVX2_INLINE __m256 stream_weight(const uint32_t dtype, const uint32_t c, __m25
 
 /* Four columns, whose bytes are at q + `at` of each panel, nibbles `shift` bits up, by 4 values of
    x. */
-Q_AVX2_INLINE void stream_group(const uint32_t dtype, const uint32_t n, const uint32_t shift,
+X86_INLINE void stream_group(const uint32_t dtype, const uint32_t n, const uint32_t shift,
                                 const stream_panels *w, size_t at, const stream_scales *s,
                                 const float *x, __m256 acc[STREAM_PANELS][2])
 {
     __m256i q[STREAM_PANELS][2];
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < 2u * n; i++) {
         const void *p = w->q[i / 2u] + at + i % 2u * 32u;
         __m256i v = _mm256_load_si256((const __m256i *)p);
         q[i / 2u][i % 2u] = shift != 0 ? _mm256_srli_epi32(v, (int)shift) : v;
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t c = 0; c < 4; c++) {
         __m256 v = _mm256_broadcast_ss(x + c);
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < 2u * n; i++) {
             __m256 weight = stream_weight(dtype, c, q[i / 2u][i % 2u], s->d[i / 2u][i % 2u],
                                           s->m[i / 2u][i % 2u]);
@@ -100,7 +100,7 @@ Q_AVX2_INLINE void stream_group(const uint32_t dtype, const uint32_t n, const ui
 }
 
 /* The 32 columns of one block, ascending. */
-Q_AVX2_INLINE void stream_block(const uint32_t dtype, const uint32_t n, const stream_panels *w,
+X86_INLINE void stream_block(const uint32_t dtype, const uint32_t n, const stream_panels *w,
                                 uint32_t block, const float *x, __m256 acc[STREAM_PANELS][2])
 {
     stream_scales s;
@@ -115,23 +115,23 @@ Q_AVX2_INLINE void stream_block(const uint32_t dtype, const uint32_t n, const st
     }
 }
 
-Q_AVX2_INLINE __m256 stream_float(const uint32_t dtype, const uint8_t *panel, size_t i)
+X86_INLINE __m256 stream_float(const uint32_t dtype, const uint8_t *panel, size_t i)
 {
     if (dtype == Q_F32) {
         return _mm256_load_ps((const float *)(const void *)panel + i);
     }
     const uint16_t *half = (const uint16_t *)(const void *)panel + i;
-    return dtype == Q_F16 ? avx2_load_f16(half) : avx2_load_bf16(half);
+    return dtype == Q_F16 ? vec_load_f16(half) : vec_load_bf16(half);
 }
 
 /* All columns of n float panels. */
-Q_AVX2_INLINE void stream_columns(const uint32_t dtype, const uint32_t n, const stream_panels *w,
+X86_INLINE void stream_columns(const uint32_t dtype, const uint32_t n, const stream_panels *w,
                                   uint32_t k, const float *x, __m256 acc[STREAM_PANELS][2])
 {
     for (uint32_t c = 0; c < k; c++) {
         __m256 v = _mm256_broadcast_ss(x + c);
         stream_prefetch(w, n, (size_t)c * (dtype == Q_F32 ? 64u : 32u));
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < 2u * n; i++) {
             __m256 weight = stream_float(dtype, w->base[i / 2u], (size_t)c * 16u + i % 2u * 8u);
             acc[i / 2u][i % 2u] = _mm256_fmadd_ps(v, weight, acc[i / 2u][i % 2u]);
@@ -140,15 +140,15 @@ Q_AVX2_INLINE void stream_columns(const uint32_t dtype, const uint32_t n, const 
 }
 
 /* Row r by panels p .. p + n - 1. */
-Q_AVX2_INLINE void stream_row(const uint32_t dtype, const uint32_t n, const q_gemm_args *a,
+X86_INLINE void stream_row(const uint32_t dtype, const uint32_t n, const q_gemm_args *a,
                               uint32_t p, uint32_t r)
 {
     Q_ALIGNED(32) float out[STREAM_PANELS][Q_PANEL_ROWS];
     uint32_t lanes[STREAM_PANELS];
     __m256 acc[STREAM_PANELS][2];
-    const float *x = avx2_row((const float *)a->x, a->x_stride, r);
+    const float *x = x86_row((const float *)a->x, a->x_stride, r);
     stream_panels w = stream_locate(a, dtype, p, n);
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < n; i++) {
         uint32_t m0 = (p + i) * Q_PANEL_ROWS;
         lanes[i] = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
@@ -163,7 +163,7 @@ Q_AVX2_INLINE void stream_row(const uint32_t dtype, const uint32_t n, const q_ge
     } else {
         stream_columns(dtype, n, &w, a->k, x, acc);
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < n; i++) {
         _mm256_store_ps(out[i], acc[i][0]);
         _mm256_store_ps(out[i] + 8, acc[i][1]);
@@ -172,7 +172,7 @@ Q_AVX2_INLINE void stream_row(const uint32_t dtype, const uint32_t n, const q_ge
     }
 }
 
-Q_AVX2_INLINE void stream_part(const uint32_t dtype, const q_gemm_args *a, avx2_part part)
+X86_INLINE void stream_part(const uint32_t dtype, const q_gemm_args *a, x86_part part)
 {
     for (uint32_t p = part.panel0; p < part.panel1;) {
         uint32_t n = part.panel1 - p < STREAM_PANELS ? part.panel1 - p : (uint32_t)STREAM_PANELS;
@@ -187,7 +187,7 @@ Q_AVX2_INLINE void stream_part(const uint32_t dtype, const q_gemm_args *a, avx2_
     }
 }
 
-void q_gemm_stream_avx2(const q_gemm_args *a, uint32_t dtype, avx2_part part)
+void q_gemm_stream_avx2(const q_gemm_args *a, uint32_t dtype, x86_part part)
 {
     switch (dtype) {
     case Q_F32:

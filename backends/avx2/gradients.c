@@ -9,14 +9,14 @@
 /* Gradient of n <= 8 values. */
 static inline void slope_put(float *at, uint32_t n, __m256 v, uint32_t accumulate)
 {
-    avx2_store_n(at, n, accumulate != 0 ? _mm256_add_ps(avx2_load_n(at, n), v) : v);
+    vec_store_n(at, n, accumulate != 0 ? _mm256_add_ps(vec_load_n(at, n), v) : v);
 }
 
 /* acc = fma(x, y, acc) of the first n of 8 lanes. */
 static inline __m256 slope_fma(__m256 x, __m256 y, uint32_t n, __m256 acc)
 {
     __m256 sum = _mm256_fmadd_ps(x, y, acc);
-    return n >= 8u ? sum : _mm256_blendv_ps(acc, sum, _mm256_castsi256_ps(avx2_mask(n)));
+    return n >= 8u ? sum : _mm256_blendv_ps(acc, sum, _mm256_castsi256_ps(vec_mask(n)));
 }
 
 static float slope_dot(const float *x, const float *y, uint32_t dim)
@@ -24,7 +24,7 @@ static float slope_dot(const float *x, const float *y, uint32_t dim)
     __m256 lane[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     for (uint32_t i = 0; i < dim; i += 8u) {
         __m256 *sum = &lane[i / 8u % 2u];
-        *sum = slope_fma(avx2_load_n(x + i, dim - i), avx2_load_n(y + i, dim - i), dim - i, *sum);
+        *sum = slope_fma(vec_load_n(x + i, dim - i), vec_load_n(y + i, dim - i), dim - i, *sum);
     }
     return q_hsum16_m256(lane[0], lane[1]);
 }
@@ -33,7 +33,7 @@ static float slope_dot(const float *x, const float *y, uint32_t dim)
 
 static inline __m256 slope_weight(const q_rmsnorm_grad_args *a, uint32_t i, uint32_t n)
 {
-    __m256 w = avx2_load_n(a->weight + i, n);
+    __m256 w = vec_load_n(a->weight + i, n);
     return a->offset == 0 ? w : _mm256_add_ps(w, _mm256_set1_ps(a->offset));
 }
 
@@ -45,8 +45,8 @@ static float slope_rmsnorm_sums(const q_rmsnorm_grad_args *a, const float *x, co
     for (uint32_t i = 0; i < a->dim; i += 8u) {
         uint32_t half = i / 8u % 2u;
         uint32_t n = a->dim - i;
-        __m256 v = avx2_load_n(x + i, n);
-        __m256 g = _mm256_mul_ps(avx2_load_n(dy + i, n), slope_weight(a, i, n));
+        __m256 v = vec_load_n(x + i, n);
+        __m256 g = _mm256_mul_ps(vec_load_n(dy + i, n), slope_weight(a, i, n));
         square[half] = _mm256_fmadd_ps(v, v, square[half]);
         lane[half] = slope_fma(g, v, n, lane[half]);
     }
@@ -60,18 +60,18 @@ void q_rmsnorm_grad_avx2(const q_work *work, const q_rmsnorm_grad_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        const float *x = avx2_row(a->x, a->x_stride, r);
-        const float *dy = avx2_row(a->dy, a->dy_stride, r);
+        const float *x = x86_row(a->x, a->x_stride, r);
+        const float *dy = x86_row(a->dy, a->dy_stride, r);
         float dot;
         float s = slope_rmsnorm_sums(a, x, dy, &dot);
         const __m256 c = _mm256_set1_ps(((dot / (float)a->dim) * s) * s);
         const __m256 root = _mm256_set1_ps(s);
-        float *dx = a->dx != NULL ? avx2_row_out(a->dx, a->dx_stride, r) : NULL;
+        float *dx = a->dx != NULL ? x86_row_out(a->dx, a->dx_stride, r) : NULL;
         a->s[r] = s;
         for (uint32_t i = 0; dx != NULL && i < a->dim; i += 8u) {
             uint32_t n = a->dim - i;
-            __m256 g = _mm256_mul_ps(avx2_load_n(dy + i, n), slope_weight(a, i, n));
-            slope_put(dx + i, n, _mm256_mul_ps(_mm256_fnmadd_ps(avx2_load_n(x + i, n), c, g), root), a->accumulate);
+            __m256 g = _mm256_mul_ps(vec_load_n(dy + i, n), slope_weight(a, i, n));
+            slope_put(dx + i, n, _mm256_mul_ps(_mm256_fnmadd_ps(vec_load_n(x + i, n), c, g), root), a->accumulate);
         }
     }
 }
@@ -85,12 +85,12 @@ void q_rmsnorm_weight_grad_avx2(const q_work *work, const q_rmsnorm_grad_args *a
     q_share(work, q_ceil_div_u32(a->dim, 8u), &begin, &end);
     for (uint32_t i = begin * 8u; i < end * 8u && i < a->dim; i += 8u) {
         uint32_t n = a->dim - i;
-        __m256 sum = avx2_load_n(a->grad + i, n);
+        __m256 sum = vec_load_n(a->grad + i, n);
         for (uint32_t r = 0; r < rows; r++) {
-            __m256 x = _mm256_mul_ps(avx2_load_n(avx2_row(a->x, a->x_stride, r) + i, n), _mm256_set1_ps(a->s[r]));
-            sum = _mm256_fmadd_ps(avx2_load_n(avx2_row(a->dy, a->dy_stride, r) + i, n), x, sum);
+            __m256 x = _mm256_mul_ps(vec_load_n(x86_row(a->x, a->x_stride, r) + i, n), _mm256_set1_ps(a->s[r]));
+            sum = _mm256_fmadd_ps(vec_load_n(x86_row(a->dy, a->dy_stride, r) + i, n), x, sum);
         }
-        avx2_store_n(a->grad + i, n, sum);
+        vec_store_n(a->grad + i, n, sum);
     }
 }
 
@@ -101,13 +101,13 @@ void q_softmax_grad_avx2(const q_work *work, const q_softmax_grad_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        const float *y = avx2_row(a->y, a->y_stride, r);
-        const float *dy = avx2_row(a->dy, a->dy_stride, r);
-        float *dx = avx2_row_out(a->dx, a->dx_stride, r);
+        const float *y = x86_row(a->y, a->y_stride, r);
+        const float *dy = x86_row(a->dy, a->dy_stride, r);
+        float *dx = x86_row_out(a->dx, a->dx_stride, r);
         const __m256 dot = _mm256_set1_ps(slope_dot(y, dy, a->dim));
         for (uint32_t i = 0; i < a->dim; i += 8u) {
             uint32_t n = a->dim - i;
-            __m256 v = _mm256_mul_ps(avx2_load_n(y + i, n), _mm256_sub_ps(avx2_load_n(dy + i, n), dot));
+            __m256 v = _mm256_mul_ps(vec_load_n(y + i, n), _mm256_sub_ps(vec_load_n(dy + i, n), dot));
             slope_put(dx + i, n, _mm256_mul_ps(v, scale), a->accumulate);
         }
     }
@@ -124,10 +124,10 @@ void q_embedding_grad_avx2(const q_work *work, const q_embedding_grad_args *a)
     q_share(work, q_ceil_div_u32(a->dim, 8u), &begin, &end);
     end = end * 8u < a->dim ? end * 8u : a->dim;
     for (uint32_t r = 0; r < rows; r++) {
-        const float *dy = avx2_row(a->dy, a->dy_stride, r);
-        float *grad = avx2_row_out(a->grad, a->grad_stride, (uint32_t)a->ids[r]);
+        const float *dy = x86_row(a->dy, a->dy_stride, r);
+        float *grad = x86_row_out(a->grad, a->grad_stride, (uint32_t)a->ids[r]);
         for (uint32_t i = begin * 8u; i < end; i += 8u) {
-            __m256 v = avx2_load_n(dy + i, end - i);
+            __m256 v = vec_load_n(dy + i, end - i);
             slope_put(grad + i, end - i, a->scale == 1 ? v : _mm256_mul_ps(v, scale), 1);
         }
     }
@@ -138,15 +138,15 @@ static void slope_rope_head(const q_rope_grad_args *a, const float *dy, const fl
     uint32_t pairs = a->n_pairs;
     for (uint32_t i = 0; i < pairs; i += 8u) {
         uint32_t n = pairs - i;
-        __m256 cos = avx2_load_n(table + i, n);
-        __m256 sin = avx2_load_n(table + pairs + i, n);
-        __m256 di = avx2_load_n(dy + i, n);
-        __m256 dj = avx2_load_n(dy + pairs + i, n);
+        __m256 cos = vec_load_n(table + i, n);
+        __m256 sin = vec_load_n(table + pairs + i, n);
+        __m256 di = vec_load_n(dy + i, n);
+        __m256 dj = vec_load_n(dy + pairs + i, n);
         slope_put(dx + i, n, _mm256_fmadd_ps(di, cos, _mm256_mul_ps(dj, sin)), a->accumulate);
         slope_put(dx + pairs + i, n, _mm256_fmsub_ps(dj, cos, _mm256_mul_ps(di, sin)), a->accumulate);
     }
     for (uint32_t i = 2 * pairs; i < a->head_dim; i += 8u) {
-        slope_put(dx + i, a->head_dim - i, avx2_load_n(dy + i, a->head_dim - i), a->accumulate);
+        slope_put(dx + i, a->head_dim - i, vec_load_n(dy + i, a->head_dim - i), a->accumulate);
     }
 }
 
@@ -156,10 +156,10 @@ void q_rope_grad_avx2(const q_work *work, const q_rope_grad_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        const float *table = avx2_row(a->table, a->table_stride, r);
+        const float *table = x86_row(a->table, a->table_stride, r);
         for (uint32_t h = 0; h < a->heads; h++) {
             size_t at = (size_t)h * a->head_dim;
-            slope_rope_head(a, avx2_row(a->dy, a->dy_stride, r) + at, table, avx2_row_out(a->dx, a->dx_stride, r) + at);
+            slope_rope_head(a, x86_row(a->dy, a->dy_stride, r) + at, table, x86_row_out(a->dx, a->dx_stride, r) + at);
         }
     }
 }
@@ -167,19 +167,19 @@ void q_rope_grad_avx2(const q_work *work, const q_rope_grad_args *a)
 /* -- products of two values ---------------------------------------------------------------------- */
 
 /* Row r; silu: the first value goes through silu. */
-Q_AVX2_INLINE void slope_binary_row(const bool silu, const q_binary_grad_args *a, uint32_t r)
+X86_INLINE void slope_binary_row(const bool silu, const q_binary_grad_args *a, uint32_t r)
 {
-    const float *x = avx2_row(a->a, a->a_stride, r);
-    const float *y = avx2_row(a->b, a->b_stride, r);
-    const float *dy = avx2_row(a->dy, a->dy_stride, r);
-    float *da = a->da != NULL ? avx2_row_out(a->da, a->da_stride, r) : NULL;
-    float *db = a->db != NULL ? avx2_row_out(a->db, a->db_stride, r) : NULL;
+    const float *x = x86_row(a->a, a->a_stride, r);
+    const float *y = x86_row(a->b, a->b_stride, r);
+    const float *dy = x86_row(a->dy, a->dy_stride, r);
+    float *da = a->da != NULL ? x86_row_out(a->da, a->da_stride, r) : NULL;
+    float *db = a->db != NULL ? x86_row_out(a->db, a->db_stride, r) : NULL;
     for (uint32_t i = 0; i < a->dim; i += 8u) {
         uint32_t n = a->dim - i;
-        __m256 v = avx2_load_n(x + i, n);
-        __m256 d = avx2_load_n(dy + i, n);
+        __m256 v = vec_load_n(x + i, n);
+        __m256 d = vec_load_n(dy + i, n);
         if (da != NULL) {
-            __m256 to_a = _mm256_mul_ps(d, avx2_load_n(y + i, n));
+            __m256 to_a = _mm256_mul_ps(d, vec_load_n(y + i, n));
             if (silu) {
                 const __m256 one = _mm256_set1_ps(1.0f);
                 __m256 g = q_sigmoid_m256(v);

@@ -21,8 +21,8 @@ static void kv_token_f16(const float *k, const float *v, uint32_t dim, uint16_t 
         Q_ALIGNED(16) uint16_t kh[8];
         Q_ALIGNED(16) uint16_t vh[8];
         uint32_t n = dim - d < 8u ? dim - d : 8u;
-        _mm_store_si128((__m128i *)(void *)kh, kv_halves(avx2_load_n(k + d, n)));
-        _mm_store_si128((__m128i *)(void *)vh, kv_halves(avx2_load_n(v + d, n)));
+        _mm_store_si128((__m128i *)(void *)kh, kv_halves(vec_load_n(k + d, n)));
+        _mm_store_si128((__m128i *)(void *)vh, kv_halves(vec_load_n(v + d, n)));
         for (uint32_t i = 0; i < n; i++) {
             ko[(size_t)(d + i) * 16u] = kh[i];
         }
@@ -36,7 +36,7 @@ static void kv_token_f32(const float *k, const float *v, uint32_t dim, float *ko
         ko[(size_t)d * 16u] = k[d];
     }
     for (uint32_t d = 0; d < dim; d += 8) {
-        avx2_store_n(vo + d, dim - d, avx2_load_n(v + d, dim - d));
+        vec_store_n(vo + d, dim - d, vec_load_n(v + d, dim - d));
     }
 }
 
@@ -105,7 +105,7 @@ static inline uint32_t kv_span_panels(q_span span)
 }
 
 /* Rows of the span whose positions lie in its panel number `panel`, head h. */
-Q_AVX2_INLINE void kv_store_panel(const uint32_t dtype, const q_kv_store_args *a, q_span span,
+X86_INLINE void kv_store_panel(const uint32_t dtype, const q_kv_store_args *a, q_span span,
                                   uint32_t panel, uint32_t h)
 {
     size_t head = (size_t)q_kv_head_bytes(dtype, a->capacity, a->head_dim) * h;
@@ -118,8 +118,8 @@ Q_AVX2_INLINE void kv_store_panel(const uint32_t dtype, const q_kv_store_args *a
         uint32_t p = span.position + i;
         size_t k_at = (size_t)(p / 16u) * a->head_dim * 16u + p % 16u;
         size_t v_at = (size_t)p * a->head_dim;
-        const float *k = avx2_row(a->k, a->k_stride, span.row + i) + (size_t)h * a->head_dim;
-        const float *v = avx2_row(a->v, a->v_stride, span.row + i) + (size_t)h * a->head_dim;
+        const float *k = x86_row(a->k, a->k_stride, span.row + i) + (size_t)h * a->head_dim;
+        const float *v = x86_row(a->v, a->v_stride, span.row + i) + (size_t)h * a->head_dim;
         if (dtype == Q_Q8_0) {
             size_t group = q_kv_q8_0_group(a->head_dim, p);
             kv_token_q8_0(k, v, a->head_dim, p, k_cache + group, v_cache + group);
@@ -134,7 +134,7 @@ Q_AVX2_INLINE void kv_store_panel(const uint32_t dtype, const q_kv_store_args *a
 }
 
 /* Units are (panel of a span, head), those of a panel together. */
-Q_AVX2_INLINE void kv_store_rows(const uint32_t dtype, const q_work *work, const q_kv_store_args *a)
+X86_INLINE void kv_store_rows(const uint32_t dtype, const q_work *work, const q_kv_store_args *a)
 {
     uint32_t rows = q_count_value(work->run, a->rows);
     uint32_t spans = q_parts_count(work->run, rows, a->per_sample);

@@ -30,9 +30,9 @@ static void matmul_transpose8(const float *b, size_t stride, float *out)
 {
     __m256 r[8];
     for (uint32_t i = 0; i < 8; i++) {
-        r[i] = _mm256_loadu_ps(avx2_row(b, stride, i));
+        r[i] = _mm256_loadu_ps(x86_row(b, stride, i));
     }
-    avx2_turn(r);
+    vec_turn(r);
     for (uint32_t i = 0; i < 8; i++) {
         _mm256_store_ps(out + i * 16u, r[i]);
     }
@@ -44,12 +44,12 @@ static void matmul_pack_transposed(const q_matmul_args *a, uint32_t p0, uint32_t
 {
     uint32_t whole = lanes == MATMUL_LANES ? rows / 8u * 8u : 0;
     for (uint32_t p = 0; p < whole; p += 8) {
-        matmul_transpose8(avx2_row(a->b, a->b_stride, j0) + p0 + p, a->b_stride, slab[p]);
-        matmul_transpose8(avx2_row(a->b, a->b_stride, j0 + 8u) + p0 + p, a->b_stride, slab[p] + 8);
+        matmul_transpose8(x86_row(a->b, a->b_stride, j0) + p0 + p, a->b_stride, slab[p]);
+        matmul_transpose8(x86_row(a->b, a->b_stride, j0 + 8u) + p0 + p, a->b_stride, slab[p] + 8);
     }
     for (uint32_t p = whole; p < rows; p++) {
         for (uint32_t l = 0; l < MATMUL_LANES; l++) {
-            slab[p][l] = l < lanes ? avx2_row(a->b, a->b_stride, j0 + l)[p0 + p] : 0.0f;
+            slab[p][l] = l < lanes ? x86_row(a->b, a->b_stride, j0 + l)[p0 + p] : 0.0f;
         }
     }
 }
@@ -58,9 +58,9 @@ static void matmul_pack(const q_matmul_args *a, uint32_t p0, uint32_t rows, uint
                         uint32_t lanes, float slab[][MATMUL_LANES])
 {
     for (uint32_t p = 0; p < rows; p++) {
-        const float *b = avx2_row(a->b, a->b_stride, p0 + p) + j0;
-        __m256 hi = lanes > 8u ? avx2_load_n(b + 8, lanes - 8u) : _mm256_setzero_ps();
-        _mm256_store_ps(slab[p], avx2_load_n(b, lanes));
+        const float *b = x86_row(a->b, a->b_stride, p0 + p) + j0;
+        __m256 hi = lanes > 8u ? vec_load_n(b + 8, lanes - 8u) : _mm256_setzero_ps();
+        _mm256_store_ps(slab[p], vec_load_n(b, lanes));
         _mm256_store_ps(slab[p] + 8, hi);
     }
 }
@@ -74,7 +74,7 @@ static void matmul_begin(const q_matmul_args *a, uint32_t i0, uint32_t rows, uin
         return;
     }
     for (uint32_t t = 0; t < rows; t++) {
-        q_tile_start_avx2(1, avx2_row_out(a->c, a->c_stride, i0 + t), j0, lanes, acc + t * 16u);
+        q_tile_start_avx2(1, x86_row_out(a->c, a->c_stride, i0 + t), j0, lanes, acc + t * 16u);
     }
 }
 
@@ -104,9 +104,9 @@ static void matmul_columns(const q_matmul_args *a, matmul_size size, matmul_spac
         const float *b = space->slab[0];
         size_t b_step = sizeof(space->slab[0]);
         if (a->transpose_b == Q_MATMUL_PANELS) {
-            b = avx2_row(a->b, a->b_stride, j0 / MATMUL_LANES) + (size_t)p0 * MATMUL_LANES;
+            b = x86_row(a->b, a->b_stride, j0 / MATMUL_LANES) + (size_t)p0 * MATMUL_LANES;
         } else if (in_place) {
-            b = avx2_row(a->b, a->b_stride, p0) + j0;
+            b = x86_row(a->b, a->b_stride, p0) + j0;
             b_step = a->b_stride;
         } else if (a->transpose_b) {
             matmul_pack_transposed(a, p0, n, j0, lanes, space->slab);
@@ -124,7 +124,7 @@ void q_matmul_avx2(const q_work *work, const q_matmul_args *a)
     size.m = q_count_value(work->run, a->m);
     size.n = q_count_value(work->run, a->n);
     size.k = q_count_value(work->run, a->k);
-    avx2_part part = avx2_share(work, size.m, q_ceil_div_u32(size.n, MATMUL_LANES));
+    x86_part part = x86_share(work, size.m, q_ceil_div_u32(size.n, MATMUL_LANES));
     for (uint32_t i = part.row0; i < part.row1; i += Q_AVX2_GROUP_ROWS) {
         uint32_t rows =
             part.row1 - i < Q_AVX2_GROUP_ROWS ? part.row1 - i : (uint32_t)Q_AVX2_GROUP_ROWS;

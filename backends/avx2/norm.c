@@ -12,18 +12,18 @@ typedef struct norm_pair {
 
 static inline norm_pair norm_load(const float *p, uint32_t n)
 {
-    norm_pair v = {avx2_load_n(p, n), _mm256_setzero_ps()};
+    norm_pair v = {vec_load_n(p, n), _mm256_setzero_ps()};
     if (n > 8u) {
-        v.hi = avx2_load_n(p + 8, n - 8u);
+        v.hi = vec_load_n(p + 8, n - 8u);
     }
     return v;
 }
 
 static inline void norm_store(float *p, uint32_t n, norm_pair v)
 {
-    avx2_store_n(p, n, v.lo);
+    vec_store_n(p, n, v.lo);
     if (n > 8u) {
-        avx2_store_n(p + 8, n - 8u, v.hi);
+        vec_store_n(p + 8, n - 8u, v.hi);
     }
 }
 
@@ -31,8 +31,8 @@ static inline void norm_store(float *p, uint32_t n, norm_pair v)
 static inline norm_pair norm_first(norm_pair v, uint32_t n)
 {
     if (n < 16u) {
-        v.lo = _mm256_and_ps(v.lo, _mm256_castsi256_ps(avx2_mask(n)));
-        v.hi = _mm256_and_ps(v.hi, _mm256_castsi256_ps(avx2_mask(n > 8u ? n - 8u : 0u)));
+        v.lo = _mm256_and_ps(v.lo, _mm256_castsi256_ps(vec_mask(n)));
+        v.hi = _mm256_and_ps(v.hi, _mm256_castsi256_ps(vec_mask(n > 8u ? n - 8u : 0u)));
     }
     return v;
 }
@@ -75,8 +75,8 @@ static inline norm_pair norm_zero(void)
 
 static void layernorm_row(const q_layernorm_args *a, uint32_t r)
 {
-    const float *x = avx2_row(a->x, a->x_stride, r);
-    float *y = avx2_row_out(a->y, a->y_stride, r);
+    const float *x = x86_row(a->x, a->x_stride, r);
+    float *y = x86_row_out(a->y, a->y_stride, r);
     norm_pair sum = norm_zero();
     for (uint32_t i = 0; i < a->dim; i += 16) {
         sum = norm_plus(sum, norm_load(x + i, a->dim - i));
@@ -123,10 +123,10 @@ static inline norm_pair layernorm_h(const float *x, const float *stats, uint32_t
 
 static void layernorm_grad_row(const q_layernorm_grad_args *a, uint32_t r)
 {
-    const float *x = avx2_row(a->x, a->x_stride, r);
-    const float *dy = avx2_row(a->dy, a->dy_stride, r);
+    const float *x = x86_row(a->x, a->x_stride, r);
+    const float *dy = x86_row(a->dy, a->dy_stride, r);
     const float *stats = a->stats + 2u * (size_t)r;
-    float *dx = avx2_row_out(a->dx, a->dx_stride, r);
+    float *dx = x86_row_out(a->dx, a->dx_stride, r);
     norm_pair sum = norm_zero();
     norm_pair sum_h = norm_zero();
     for (uint32_t i = 0; i < a->dim; i += 16) {
@@ -167,8 +167,8 @@ static void layernorm_param_columns(const q_layernorm_grad_param_args *a, uint32
     norm_pair weight = a->grad_weight != NULL ? norm_load(a->grad_weight + i, n) : norm_zero();
     norm_pair bias = a->grad_bias != NULL ? norm_load(a->grad_bias + i, n) : norm_zero();
     for (uint32_t r = 0; r < rows; r++) {
-        norm_pair g = norm_load(avx2_row(a->dy, a->dy_stride, r) + i, n);
-        weight = norm_fma(g, layernorm_h(avx2_row(a->x, a->x_stride, r) + i, a->stats + 2u * (size_t)r, n), weight);
+        norm_pair g = norm_load(x86_row(a->dy, a->dy_stride, r) + i, n);
+        weight = norm_fma(g, layernorm_h(x86_row(a->x, a->x_stride, r) + i, a->stats + 2u * (size_t)r, n), weight);
         bias = norm_plus(bias, g);
     }
     if (a->grad_weight != NULL) {

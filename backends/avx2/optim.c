@@ -41,7 +41,7 @@ static inline optim_factors_avx2 optim_factors_of_avx2(const q_optimizer_args *a
 /* Of n <= 8 values. min and max give their second operand where one is NaN. */
 static inline __m256 optim_gradient_avx2(const q_optimizer_args *a, const optim_factors_avx2 *f, size_t i, uint32_t n, __m256 w)
 {
-    __m256 g = _mm256_mul_ps(avx2_load_n(a->grad + i, n), f->grad_scale);
+    __m256 g = _mm256_mul_ps(vec_load_n(a->grad + i, n), f->grad_scale);
     if (a->limit > 0) {
         g = _mm256_min_ps(f->high, _mm256_max_ps(f->low, g));
     }
@@ -61,14 +61,14 @@ void q_sgd_avx2(const q_work *work, const q_optimizer_args *a)
     q_share_elements(work, a->n, &i, &end);
     for (; i < end; i += 8) {
         uint32_t n = optim_left_avx2(i, end);
-        __m256 w = avx2_load_n(a->w + i, n);
+        __m256 w = vec_load_n(a->w + i, n);
         __m256 g = optim_gradient_avx2(a, &f, i, n, w);
         if (a->m != NULL) {
-            __m256 m = _mm256_fmadd_ps(f.beta1, avx2_load_n(a->m + i, n), g);
-            avx2_store_n(a->m + i, n, m);
+            __m256 m = _mm256_fmadd_ps(f.beta1, vec_load_n(a->m + i, n), g);
+            vec_store_n(a->m + i, n, m);
             g = a->nesterov != 0 ? _mm256_fmadd_ps(f.beta1, m, g) : m;
         }
-        avx2_store_n(a->w + i, n, _mm256_fmadd_ps(f.rate, g, _mm256_mul_ps(w, f.keep)));
+        vec_store_n(a->w + i, n, _mm256_fmadd_ps(f.rate, g, _mm256_mul_ps(w, f.keep)));
     }
 }
 
@@ -80,14 +80,14 @@ void q_adam_avx2(const q_work *work, const q_optimizer_args *a)
     q_share_elements(work, a->n, &i, &end);
     for (; i < end; i += 8) {
         uint32_t n = optim_left_avx2(i, end);
-        __m256 w = avx2_load_n(a->w + i, n);
+        __m256 w = vec_load_n(a->w + i, n);
         __m256 g = optim_gradient_avx2(a, &f, i, n, w);
-        __m256 m = _mm256_fmadd_ps(f.beta1, avx2_load_n(a->m + i, n), _mm256_mul_ps(f.rest1, g));
-        __m256 v = _mm256_fmadd_ps(f.beta2, avx2_load_n(a->v + i, n), _mm256_mul_ps(_mm256_mul_ps(f.rest2, g), g));
+        __m256 m = _mm256_fmadd_ps(f.beta1, vec_load_n(a->m + i, n), _mm256_mul_ps(f.rest1, g));
+        __m256 v = _mm256_fmadd_ps(f.beta2, vec_load_n(a->v + i, n), _mm256_mul_ps(_mm256_mul_ps(f.rest2, g), g));
         __m256 d = _mm256_fmadd_ps(_mm256_sqrt_ps(v), f.correction, f.eps);
-        avx2_store_n(a->m + i, n, m);
-        avx2_store_n(a->v + i, n, v);
-        avx2_store_n(a->w + i, n, _mm256_fmadd_ps(f.rate, _mm256_div_ps(m, d), _mm256_mul_ps(w, f.keep)));
+        vec_store_n(a->m + i, n, m);
+        vec_store_n(a->v + i, n, v);
+        vec_store_n(a->w + i, n, _mm256_fmadd_ps(f.rate, _mm256_div_ps(m, d), _mm256_mul_ps(w, f.keep)));
     }
 }
 
@@ -108,12 +108,12 @@ void q_lion_avx2(const q_work *work, const q_optimizer_args *a)
     q_share_elements(work, a->n, &i, &end);
     for (; i < end; i += 8) {
         uint32_t n = optim_left_avx2(i, end);
-        __m256 w = avx2_load_n(a->w + i, n);
-        __m256 m = avx2_load_n(a->m + i, n);
+        __m256 w = vec_load_n(a->w + i, n);
+        __m256 m = vec_load_n(a->m + i, n);
         __m256 g = optim_gradient_avx2(a, &f, i, n, w);
         __m256 u = _mm256_fmadd_ps(f.beta1, m, _mm256_mul_ps(f.rest1, g));
-        avx2_store_n(a->w + i, n, _mm256_fmadd_ps(f.rate, optim_sign_avx2(u), _mm256_mul_ps(w, f.keep)));
-        avx2_store_n(a->m + i, n, _mm256_fmadd_ps(f.beta2, m, _mm256_mul_ps(f.rest2, g)));
+        vec_store_n(a->w + i, n, _mm256_fmadd_ps(f.rate, optim_sign_avx2(u), _mm256_mul_ps(w, f.keep)));
+        vec_store_n(a->m + i, n, _mm256_fmadd_ps(f.beta2, m, _mm256_mul_ps(f.rest2, g)));
     }
 }
 
@@ -129,10 +129,10 @@ void q_sum_squares_avx2(const q_work *work, const q_sum_squares_args *a)
         __m256 hi = _mm256_setzero_ps();
         for (size_t i = first; i < last; i += 16) {
             uint32_t n = (uint32_t)(last - i);
-            __m256 x = avx2_load_n(a->x + i, n);
+            __m256 x = vec_load_n(a->x + i, n);
             lo = _mm256_fmadd_ps(x, x, lo);
             if (n > 8) {
-                x = avx2_load_n(a->x + i + 8, n - 8);
+                x = vec_load_n(a->x + i + 8, n - 8);
                 hi = _mm256_fmadd_ps(x, x, hi);
             }
         }
@@ -148,7 +148,7 @@ void q_rescale_avx2(const q_work *work, const q_rescale_args *a)
     q_share_elements(work, a->n, &i, &end);
     for (; i < end; i += 8) {
         uint32_t n = optim_left_avx2(i, end);
-        avx2_store_n(a->x + i, n, _mm256_mul_ps(avx2_load_n(a->x + i, n), factor));
+        vec_store_n(a->x + i, n, _mm256_mul_ps(vec_load_n(a->x + i, n), factor));
     }
 }
 
@@ -160,7 +160,7 @@ void q_average_avx2(const q_work *work, const q_average_args *a)
     q_share_elements(work, a->n, &i, &end);
     for (; i < end; i += 8) {
         uint32_t n = optim_left_avx2(i, end);
-        __m256 e = avx2_load_n(a->average + i, n);
-        avx2_store_n(a->average + i, n, _mm256_fmadd_ps(share, _mm256_sub_ps(avx2_load_n(a->x + i, n), e), e));
+        __m256 e = vec_load_n(a->average + i, n);
+        vec_store_n(a->average + i, n, _mm256_fmadd_ps(share, _mm256_sub_ps(vec_load_n(a->x + i, n), e), e));
     }
 }

@@ -38,10 +38,10 @@ static inline void pool_window_at_avx2(const q_conv2d_shape *s, uint32_t w, pool
 /* Largest value of each of n channels, the first of equal ones; a NaN is larger than all numbers. */
 static __m256 pool_largest_avx2(const q_conv2d_shape *s, const float *x, size_t stride, pool_window v, uint32_t n)
 {
-    __m256 best = avx2_load_n(avx2_row(x, stride, v.first + v.h0 * s->in_w + v.w0), n);
+    __m256 best = vec_load_n(x86_row(x, stride, v.first + v.h0 * s->in_w + v.w0), n);
     for (uint32_t h = v.h0; h < v.h1; h++) {
         for (uint32_t w = v.w0; w < v.w1; w++) {
-            __m256 value = avx2_load_n(avx2_row(x, stride, v.first + h * s->in_w + w), n);
+            __m256 value = vec_load_n(x86_row(x, stride, v.first + h * s->in_w + w), n);
             __m256 more = _mm256_cmp_ps(value, best, _CMP_GT_OQ);
             more = _mm256_or_ps(more, _mm256_cmp_ps(value, value, _CMP_UNORD_Q));
             best = _mm256_blendv_ps(best, value, more);
@@ -57,8 +57,8 @@ static __m256 pool_mean_avx2(const q_pool2d_args *a, pool_window v, uint32_t c, 
     __m256 sum = _mm256_setzero_ps();
     for (uint32_t h = v.h0; h < v.h1; h++) {
         for (uint32_t w = v.w0; w < v.w1; w++) {
-            const float *x = avx2_row(a->x, a->x_stride, v.first + h * s->in_w + w) + c;
-            sum = _mm256_add_ps(sum, avx2_load_n(x, n));
+            const float *x = x86_row(a->x, a->x_stride, v.first + h * s->in_w + w) + c;
+            sum = _mm256_add_ps(sum, vec_load_n(x, n));
         }
     }
     return _mm256_div_ps(sum, _mm256_set1_ps((float)count));
@@ -70,9 +70,9 @@ static inline void pool_output_avx2(const q_pool2d_args *a, pool_window v, float
     for (uint32_t c = 0; c < a->shape.in_c; c += 8) {
         uint32_t n = a->shape.in_c - c;
         if (a->kind == Q_POOL_MAX) {
-            avx2_store_n(y + c, n, pool_largest_avx2(&a->shape, a->x + c, a->x_stride, v, n));
+            vec_store_n(y + c, n, pool_largest_avx2(&a->shape, a->x + c, a->x_stride, v, n));
         } else {
-            avx2_store_n(y + c, n, pool_mean_avx2(a, v, c, n));
+            vec_store_n(y + c, n, pool_mean_avx2(a, v, c, n));
         }
     }
 }
@@ -87,7 +87,7 @@ void q_pool2d_avx2(const q_work *work, const q_pool2d_args *a)
         pool_window v = pool_window_of_avx2(s, row);
         for (uint32_t w = 0; w < s->out_w; w++) {
             pool_window_at_avx2(s, w, &v);
-            pool_output_avx2(a, v, avx2_row_out(a->y, a->y_stride, row * s->out_w + w));
+            pool_output_avx2(a, v, x86_row_out(a->y, a->y_stride, row * s->out_w + w));
         }
     }
 }
@@ -101,21 +101,21 @@ static void pool_spread_avx2(const q_pool2d_grad_args *a, pool_window v, uint32_
 {
     const q_conv2d_shape *s = &a->shape;
     const uint32_t n = s->in_c - c;
-    __m256 left = _mm256_castsi256_ps(avx2_mask(n));
+    __m256 left = _mm256_castsi256_ps(vec_mask(n));
     for (uint32_t h = v.h0; h < v.h1; h++) {
         for (uint32_t w = v.w0; w < v.w1; w++) {
             uint32_t pixel = v.first + h * s->in_w + w;
-            float *dx = avx2_row_out(a->dx, a->dx_stride, pixel) + c;
+            float *dx = x86_row_out(a->dx, a->dx_stride, pixel) + c;
             __m256 hit = left;
             if (best != NULL) {
-                const __m256 x = avx2_load_n(avx2_row(a->x, a->x_stride, pixel) + c, n);
+                const __m256 x = vec_load_n(x86_row(a->x, a->x_stride, pixel) + c, n);
                 hit = _mm256_or_ps(_mm256_cmp_ps(x, *best, _CMP_EQ_OQ), _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
                 hit = _mm256_and_ps(hit, left);
                 left = _mm256_andnot_ps(hit, left);
             }
             const __m256i m = _mm256_castps_si256(hit);
             if (tiled) {
-                avx2_store_n(dx, n, _mm256_and_ps(hit, _mm256_add_ps(_mm256_setzero_ps(), dy)));
+                vec_store_n(dx, n, _mm256_and_ps(hit, _mm256_add_ps(_mm256_setzero_ps(), dy)));
             } else {
                 _mm256_maskstore_ps(dx, m, _mm256_add_ps(_mm256_maskload_ps(dx, m), dy));
             }
@@ -127,7 +127,7 @@ static void pool_grad_of(const q_pool2d_grad_args *a, pool_window v, uint32_t p,
 {
     const q_conv2d_shape *s = &a->shape;
     uint32_t n = s->in_c - c;
-    __m256 dy = avx2_load_n(avx2_row(a->dy, a->dy_stride, p) + c, n);
+    __m256 dy = vec_load_n(x86_row(a->dy, a->dy_stride, p) + c, n);
     if (a->kind == Q_POOL_MAX) {
         const __m256 best = pool_largest_avx2(s, a->x + c, a->x_stride, v, n);
         pool_spread_avx2(a, v, c, dy, &best, tiled);
@@ -158,7 +158,7 @@ void q_pool2d_grad_avx2(const q_work *work, const q_pool2d_grad_args *a)
         uint32_t sample = i / blocks;
         uint32_t c = i % blocks * 8u;
         for (uint32_t p = 0; p < in && a->accumulate == 0 && !tiled; p++) {
-            avx2_store_n(avx2_row_out(a->dx, a->dx_stride, sample * in + p) + c, s->in_c - c, _mm256_setzero_ps());
+            vec_store_n(x86_row_out(a->dx, a->dx_stride, sample * in + p) + c, s->in_c - c, _mm256_setzero_ps());
         }
         for (uint32_t row = sample * s->out_h; row < (sample + 1u) * s->out_h; row++) {
             pool_window v = pool_window_of_avx2(s, row);

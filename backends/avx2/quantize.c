@@ -13,7 +13,7 @@ static float quantize_block_amax(const __m256 v[4])
 {
     const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
     __m256 m = _mm256_setzero_ps();
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < 4; i++) {
         m = _mm256_max_ps(_mm256_and_ps(v[i], magnitude), m);
     }
@@ -39,7 +39,7 @@ static inline void quantize_block_avx2(__m256 v[4], uint8_t *plane, uint32_t k, 
     float amax = quantize_block_amax(v);
     __m256 scale = _mm256_set1_ps(amax / 127.0f);
     __m256 inverse = _mm256_set1_ps(amax > 0 ? 127.0f / amax : 0.0f);
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < 4; i++) {
         r[i] = quantize_eight(_mm256_mul_ps(v[i], inverse));
         v[i] = _mm256_sub_ps(v[i], _mm256_mul_ps(_mm256_cvtepi32_ps(r[i]), scale));
@@ -60,11 +60,11 @@ void q_quantize_a8_avx2(const q_work *work, const q_quantize_a8_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        const float *x = avx2_row(a->x, a->x_stride, r);
+        const float *x = x86_row(a->x, a->x_stride, r);
         uint8_t *out = (uint8_t *)a->out + a->out_stride * r;
         for (uint32_t b = 0; b < blocks; b++) {
             __m256 v[4];
-            Q_AVX2_UNROLL
+            X86_UNROLL
             for (uint32_t i = 0; i < 4; i++) {
                 v[i] = _mm256_loadu_ps(x + b * 32u + i * 8u);
             }

@@ -13,9 +13,9 @@ static float reduce_sum_row(const float *x, uint32_t dim)
     __m256 hi = _mm256_setzero_ps();
     for (uint32_t i = 0; i < dim; i += 16) {
         uint32_t n = dim - i;
-        lo = _mm256_add_ps(lo, avx2_load_n(x + i, n));
+        lo = _mm256_add_ps(lo, vec_load_n(x + i, n));
         if (n > 8u) {
-            hi = _mm256_add_ps(hi, avx2_load_n(x + i + 8, n - 8u));
+            hi = _mm256_add_ps(hi, vec_load_n(x + i + 8, n - 8u));
         }
     }
     return q_hsum16_m256(lo, hi);
@@ -26,7 +26,7 @@ static __m256 reduce_load_max(const float *x, uint32_t n)
 {
     const __m256 low = _mm256_set1_ps(q_float_u32(0xff800000u));
     return n >= 8u ? _mm256_loadu_ps(x)
-                   : _mm256_blendv_ps(low, avx2_load_n(x, n), _mm256_castsi256_ps(avx2_mask(n)));
+                   : _mm256_blendv_ps(low, vec_load_n(x, n), _mm256_castsi256_ps(vec_mask(n)));
 }
 
 static float reduce_max_row(const float *x, uint32_t dim)
@@ -49,7 +49,7 @@ void q_reduce_sum_avx2(const q_work *work, const q_reduce_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        a->out[r] = reduce_sum_row(avx2_row(a->x, a->x_stride, r), a->dim);
+        a->out[r] = reduce_sum_row(x86_row(a->x, a->x_stride, r), a->dim);
     }
 }
 
@@ -59,6 +59,6 @@ void q_reduce_max_avx2(const q_work *work, const q_reduce_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        a->out[r] = reduce_max_row(avx2_row(a->x, a->x_stride, r), a->dim);
+        a->out[r] = reduce_max_row(x86_row(a->x, a->x_stride, r), a->dim);
     }
 }

@@ -12,12 +12,12 @@ static void rope_rotate(const float *x, const float *table, uint32_t pairs, floa
 {
     for (uint32_t i = 0; i < pairs; i += 8) {
         uint32_t n = pairs - i;
-        __m256 xi = avx2_load_n(x + i, n);
-        __m256 xj = avx2_load_n(x + pairs + i, n);
-        __m256 c = avx2_load_n(table + i, n);
-        __m256 s = avx2_load_n(table + pairs + i, n);
-        avx2_store_n(out + i, n, _mm256_fmsub_ps(xi, c, _mm256_mul_ps(xj, s)));
-        avx2_store_n(out + pairs + i, n, _mm256_fmadd_ps(xj, c, _mm256_mul_ps(xi, s)));
+        __m256 xi = vec_load_n(x + i, n);
+        __m256 xj = vec_load_n(x + pairs + i, n);
+        __m256 c = vec_load_n(table + i, n);
+        __m256 s = vec_load_n(table + pairs + i, n);
+        vec_store_n(out + i, n, _mm256_fmsub_ps(xi, c, _mm256_mul_ps(xj, s)));
+        vec_store_n(out + pairs + i, n, _mm256_fmadd_ps(xj, c, _mm256_mul_ps(xi, s)));
     }
 }
 
@@ -30,11 +30,11 @@ void q_rope_avx2(const q_work *work, const q_rope_args *a)
     for (uint32_t u = begin; u < end; u++) {
         uint32_t r = u / a->heads;
         size_t head = (size_t)(u % a->heads) * a->head_dim;
-        const float *x = avx2_row(a->x, a->x_stride, r) + head;
-        float *out = avx2_row_out(a->out, a->out_stride, r) + head;
-        rope_rotate(x, avx2_row(a->table, a->table_stride, r), a->n_pairs, out);
+        const float *x = x86_row(a->x, a->x_stride, r) + head;
+        float *out = x86_row_out(a->out, a->out_stride, r) + head;
+        rope_rotate(x, x86_row(a->table, a->table_stride, r), a->n_pairs, out);
         for (uint32_t i = rotated; i < a->head_dim; i += 8) {
-            avx2_store_n(out + i, a->head_dim - i, avx2_load_n(x + i, a->head_dim - i));
+            vec_store_n(out + i, a->head_dim - i, vec_load_n(x + i, a->head_dim - i));
         }
     }
 }

@@ -14,8 +14,8 @@ static float softmax_row_max(const float *x, uint32_t dim, __m256 scale)
     const __m256 low = _mm256_set1_ps(q_float_u32(0xff800000u));
     __m256 m = low;
     for (uint32_t i = 0; i < dim; i += 8) {
-        __m256 v = _mm256_mul_ps(avx2_load_n(x + i, dim - i), scale);
-        v = _mm256_blendv_ps(low, v, _mm256_castsi256_ps(avx2_mask(dim - i)));
+        __m256 v = _mm256_mul_ps(vec_load_n(x + i, dim - i), scale);
+        v = _mm256_blendv_ps(low, v, _mm256_castsi256_ps(vec_mask(dim - i)));
         m = _mm256_max_ps(v, m);
     }
     return avx2_lane_max(m, m);
@@ -25,15 +25,15 @@ static float softmax_row_max(const float *x, uint32_t dim, __m256 scale)
 static void softmax_row_empty(const float *x, float *out, uint32_t dim, __m256 scale)
 {
     for (uint32_t i = 0; i < dim; i += 8) {
-        __m256 v = _mm256_mul_ps(avx2_load_n(x + i, dim - i), scale);
-        avx2_store_n(out + i, dim - i, _mm256_and_ps(v, _mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
+        __m256 v = _mm256_mul_ps(vec_load_n(x + i, dim - i), scale);
+        vec_store_n(out + i, dim - i, _mm256_and_ps(v, _mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
     }
 }
 
 static __m256 softmax_exp(const float *x, uint32_t n, __m256 scale, __m256 max)
 {
-    __m256 e = q_exp_m256(_mm256_sub_ps(_mm256_mul_ps(avx2_load_n(x, n), scale), max));
-    return _mm256_and_ps(e, _mm256_castsi256_ps(avx2_mask(n)));
+    __m256 e = q_exp_m256(_mm256_sub_ps(_mm256_mul_ps(vec_load_n(x, n), scale), max));
+    return _mm256_and_ps(e, _mm256_castsi256_ps(vec_mask(n)));
 }
 
 static void softmax_row_avx2(const float *x, float *out, uint32_t dim, float scale_value)
@@ -50,16 +50,16 @@ static void softmax_row_avx2(const float *x, float *out, uint32_t dim, float sca
     for (uint32_t i = 0; i < dim; i += 16) {
         __m256 e = softmax_exp(x + i, dim - i, scale, max);
         lo = _mm256_add_ps(lo, e);
-        avx2_store_n(out + i, dim - i, e);
+        vec_store_n(out + i, dim - i, e);
         if (dim - i > 8u) {
             e = softmax_exp(x + i + 8, dim - i - 8u, scale, max);
             hi = _mm256_add_ps(hi, e);
-            avx2_store_n(out + i + 8, dim - i - 8u, e);
+            vec_store_n(out + i + 8, dim - i - 8u, e);
         }
     }
     const __m256 sum = _mm256_set1_ps(q_hsum16_m256(lo, hi));
     for (uint32_t i = 0; i < dim; i += 8) {
-        avx2_store_n(out + i, dim - i, _mm256_div_ps(avx2_load_n(out + i, dim - i), sum));
+        vec_store_n(out + i, dim - i, _mm256_div_ps(vec_load_n(out + i, dim - i), sum));
     }
 }
 
@@ -69,7 +69,7 @@ void q_softmax_avx2(const q_work *work, const q_softmax_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        softmax_row_avx2(avx2_row(a->x, a->x_stride, r), avx2_row_out(a->out, a->out_stride, r),
+        softmax_row_avx2(x86_row(a->x, a->x_stride, r), x86_row_out(a->out, a->out_stride, r),
                          a->dim, a->scale);
     }
 }

@@ -9,13 +9,13 @@
 #include "activation.h"
 
 /* q_tile_f32_avx2 for a constant number of rows. */
-Q_AVX2_INLINE void tile_f32(const uint32_t rows, uint32_t k, const float *x, size_t x_row,
+X86_INLINE void tile_f32(const uint32_t rows, uint32_t k, const float *x, size_t x_row,
                             size_t x_step, const float *b, size_t b_step, float *acc)
 {
     const uint8_t *bp = (const uint8_t *)(const void *)b;
     const uint8_t *xp[Q_AVX2_TILE_ROWS];
     __m256 c[Q_AVX2_TILE_ROWS][2];
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         xp[t] = (const uint8_t *)(const void *)x + x_row * t;
         c[t][0] = _mm256_load_ps(acc + t * 16u);
@@ -25,7 +25,7 @@ Q_AVX2_INLINE void tile_f32(const uint32_t rows, uint32_t k, const float *x, siz
     for (uint32_t p = 0; p < k; p++) {
         __m256 b0 = _mm256_loadu_ps((const float *)(const void *)bp);
         __m256 b1 = _mm256_loadu_ps((const float *)(const void *)bp + 8);
-        Q_AVX2_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < rows; t++) {
             __m256 v = _mm256_broadcast_ss((const float *)(const void *)(xp[t] + off));
             c[t][0] = _mm256_fmadd_ps(v, b0, c[t][0]);
@@ -34,7 +34,7 @@ Q_AVX2_INLINE void tile_f32(const uint32_t rows, uint32_t k, const float *x, siz
         bp += b_step;
         off += x_step;
     }
-    Q_AVX2_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         _mm256_store_ps(acc + t * 16u, c[t][0]);
         _mm256_store_ps(acc + t * 16u + 8u, c[t][1]);
@@ -71,8 +71,8 @@ void q_tile_start_avx2(uint32_t rows, const float *bias, uint32_t m0, uint32_t l
     __m256 lo = _mm256_setzero_ps();
     __m256 hi = _mm256_setzero_ps();
     if (bias != NULL) {
-        lo = avx2_load_n(bias + m0, lanes);
-        hi = lanes > 8u ? avx2_load_n(bias + m0 + 8u, lanes - 8u) : hi;
+        lo = vec_load_n(bias + m0, lanes);
+        hi = lanes > 8u ? vec_load_n(bias + m0 + 8u, lanes - 8u) : hi;
     }
     for (uint32_t t = 0; t < rows; t++) {
         _mm256_store_ps(acc + t * 16u, lo);
@@ -84,17 +84,17 @@ void q_tile_start_avx2(uint32_t rows, const float *bias, uint32_t m0, uint32_t l
 static __m256 tile_epilogue(const q_epilogue *e, uint32_t r, uint32_t m, uint32_t n, __m256 y)
 {
     if (e->scale != NULL) {
-        y = _mm256_mul_ps(y, avx2_load_n(e->scale + m, n));
+        y = _mm256_mul_ps(y, vec_load_n(e->scale + m, n));
     }
     if (e->shift != NULL) {
-        y = _mm256_add_ps(y, avx2_load_n(e->shift + m, n));
+        y = _mm256_add_ps(y, vec_load_n(e->shift + m, n));
     }
     y = avx2_activation(e->activation, y);
     if (e->gate != NULL) {
-        y = _mm256_mul_ps(y, avx2_load_n(avx2_row(e->gate, e->gate_stride, r) + m, n));
+        y = _mm256_mul_ps(y, vec_load_n(x86_row(e->gate, e->gate_stride, r) + m, n));
     }
     if (e->residual != NULL) {
-        y = _mm256_add_ps(avx2_load_n(avx2_row(e->residual, e->residual_stride, r) + m, n), y);
+        y = _mm256_add_ps(vec_load_n(x86_row(e->residual, e->residual_stride, r) + m, n), y);
     }
     return y;
 }
@@ -104,11 +104,11 @@ void q_tile_finish_avx2(const q_epilogue *e, uint32_t r, uint32_t rows, uint32_t
 {
     uint32_t lo = lanes < 8u ? lanes : 8u;
     for (uint32_t t = 0; t < rows; t++) {
-        float *out = avx2_row_out(y, y_stride, r + t) + m0;
-        avx2_store_n(out, lo, tile_epilogue(e, r + t, m0, lo, _mm256_load_ps(acc + t * 16u)));
+        float *out = x86_row_out(y, y_stride, r + t) + m0;
+        vec_store_n(out, lo, tile_epilogue(e, r + t, m0, lo, _mm256_load_ps(acc + t * 16u)));
         if (lanes > 8u) {
             __m256 v = _mm256_load_ps(acc + t * 16u + 8u);
-            avx2_store_n(out + 8, lanes - 8u, tile_epilogue(e, r + t, m0 + 8u, lanes - 8u, v));
+            vec_store_n(out + 8, lanes - 8u, tile_epilogue(e, r + t, m0 + 8u, lanes - 8u, v));
         }
     }
 }

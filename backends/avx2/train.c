@@ -8,15 +8,15 @@ enum { BIAS_ROWS = 8 };
 
 /* grad[i] += dy[r][i], r ascending, for n rows, a constant, and columns begin .. end - 1. Rows are read side by side, as
    they lie in memory. */
-Q_AVX2_INLINE void bias_rows(const q_bias_grad_args *a, const uint32_t n, uint32_t r, uint32_t begin, uint32_t end)
+X86_INLINE void bias_rows(const q_bias_grad_args *a, const uint32_t n, uint32_t r, uint32_t begin, uint32_t end)
 {
-    const float *dy = avx2_row(a->dy, a->dy_stride, r);
+    const float *dy = x86_row(a->dy, a->dy_stride, r);
     for (uint32_t i = begin; i < end; i += 8) {
-        __m256 sum = avx2_load_n(a->grad + i, end - i);
+        __m256 sum = vec_load_n(a->grad + i, end - i);
         for (uint32_t t = 0; t < n; t++) {
-            sum = _mm256_add_ps(sum, avx2_load_n(avx2_row(dy, a->dy_stride, t) + i, end - i));
+            sum = _mm256_add_ps(sum, vec_load_n(x86_row(dy, a->dy_stride, t) + i, end - i));
         }
-        avx2_store_n(a->grad + i, end - i, sum);
+        vec_store_n(a->grad + i, end - i, sum);
     }
 }
 

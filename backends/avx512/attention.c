@@ -30,7 +30,7 @@ static inline uint64_t attend_visible(uint32_t block, uint32_t from, uint32_t to
 static inline float attend_block_max(const float *p, uint64_t visible)
 {
     __m512 m = _mm512_set1_ps(q_float_u32(0xff800000u));
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < Q_ATTENTION_BLOCK; i += 16) {
         __mmask16 keys = (__mmask16)(visible >> i);
         m = _mm512_mask_max_ps(m, keys, _mm512_maskz_load_ps(keys, p + i), m);
@@ -43,7 +43,7 @@ static inline float attend_block_exp(float *p, uint64_t visible, float max)
 {
     const __m512 m = _mm512_set1_ps(max);
     __m512 lane = _mm512_setzero_ps();
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < Q_ATTENTION_BLOCK; i += 16) {
         __mmask16 keys = (__mmask16)(visible >> i);
         __m512 e = q_exp_m512(_mm512_sub_ps(_mm512_maskz_load_ps(keys, p + i), m));
@@ -89,7 +89,7 @@ static void attend_slot_weights(q_attention_slot *t, float *p)
     float max = q_float_u32(0xff800000u);
     float sum = 0;
     attend_maxima m;
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t b = 0; b < Q_ATTENTION_BLOCKS; b++) {
         m.before[b] = max;
         if (first <= b && b <= last) {
@@ -130,7 +130,7 @@ static void attend_divide(const q_attention_slot *slot, uint32_t n, uint32_t dim
         }
         for (uint32_t d = 0; d < dim; d += 16) {
             float *out = slot[s].out + d;
-            avx512_store_n(out, dim - d, _mm512_div_ps(avx512_load_n(out, dim - d), sum));
+            vec_store_n(out, dim - d, _mm512_div_ps(vec_load_n(out, dim - d), sum));
         }
     }
 }

@@ -25,22 +25,22 @@ void q_attend_values_avx512(uint32_t kind, const q_attention_keys *keys, const q
                             const float (*p)[Q_ATTENTION_CHUNK], uint32_t n);
 
 /* Sixteen i8 at p, times a scale. */
-Q_AVX512_INLINE __m512 attend_dequant(const uint8_t *p, __m512 scale)
+X86_INLINE __m512 attend_dequant(const uint8_t *p, __m512 scale)
 {
     __m512i q = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
     return _mm512_mul_ps(_mm512_cvtepi32_ps(q), scale);
 }
 
 /* Bytes of an element, those of scales apart. */
-Q_AVX512_INLINE size_t attend_element(const uint32_t kind)
+X86_INLINE size_t attend_element(const uint32_t kind)
 {
     return kind == Q_Q8_0 ? 1u : kind == Q_F16 ? sizeof(uint16_t) : sizeof(float);
 }
 
 /* Fetches the lines of n bytes, `from` bytes into one part of the cache, that will be read next in another part. */
-Q_AVX512_INLINE void attend_fetch(const uint8_t *part, size_t from, size_t n)
+X86_INLINE void attend_fetch(const uint8_t *part, size_t from, size_t n)
 {
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (size_t i = 0; i < n; i += 64) {
         _mm_prefetch((const char *)((uintptr_t)part + from + i), _MM_HINT_T1);
     }

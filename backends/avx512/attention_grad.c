@@ -49,7 +49,7 @@ typedef struct retrace_product {
 /* -- products ---------------------------------------------------------------------------------- */
 
 /* Rows i .. and columns j .. of a product, `halves` of 16 columns; the last may have fewer. */
-Q_AVX512_INLINE void retrace_tile(const uint32_t rows, const uint32_t halves, const retrace_product *x,
+X86_INLINE void retrace_tile(const uint32_t rows, const uint32_t halves, const retrace_product *x,
                                   uint32_t i, uint32_t j)
 {
     const float *a = x->a + x->a_row * i;
@@ -59,38 +59,38 @@ Q_AVX512_INLINE void retrace_tile(const uint32_t rows, const uint32_t halves, co
     __m512 c[RETRACE_ROWS][2];
     mask[0] = avx512_mask(x->n - j);
     mask[1] = halves > 1u ? avx512_mask(x->n - j - 16u) : (__mmask16)0;
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t h = 0; h < halves; h++) {
             c[t][h] = x->fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask[h], at + x->c_row * t + h * 16u);
         }
     }
     for (uint32_t p = 0; p < x->k; p++) {
         __m512 w[2];
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t h = 0; h < halves; h++) {
             w[h] = _mm512_load_ps(b + x->b_row * p + h * 16u);
         }
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < rows; t++) {
             __m512 v = _mm512_set1_ps(a[x->a_row * t + x->a_step * p]);
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t h = 0; h < halves; h++) {
                 c[t][h] = _mm512_fmadd_ps(v, w[h], c[t][h]);
             }
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t h = 0; h < halves; h++) {
             _mm512_mask_storeu_ps(at + x->c_row * t + h * 16u, mask[h], c[t][h]);
         }
     }
 }
 
-Q_AVX512_INLINE void retrace_columns(const uint32_t halves, const retrace_product *x, uint32_t j)
+X86_INLINE void retrace_columns(const uint32_t halves, const retrace_product *x, uint32_t j)
 {
     uint32_t i = 0;
     for (; i + RETRACE_ROWS <= x->m; i += RETRACE_ROWS) {
@@ -121,9 +121,9 @@ static void retrace_multiply(const retrace_product *x)
 static void retrace_copy(const float *from, size_t stride, uint32_t rows, uint32_t n, float (*to)[RETRACE_DIMS])
 {
     for (uint32_t i = 0; i < rows; i++) {
-        const float *v = avx512_row(from, stride, i);
+        const float *v = x86_row(from, stride, i);
         for (uint32_t d = 0; d < n; d += 16u) {
-            _mm512_store_ps(to[i] + d, avx512_load_n(v + d, n - d));
+            _mm512_store_ps(to[i] + d, vec_load_n(v + d, n - d));
         }
     }
 }
@@ -135,9 +135,9 @@ static void retrace_turn(const float *from, size_t stride, uint32_t rows, uint32
         for (uint32_t d = 0; d < n; d += 16u) {
             __m512 v[16];
             for (uint32_t l = 0; l < 16; l++) {
-                v[l] = i + l < rows ? avx512_load_n(avx512_row(from, stride, i + l) + d, n - d) : _mm512_setzero_ps();
+                v[l] = i + l < rows ? vec_load_n(x86_row(from, stride, i + l) + d, n - d) : _mm512_setzero_ps();
             }
-            avx512_turn(v);
+            vec_turn(v);
             for (uint32_t l = 0; l < 16 && d + l < n; l++) {
                 _mm512_store_ps(to[d + l] + i, v[l]);
             }
@@ -148,7 +148,7 @@ static void retrace_turn(const float *from, size_t stride, uint32_t rows, uint32
 /* -- weights ----------------------------------------------------------------------------------- */
 
 /* p and e of 16 keys. */
-Q_AVX512_INLINE void retrace_weight(const q_attention_grad_args *a, __mmask16 seen, float *p, float *e, __m512 lse,
+X86_INLINE void retrace_weight(const q_attention_grad_args *a, __mmask16 seen, float *p, float *e, __m512 lse,
                                  __m512 delta)
 {
     const __m512 scale = _mm512_set1_ps(a->scale);
@@ -193,8 +193,8 @@ static float retrace_delta(const float *dout, const float *out, uint32_t n)
 {
     __m512 lane = _mm512_setzero_ps();
     for (uint32_t d = 0; d < n; d += 16u) {
-        __m512 v = avx512_load_n(dout + d, n - d);
-        lane = _mm512_mask3_fmadd_ps(v, avx512_load_n(out + d, n - d), lane, avx512_mask(n - d));
+        __m512 v = vec_load_n(dout + d, n - d);
+        lane = _mm512_mask3_fmadd_ps(v, vec_load_n(out + d, n - d), lane, avx512_mask(n - d));
     }
     return avx512_lane_sum(lane);
 }
@@ -203,8 +203,8 @@ static void retrace_deltas(const q_attention_grad_args *a, const q_attention_gra
 {
     uint32_t group = a->heads / a->kv_heads;
     for (uint32_t r = u->span.row; r < u->span.row + u->span.rows; r++) {
-        const float *dout = avx512_row(a->dout, a->dout_stride, r);
-        const float *out = avx512_row(a->out, a->out_stride, r);
+        const float *dout = x86_row(a->dout, a->dout_stride, r);
+        const float *out = x86_row(a->out, a->out_stride, r);
         for (uint32_t h = u->kv_head * group; h < (u->kv_head + 1u) * group; h++) {
             size_t column = (size_t)h * a->head_dim;
             a->delta[(size_t)r * a->heads + h] = retrace_delta(dout + column, out + column, a->head_dim);
@@ -222,13 +222,13 @@ static void retrace_pack(const q_attention_grad_args *a, const q_attention_grad_
     size_t query = (size_t)x->head * a->head_dim + d0;
     uint32_t row = u->span.row;
     if (x->fresh != 0 || a->head_dim > RETRACE_DIMS) {
-        const float *k = avx512_row(a->k, a->k_stride, row + x->j0) + key;
+        const float *k = x86_row(a->k, a->k_stride, row + x->j0) + key;
         retrace_turn(k, a->k_stride, x->keys, n, space->kt);
-        retrace_turn(avx512_row(a->v, a->v_stride, row + x->j0) + key, a->v_stride, x->keys, n, space->vt);
+        retrace_turn(x86_row(a->v, a->v_stride, row + x->j0) + key, a->v_stride, x->keys, n, space->vt);
         retrace_copy(k, a->k_stride, x->keys, n, space->k);
     }
-    retrace_copy(avx512_row(a->q, a->q_stride, row + x->i0) + query, a->q_stride, x->rows, n, space->q);
-    retrace_copy(avx512_row(a->dout, a->dout_stride, row + x->i0) + query, a->dout_stride, x->rows, n, space->dout);
+    retrace_copy(x86_row(a->q, a->q_stride, row + x->i0) + query, a->q_stride, x->rows, n, space->q);
+    retrace_copy(x86_row(a->dout, a->dout_stride, row + x->i0) + query, a->dout_stride, x->rows, n, space->dout);
 }
 
 static void retrace_scores(const q_attention_grad_pair *x, uint32_t d0, uint32_t n, retrace_space *space)
@@ -249,19 +249,19 @@ static void retrace_gradients(const q_attention_grad_args *a, const q_attention_
     size_t key = (size_t)u->kv_head * a->head_dim + d0;
     uint32_t row = u->span.row;
     if (a->dq != NULL) {
-        float *to = avx512_row_out(a->dq, a->dq_stride, row + x->i0) + (size_t)x->head * a->head_dim + d0;
+        float *to = x86_row_out(a->dq, a->dq_stride, row + x->i0) + (size_t)x->head * a->head_dim + d0;
         retrace_product dq = {x->rows, n, x->keys, false, space->e[0], RETRACE_BLOCK, 1, space->k[0], RETRACE_DIMS,
                            to, a->dq_stride / sizeof(float)};
         retrace_multiply(&dq);
     }
     if (a->dk != NULL) {
-        float *to = avx512_row_out(a->dk, a->dk_stride, row + x->j0) + key;
+        float *to = x86_row_out(a->dk, a->dk_stride, row + x->j0) + key;
         retrace_product dk = {x->keys, n, x->rows, false, space->e[0], 1, RETRACE_BLOCK, space->q[0], RETRACE_DIMS,
                            to, a->dk_stride / sizeof(float)};
         retrace_multiply(&dk);
     }
     if (a->dv != NULL) {
-        float *to = avx512_row_out(a->dv, a->dv_stride, row + x->j0) + key;
+        float *to = x86_row_out(a->dv, a->dv_stride, row + x->j0) + key;
         retrace_product dv = {x->keys, n, x->rows, false, space->p[0], 1, RETRACE_BLOCK, space->dout[0], RETRACE_DIMS,
                            to, a->dv_stride / sizeof(float)};
         retrace_multiply(&dv);

@@ -20,29 +20,29 @@ static inline __m512 attend_score(const q_attention_keys *keys, __m512 dot)
 }
 
 /* The keys of the group at `g`, dimension d; scale: theirs, of the block of d, in Q8_0. */
-Q_AVX512_INLINE __m512 attend_key(const uint32_t kind, const uint8_t *g, uint32_t dim, uint32_t d, __m512 scale)
+X86_INLINE __m512 attend_key(const uint32_t kind, const uint8_t *g, uint32_t dim, uint32_t d, __m512 scale)
 {
     size_t at = (size_t)d * 16u;
     if (kind == Q_Q8_0) {
         return attend_dequant(g + dim + at, scale);
     }
-    return kind == Q_F16 ? avx512_load_f16((const uint16_t *)(const void *)g + at)
+    return kind == Q_F16 ? vec_load_f16((const uint16_t *)(const void *)g + at)
                               : _mm512_loadu_ps((const float *)(const void *)g + at);
 }
 
 /* Scales of the block of dimension d for `panels` groups. */
-Q_AVX512_INLINE void attend_key_scales(const uint32_t kind, const uint32_t panels, const q_attention_keys *keys,
+X86_INLINE void attend_key_scales(const uint32_t kind, const uint32_t panels, const q_attention_keys *keys,
                                        const uint8_t *g, uint32_t d, __m512 scale[8])
 {
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < panels; i++) {
         const uint16_t *at = (const uint16_t *)(const void *)(g + i * keys->group);
-        scale[i] = kind == Q_Q8_0 ? avx512_load_f16(at + q_kv_q8_0_scale(0, d)) : _mm512_setzero_ps();
+        scale[i] = kind == Q_Q8_0 ? vec_load_f16(at + q_kv_q8_0_scale(0, d)) : _mm512_setzero_ps();
     }
 }
 
 /* Dimensions d .. to - 1, all of one block in Q8_0, of `slots` slots by the keys of `panels` groups. */
-Q_AVX512_INLINE void attend_score_block(const uint32_t kind, const uint32_t slots, const uint32_t panels,
+X86_INLINE void attend_score_block(const uint32_t kind, const uint32_t slots, const uint32_t panels,
                                         const q_attention_keys *keys, const q_attention_slot *slot,
                                         const uint8_t *g, uint32_t d, uint32_t to, __m512 c[Q_ATTENTION_SLOTS][8])
 {
@@ -54,14 +54,14 @@ Q_AVX512_INLINE void attend_score_block(const uint32_t kind, const uint32_t slot
             size_t line = panels * 16u * attend_element(kind);
             attend_fetch(keys->v, (size_t)(g - keys->k) + d * line, line);
         }
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < panels; i++) {
             k[i] = attend_key(kind, g + i * keys->group, keys->dim, d, scale[i]);
         }
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t s = 0; s < slots; s++) {
             __m512 v = _mm512_set1_ps(slot[s].q[d]);
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t i = 0; i < panels; i++) {
                 c[s][i] = _mm512_fmadd_ps(v, k[i], c[s][i]);
             }
@@ -70,16 +70,16 @@ Q_AVX512_INLINE void attend_score_block(const uint32_t kind, const uint32_t slot
 }
 
 /* Scores of `slots` slots by the 16 * `panels` keys from j, a multiple of 16. slots * panels <= 24. */
-Q_AVX512_INLINE void attend_score_tile(const uint32_t kind, const uint32_t slots, const uint32_t panels,
+X86_INLINE void attend_score_tile(const uint32_t kind, const uint32_t slots, const uint32_t panels,
                                        const q_attention_keys *keys, const q_attention_slot *slot,
                                        float (*p)[Q_ATTENTION_CHUNK], uint32_t j)
 {
     const uint8_t *g = keys->k + j / 16u * keys->group;
     uint32_t step = kind == Q_Q8_0 ? (uint32_t)Q_BLOCK : keys->dim;
     __m512 c[Q_ATTENTION_SLOTS][8];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < panels; i++) {
             c[s][i] = _mm512_setzero_ps();
         }
@@ -87,9 +87,9 @@ Q_AVX512_INLINE void attend_score_tile(const uint32_t kind, const uint32_t slots
     for (uint32_t d = 0; d < keys->dim; d += step) {
         attend_score_block(kind, slots, panels, keys, slot, g, d, d + step, c);
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < panels; i++) {
             _mm512_store_ps(p[s] + j % Q_ATTENTION_CHUNK + i * 16u, attend_score(keys, c[s][i]));
         }
@@ -97,7 +97,7 @@ Q_AVX512_INLINE void attend_score_tile(const uint32_t kind, const uint32_t slots
 }
 
 /* Scores of `slots` slots by the keys of the chunk, `panels` groups at a time. */
-Q_AVX512_INLINE void attend_score_slots(const uint32_t kind, const uint32_t slots, const uint32_t panels,
+X86_INLINE void attend_score_slots(const uint32_t kind, const uint32_t slots, const uint32_t panels,
                                         const q_attention_keys *keys, const q_attention_slot *slot,
                                         float (*p)[Q_ATTENTION_CHUNK])
 {
@@ -110,7 +110,7 @@ Q_AVX512_INLINE void attend_score_slots(const uint32_t kind, const uint32_t slot
     }
 }
 
-Q_AVX512_INLINE void attend_scores(const uint32_t kind, const q_attention_keys *keys, const q_attention_slot *slot,
+X86_INLINE void attend_scores(const uint32_t kind, const q_attention_keys *keys, const q_attention_slot *slot,
                                    float (*p)[Q_ATTENTION_CHUNK], uint32_t n)
 {
     uint32_t s = 0;

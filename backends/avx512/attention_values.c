@@ -21,7 +21,7 @@ typedef struct attend_rows {
 
 /* Opens the values from key j on. In Q8_0, head_dim is a multiple of 32 and d of 16*vectors, so that 2 vectors
    never lie in two blocks. */
-Q_AVX512_INLINE void attend_open_rows(const uint32_t kind, const uint32_t vectors, const q_attention_keys *keys,
+X86_INLINE void attend_open_rows(const uint32_t kind, const uint32_t vectors, const q_attention_keys *keys,
                                       uint32_t j, uint32_t d, attend_rows *rows)
 {
     if (kind != Q_Q8_0) {
@@ -33,22 +33,22 @@ Q_AVX512_INLINE void attend_open_rows(const uint32_t kind, const uint32_t vector
     const uint8_t *g = keys->v + j / 16u * keys->group;
     rows->step = keys->dim;
     rows->at = g + (1u + j % 16u) * rows->step + d;
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < vectors; i += 2u) {
         const uint16_t *scale = (const uint16_t *)(const void *)g + q_kv_q8_0_scale(0, d + i * 16u);
-        _mm512_store_ps(rows->scale[i / 2u], avx512_load_f16(scale));
+        _mm512_store_ps(rows->scale[i / 2u], vec_load_f16(scale));
     }
 }
 
 /* n < 16 values at p, of reals or halves. */
-Q_AVX512_INLINE __m512 attend_load_tail(const uint32_t kind, const uint8_t *p, uint32_t n)
+X86_INLINE __m512 attend_load_tail(const uint32_t kind, const uint8_t *p, uint32_t n)
 {
     return kind == Q_F16 ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(avx512_mask(n), p))
-                              : avx512_load_n((const float *)(const void *)p, n);
+                              : vec_load_n((const float *)(const void *)p, n);
 }
 
 /* Vector i of the next key, number j; n < 16 only in a tile of one vector. */
-Q_AVX512_INLINE __m512 attend_row_vector(const uint32_t kind, const attend_rows *rows, uint32_t j,
+X86_INLINE __m512 attend_row_vector(const uint32_t kind, const attend_rows *rows, uint32_t j,
                                          const uint32_t i, uint32_t n)
 {
     if (kind == Q_Q8_0) {
@@ -57,12 +57,12 @@ Q_AVX512_INLINE __m512 attend_row_vector(const uint32_t kind, const attend_rows 
     if (i == 0 && n < 16u) {
         return attend_load_tail(kind, rows->at, n);
     }
-    return kind == Q_F16 ? avx512_load_f16((const uint16_t *)(const void *)rows->at + i * 16u)
+    return kind == Q_F16 ? vec_load_f16((const uint16_t *)(const void *)rows->at + i * 16u)
                               : _mm512_loadu_ps((const float *)(const void *)rows->at + i * 16u);
 }
 
 /* Keys j0 .. j1 - 1 by slots which all see them, or with `ragged` may not; in Q8_0 group by group. */
-Q_AVX512_INLINE void attend_add_values(const uint32_t kind, const uint32_t slots, const uint32_t vectors,
+X86_INLINE void attend_add_values(const uint32_t kind, const uint32_t slots, const uint32_t vectors,
                                        const bool ragged, const q_attention_keys *keys, const q_attention_slot *slot,
                                        const float (*p)[Q_ATTENTION_CHUNK], uint32_t j0, uint32_t j1, uint32_t d,
                                        uint32_t n, __m512 c[ATTEND_TILE][ATTEND_VECTORS])
@@ -77,15 +77,15 @@ Q_AVX512_INLINE void attend_add_values(const uint32_t kind, const uint32_t slots
                 attend_fetch(keys->k, (size_t)(rows.at - keys->v) + keys->ahead,
                              vectors * 16u * attend_element(kind));
             }
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t i = 0; i < vectors; i++) {
                 v[i] = attend_row_vector(kind, &rows, j0, i, n);
             }
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t s = 0; s < slots; s++) {
                 if (!ragged || (slot[s].from <= j0 && j0 < slot[s].to)) {
                     __m512 w = _mm512_set1_ps(p[s][j0 % Q_ATTENTION_CHUNK]);
-                    Q_AVX512_UNROLL
+                    X86_UNROLL
                     for (uint32_t i = 0; i < vectors; i++) {
                         c[s][i] = _mm512_fmadd_ps(w, v[i], c[s][i]);
                     }
@@ -103,17 +103,17 @@ static inline void attend_merge(const q_attention_slot *t, uint32_t d, uint32_t 
         return;
     }
     if (t->from != t->lo) {
-        __m512 before = _mm512_mul_ps(avx512_load_n(t->out + d, n), _mm512_set1_ps(t->old));
+        __m512 before = _mm512_mul_ps(vec_load_n(t->out + d, n), _mm512_set1_ps(t->old));
         o = _mm512_add_ps(before, _mm512_mul_ps(o, _mm512_set1_ps(t->fresh)));
     }
-    avx512_store_n(t->out + d, n, o);
+    vec_store_n(t->out + d, n, o);
 }
 
 /*
  * Dimensions d .. d + 16*vectors - 1 (or + n - 1 where vectors is 1) of `slots` slots through the
  * chunk. A slot without a key in it collects values that are dropped.
  */
-Q_AVX512_INLINE void attend_value_tile(const uint32_t kind, const uint32_t slots, const uint32_t vectors,
+X86_INLINE void attend_value_tile(const uint32_t kind, const uint32_t slots, const uint32_t vectors,
                                        const q_attention_keys *keys, const q_attention_slot *slot,
                                        const float (*p)[Q_ATTENTION_CHUNK], uint32_t d, uint32_t n)
 {
@@ -121,9 +121,9 @@ Q_AVX512_INLINE void attend_value_tile(const uint32_t kind, const uint32_t slots
     uint32_t to;
     __m512 c[ATTEND_TILE][ATTEND_VECTORS];
     q_attention_common(slot, slots, &from, &to);
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < vectors; i++) {
             c[s][i] = _mm512_setzero_ps();
         }
@@ -133,10 +133,10 @@ Q_AVX512_INLINE void attend_value_tile(const uint32_t kind, const uint32_t slots
         uint32_t end = q_attention_clamp((j / Q_ATTENTION_BLOCK + 1u) * Q_ATTENTION_BLOCK, j, keys->to);
         uint32_t c0 = q_attention_clamp(from, j, end);
         uint32_t c1 = q_attention_clamp(to, c0, end);
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t s = 0; s < slots; s++) {
             __m512 factor = _mm512_set1_ps(slot[s].rescale[block]);
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t i = 0; i < vectors; i++) {
                 c[s][i] = _mm512_mul_ps(c[s][i], factor);
             }
@@ -146,9 +146,9 @@ Q_AVX512_INLINE void attend_value_tile(const uint32_t kind, const uint32_t slots
         attend_add_values(kind, slots, vectors, true, keys, slot, p, c1, end, d, n, c);
         j = end;
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t s = 0; s < slots; s++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < vectors; i++) {
             attend_merge(&slot[s], d + i * 16u, vectors == 1 ? n : 16u, c[s][i]);
         }
@@ -156,7 +156,7 @@ Q_AVX512_INLINE void attend_value_tile(const uint32_t kind, const uint32_t slots
 }
 
 /* All dimensions of `slots` slots, `vectors` vectors at a time. */
-Q_AVX512_INLINE void attend_value_slots(const uint32_t kind, const uint32_t slots, const uint32_t vectors,
+X86_INLINE void attend_value_slots(const uint32_t kind, const uint32_t slots, const uint32_t vectors,
                                         const q_attention_keys *keys, const q_attention_slot *slot,
                                         const float (*p)[Q_ATTENTION_CHUNK])
 {
@@ -170,7 +170,7 @@ Q_AVX512_INLINE void attend_value_slots(const uint32_t kind, const uint32_t slot
     }
 }
 
-Q_AVX512_INLINE void attend_values(const uint32_t kind, const q_attention_keys *keys, const q_attention_slot *slot,
+X86_INLINE void attend_values(const uint32_t kind, const q_attention_keys *keys, const q_attention_slot *slot,
                                    const float (*p)[Q_ATTENTION_CHUNK], uint32_t n)
 {
     uint32_t s = 0;

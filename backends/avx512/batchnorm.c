@@ -21,38 +21,38 @@ static uint32_t norm_rows_of(uint32_t rows, uint32_t b)
 }
 
 /* Tasks task .. task + n - 1, all of blocks with `rows` rows. */
-Q_AVX512_INLINE void norm_measure(const uint32_t n, const q_batchnorm_blocks_args *a, uint32_t task, uint32_t rows)
+X86_INLINE void norm_measure(const uint32_t n, const q_batchnorm_blocks_args *a, uint32_t task, uint32_t rows)
 {
     uint32_t groups = norm_groups(a->dim);
     const float *x[NORM_TASKS];
     __mmask16 m[NORM_TASKS];
     __m512 mean[NORM_TASKS];
     __m512 squares[NORM_TASKS];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         uint32_t column = (task + t) % groups * 16u;
         m[t] = avx512_mask(a->dim - column);
-        x[t] = avx512_row(a->x, a->x_stride, (task + t) / groups * Q_NORM_BLOCK) + column;
+        x[t] = x86_row(a->x, a->x_stride, (task + t) / groups * Q_NORM_BLOCK) + column;
         mean[t] = squares[t] = _mm512_setzero_ps();
     }
     for (uint32_t r = 0; r < rows; r++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < n; t++) {
-            mean[t] = _mm512_add_ps(mean[t], _mm512_maskz_loadu_ps(m[t], avx512_row(x[t], a->x_stride, r)));
+            mean[t] = _mm512_add_ps(mean[t], _mm512_maskz_loadu_ps(m[t], x86_row(x[t], a->x_stride, r)));
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         mean[t] = _mm512_div_ps(mean[t], _mm512_set1_ps((float)rows));
     }
     for (uint32_t r = 0; r < rows; r++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < n; t++) {
-            __m512 d = _mm512_sub_ps(_mm512_maskz_loadu_ps(m[t], avx512_row(x[t], a->x_stride, r)), mean[t]);
+            __m512 d = _mm512_sub_ps(_mm512_maskz_loadu_ps(m[t], x86_row(x[t], a->x_stride, r)), mean[t]);
             squares[t] = _mm512_fmadd_ps(d, d, squares[t]);
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         float *out = a->partial + (size_t)((task + t) / groups) * 2u * a->dim + (task + t) % groups * 16u;
         _mm512_mask_storeu_ps(out, m[t], mean[t]);
@@ -142,8 +142,8 @@ void q_batchnorm_avx512(const q_work *work, const q_batchnorm_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &r, &end);
     for (; r < end; r++) {
-        const float *x = avx512_row(a->x, a->x_stride, r);
-        float *y = avx512_row_out(a->y, a->y_stride, r);
+        const float *x = x86_row(a->x, a->x_stride, r);
+        float *y = x86_row_out(a->y, a->y_stride, r);
         for (uint32_t i = 0; i < a->dim; i += 16) {
             const __mmask16 m = avx512_mask(a->dim - i);
             __m512 v = _mm512_maskz_loadu_ps(m, x + i);
@@ -160,22 +160,22 @@ void q_batchnorm_avx512(const q_work *work, const q_batchnorm_args *a)
 /* g of n <= 16 columns of row r. */
 static inline __m512 norm_g(const q_batchnorm_grad_args *a, uint32_t r, uint32_t i, __mmask16 m)
 {
-    __m512 dy = _mm512_maskz_loadu_ps(m, avx512_row(a->dy, a->dy_stride, r) + i);
+    __m512 dy = _mm512_maskz_loadu_ps(m, x86_row(a->dy, a->dy_stride, r) + i);
     if (a->activation == Q_ACT_NONE) {
         return dy;
     }
-    return avx512_through(a->activation, _mm512_maskz_loadu_ps(m, avx512_row(a->y, a->y_stride, r) + i), dy);
+    return avx512_through(a->activation, _mm512_maskz_loadu_ps(m, x86_row(a->y, a->y_stride, r) + i), dy);
 }
 
 static inline __m512 norm_h(const q_batchnorm_grad_args *a, uint32_t r, uint32_t i, __mmask16 m)
 {
-    __m512 d = _mm512_maskz_loadu_ps(m, avx512_row(a->x, a->x_stride, r) + i);
+    __m512 d = _mm512_maskz_loadu_ps(m, x86_row(a->x, a->x_stride, r) + i);
     d = _mm512_sub_ps(d, _mm512_maskz_loadu_ps(m, a->mean + i));
     return _mm512_mul_ps(d, _mm512_maskz_loadu_ps(m, a->s + i));
 }
 
 /* Tasks task .. task + n - 1, all of blocks with `rows` rows. */
-Q_AVX512_INLINE void norm_grad_sums(const uint32_t n, const q_batchnorm_grad_args *a, uint32_t task, uint32_t rows)
+X86_INLINE void norm_grad_sums(const uint32_t n, const q_batchnorm_grad_args *a, uint32_t task, uint32_t rows)
 {
     uint32_t groups = norm_groups(a->dim);
     uint32_t row[NORM_TASKS];
@@ -183,7 +183,7 @@ Q_AVX512_INLINE void norm_grad_sums(const uint32_t n, const q_batchnorm_grad_arg
     __mmask16 m[NORM_TASKS];
     __m512 sum[NORM_TASKS];
     __m512 sum_h[NORM_TASKS];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         column[t] = (task + t) % groups * 16u;
         row[t] = (task + t) / groups * Q_NORM_BLOCK;
@@ -191,14 +191,14 @@ Q_AVX512_INLINE void norm_grad_sums(const uint32_t n, const q_batchnorm_grad_arg
         sum[t] = sum_h[t] = _mm512_setzero_ps();
     }
     for (uint32_t r = 0; r < rows; r++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < n; t++) {
             __m512 g = norm_g(a, row[t] + r, column[t], m[t]);
             sum[t] = _mm512_add_ps(sum[t], g);
             sum_h[t] = _mm512_fmadd_ps(g, norm_h(a, row[t] + r, column[t], m[t]), sum_h[t]);
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         float *out = a->partial + (size_t)(row[t] / Q_NORM_BLOCK) * 2u * a->dim + column[t];
         _mm512_mask_storeu_ps(out, m[t], sum[t]);
@@ -230,7 +230,7 @@ void q_batchnorm_grad_avx512(const q_work *work, const q_batchnorm_grad_args *a)
     uint32_t end;
     q_share(work, rows, &r, &end);
     for (; r < end; r++) {
-        float *dx = avx512_row_out(a->dx, a->dx_stride, r);
+        float *dx = x86_row_out(a->dx, a->dx_stride, r);
         for (uint32_t i = 0; i < a->dim; i += 16) {
             const __mmask16 m = avx512_mask(a->dim - i);
             __m512 mean = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, a->sums + i), n);

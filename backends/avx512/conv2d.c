@@ -44,7 +44,7 @@ typedef struct conv_job {
 static void conv_pack_forward(const conv_job *x, uint32_t p0, uint32_t n, uint32_t j, uint32_t lanes, float *b)
 {
     for (uint32_t l = 0; l < CONV_COLUMNS; l++) {
-        const float *w = l < lanes ? avx512_row(x->w, x->w_stride, j + l) + p0 : NULL;
+        const float *w = l < lanes ? x86_row(x->w, x->w_stride, j + l) + p0 : NULL;
         for (uint32_t p = 0; p < n; p++) {
             b[p * CONV_COLUMNS + l] = w != NULL ? w[p] : 0.0f;
         }
@@ -59,9 +59,9 @@ static void conv_pack_back(const conv_job *x, uint32_t p0, uint32_t n, uint32_t 
     for (uint32_t p = p0; p < p0 + n; p++, b += CONV_COLUMNS) {
         uint32_t tap = p / x->source.channels;
         uint32_t place = (h->tap + tap / v->taps * h->tap_step) * x->kernel_w + v->tap + tap % v->taps * v->tap_step;
-        const float *w = avx512_row(x->w, x->w_stride, p % x->source.channels) + (size_t)place * x->w_channels + j;
-        _mm512_store_ps(b, avx512_load_n(w, lanes));
-        _mm512_store_ps(b + 16, lanes > 16u ? avx512_load_n(w + 16, lanes - 16u) : _mm512_setzero_ps());
+        const float *w = x86_row(x->w, x->w_stride, p % x->source.channels) + (size_t)place * x->w_channels + j;
+        _mm512_store_ps(b, vec_load_n(w, lanes));
+        _mm512_store_ps(b + 16, lanes > 16u ? vec_load_n(w + 16, lanes - 16u) : _mm512_setzero_ps());
     }
 }
 
@@ -87,8 +87,8 @@ static void conv_load(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j, 
             continue;
         }
         for (uint32_t t = 0; t < rows; t++) {
-            const float *to = avx512_row(x->to, x->to_stride, conv_row(x->source.pass, r + t)) + j + h;
-            _mm512_store_ps(acc[t] + h, avx512_load_n(to, n));
+            const float *to = x86_row(x->to, x->to_stride, conv_row(x->source.pass, r + t)) + j + h;
+            _mm512_store_ps(acc[t] + h, vec_load_n(to, n));
         }
     }
 }
@@ -96,12 +96,12 @@ static void conv_load(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j, 
 /* Ends chains of n <= 16 columns whose epilogue is ReLU or nothing. */
 static void conv_store_plain(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j, uint32_t n, const float *acc)
 {
-    float *to = avx512_row_out(x->to, x->to_stride, r) + j;
+    float *to = x86_row_out(x->to, x->to_stride, r) + j;
     for (uint32_t t = 0; t < rows; t++, acc += CONV_COLUMNS) {
         __m512 v = _mm512_load_ps(acc);
         v = x->epilogue.activation == Q_ACT_RELU ? _mm512_max_ps(_mm512_setzero_ps(), v) : v;
-        avx512_store_n(to, n, v);
-        to = avx512_row_out(to, x->to_stride, 1);
+        vec_store_n(to, n, v);
+        to = x86_row_out(to, x->to_stride, 1);
     }
 }
 
@@ -119,8 +119,8 @@ static void conv_store(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j,
             continue;
         }
         for (uint32_t t = 0; t < rows; t++) {
-            float *to = avx512_row_out(x->to, x->to_stride, conv_row(x->source.pass, r + t)) + j + h;
-            avx512_store_n(to, n, _mm512_load_ps(acc[t] + h));
+            float *to = x86_row_out(x->to, x->to_stride, conv_row(x->source.pass, r + t)) + j + h;
+            vec_store_n(to, n, _mm512_load_ps(acc[t] + h));
         }
     }
 }
@@ -226,7 +226,7 @@ void q_conv2d_avx512(const q_work *work, const q_conv2d_args *a)
     x.to_stride = a->y_stride;
     for (uint32_t g = 0; g < s->groups; g++) {
         x.source.from = a->x + g * x.source.channels;
-        x.w = avx512_row(a->weights, a->weights_stride, g * x.n);
+        x.w = x86_row(a->weights, a->weights_stride, g * x.n);
         x.to = a->y + g * x.n;
         x.epilogue = conv_epilogue(&a->epilogue, g * x.n);
         conv_run(work, &x, samples * s->out_h * s->out_w);
@@ -255,7 +255,7 @@ static void conv_back_pass(const q_work *work, const q_conv2d_grad_input_args *a
     x.to_stride = a->dx_stride;
     for (uint32_t g = 0; g < s->groups; g++) {
         x.source.from = a->dy + g * x.source.channels;
-        x.w = avx512_row(a->weights, a->weights_stride, g * x.source.channels);
+        x.w = x86_row(a->weights, a->weights_stride, g * x.source.channels);
         x.to = a->dx + g * x.n;
         conv_run(work, &x, samples * pass->h.positions * pass->w.positions);
     }

@@ -41,35 +41,35 @@ void q_conv_unfold_plane_avx512(const conv_source *x, uint32_t r0, uint32_t rows
 
 /* acc[t][0 .. 16*halves - 1] = fma(A[t][p], B[p][..], acc) for p = 0 .. k - 1, t < rows; rows and halves constant. A[t][p]
    lies at a + t*a_row + p*a_step floats; rows of B and of acc are CONV_COLUMNS floats. */
-Q_AVX512_INLINE void conv_tile(const uint32_t rows, const uint32_t halves, uint32_t k, const float *a, size_t a_row,
+X86_INLINE void conv_tile(const uint32_t rows, const uint32_t halves, uint32_t k, const float *a, size_t a_row,
                                size_t a_step, const float *b, float acc[][CONV_COLUMNS])
 {
     __m512 c[24][2];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t h = 0; h < halves; h++) {
             c[t][h] = _mm512_load_ps(acc[t] + h * 16u);
         }
     }
     for (uint32_t p = 0; p < k; p++, a += a_step, b += CONV_COLUMNS) {
         __m512 w[2];
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t h = 0; h < halves; h++) {
             w[h] = _mm512_load_ps(b + h * 16u);
         }
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < rows; t++) {
             __m512 v = _mm512_set1_ps(a[t * a_row]);
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t h = 0; h < halves; h++) {
                 c[t][h] = _mm512_fmadd_ps(v, w[h], c[t][h]);
             }
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t h = 0; h < halves; h++) {
             _mm512_store_ps(acc[t] + h * 16u, c[t][h]);
         }
@@ -77,7 +77,7 @@ Q_AVX512_INLINE void conv_tile(const uint32_t rows, const uint32_t halves, uint3
 }
 
 /* All rows of a group: tiles of 24 accumulators, then smaller ones. */
-Q_AVX512_INLINE void conv_tiles(uint32_t rows, uint32_t lanes, uint32_t k, const float *a, size_t a_row, size_t a_step,
+X86_INLINE void conv_tiles(uint32_t rows, uint32_t lanes, uint32_t k, const float *a, size_t a_row, size_t a_step,
                                 const float *b, float acc[][CONV_COLUMNS])
 {
     uint32_t t = 0;

@@ -40,13 +40,13 @@ static void depth_begin(depth_block *k)
         uint32_t place = (h->tap + tap / w->taps * h->tap_step) * k->x->kernel_w + w->tap + tap % w->taps * w->tap_step;
         for (uint32_t l = 0; l < 16u; l++) {
             k->space->w[tap][l] =
-                l < k->lanes ? avx512_row(k->x->weights, k->x->weights_stride, k->c + l)[place] : 0.0f;
+                l < k->lanes ? x86_row(k->x->weights, k->x->weights_stride, k->c + l)[place] : 0.0f;
         }
     }
 }
 
 /* Chains of n positions from (sample and row `at`, j); n constant; all taps lie within the row, or n is 1. */
-Q_AVX512_INLINE void depth_tile(const uint32_t n, const depth_block *k, uint32_t at, uint32_t j)
+X86_INLINE void depth_tile(const uint32_t n, const depth_block *k, uint32_t at, uint32_t j)
 {
     const conv_source *s = &k->x->source;
     const q_conv_axis *h = &s->pass->h;
@@ -55,7 +55,7 @@ Q_AVX512_INLINE void depth_tile(const uint32_t n, const depth_block *k, uint32_t
     const float *weights = k->space->w[0];
     uint32_t sample = at / h->positions;
     __m512 acc[DEPTH_TILE];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         acc[t] = _mm512_load_ps(k->space->acc[t]);
     }
@@ -68,14 +68,14 @@ Q_AVX512_INLINE void depth_tile(const uint32_t n, const depth_block *k, uint32_t
             size_t pixel = inside ? ((size_t)sample * h->from + place) * w->from + first : 0;
             const float *from = conv_at(s->from + k->c, s->stride * pixel);
             const __m512 v = _mm512_load_ps(weights);
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t t = 0; t < n; t++) {
                 const float *p = conv_at(from, inside ? s->stride * w->mul * t : 0);
                 acc[t] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(seen, p), v, acc[t]);
             }
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         _mm512_store_ps(k->space->acc[t], acc[t]);
     }
@@ -96,7 +96,7 @@ static void depth_positions(const depth_block *k, uint32_t at, uint32_t j, uint3
     uint32_t step = x->source.pass->w.step;
     q_tile_start_avx512(n, x->epilogue != NULL ? x->epilogue->bias : NULL, k->c, k->lanes, space->acc[0], 16);
     for (uint32_t t = 0; t < n && x->accumulate != 0; t++) {
-        _mm512_store_ps(space->acc[t], avx512_load_n(avx512_row(x->to, x->to_stride, row + t * step) + k->c, k->lanes));
+        _mm512_store_ps(space->acc[t], vec_load_n(x86_row(x->to, x->to_stride, row + t * step) + k->c, k->lanes));
     }
     if (n == DEPTH_TILE) {
         depth_tile(DEPTH_TILE, k, at, j);
@@ -108,7 +108,7 @@ static void depth_positions(const depth_block *k, uint32_t at, uint32_t j, uint3
         return;
     }
     for (uint32_t t = 0; t < n; t++) {
-        avx512_store_n(avx512_row_out(x->to, x->to_stride, row + t * step) + k->c, k->lanes,
+        vec_store_n(x86_row_out(x->to, x->to_stride, row + t * step) + k->c, k->lanes,
                        _mm512_load_ps(space->acc[t]));
     }
 }
@@ -135,22 +135,22 @@ void q_conv_depth_avx512(const q_work *work, const conv_depth *x)
 /* -- gradient of the weights ------------------------------------------------------------------------ */
 
 /* Chains of n taps, a constant, from `tap` on, over all pixels. */
-Q_AVX512_INLINE void depth_weight_taps(const uint32_t n, const q_conv2d_grad_weight_args *a, uint32_t samples, uint32_t c,
+X86_INLINE void depth_weight_taps(const uint32_t n, const q_conv2d_grad_weight_args *a, uint32_t samples, uint32_t c,
                                        uint32_t tap, float acc[][16])
 {
     const q_conv2d_shape *s = &a->shape;
     const __mmask16 m = avx512_mask(s->in_c - c);
     const float *dy = a->dy + c;
     __m512 sum[9];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         sum[t] = _mm512_load_ps(acc[t]);
     }
     for (uint32_t i = 0; i < samples * s->out_h; i++) {
-        const float *image = avx512_row(a->x, a->x_stride * s->in_h * s->in_w, i / s->out_h) + c;
+        const float *image = x86_row(a->x, a->x_stride * s->in_h * s->in_w, i / s->out_h) + c;
         for (uint32_t j = 0; j < s->out_w; j++, dy = conv_at(dy, a->dy_stride)) {
             const __m512 g = _mm512_maskz_loadu_ps(m, dy);
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t t = 0; t < n; t++) {
                 uint32_t h = i % s->out_h * s->stride_h + (tap + t) / s->kernel_w * s->dilation_h - s->pad_h;
                 uint32_t w = j * s->stride_w + (tap + t) % s->kernel_w * s->dilation_w - s->pad_w;
@@ -160,7 +160,7 @@ Q_AVX512_INLINE void depth_weight_taps(const uint32_t n, const q_conv2d_grad_wei
             }
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < n; t++) {
         _mm512_store_ps(acc[t], sum[t]);
     }
@@ -174,7 +174,7 @@ static void depth_weight_block(const q_conv2d_grad_weight_args *a, uint32_t samp
     uint32_t tap = 0;
     for (uint32_t t = 0; t < taps; t++) {
         for (uint32_t l = 0; l < 16u; l++) {
-            acc[t][l] = l < lanes ? avx512_row(a->grad, a->grad_stride, c + l)[t] : 0.0f;
+            acc[t][l] = l < lanes ? x86_row(a->grad, a->grad_stride, c + l)[t] : 0.0f;
         }
     }
     for (; tap + 9u <= taps; tap += 9u) {
@@ -188,7 +188,7 @@ static void depth_weight_block(const q_conv2d_grad_weight_args *a, uint32_t samp
     }
     for (uint32_t t = 0; t < taps; t++) {
         for (uint32_t l = 0; l < lanes; l++) {
-            avx512_row_out(a->grad, a->grad_stride, c + l)[t] = acc[t][l];
+            x86_row_out(a->grad, a->grad_stride, c + l)[t] = acc[t][l];
         }
     }
 }

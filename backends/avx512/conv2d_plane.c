@@ -21,7 +21,7 @@ static void plane_tap(const conv_source *x, const float *from, uint32_t off, uin
         float *out = to + (low - j);
         bool dense = x->stride * w->mul == sizeof(float);
         for (uint32_t t = 0; t < high - low && dense; t += 16) {
-            _mm512_storeu_ps(out + t, avx512_load_n(at + t, high - low - t));
+            _mm512_storeu_ps(out + t, vec_load_n(at + t, high - low - t));
         }
         for (uint32_t t = 0; t < high - low && !dense; t++) {
             out[t] = *conv_at(at, x->stride * w->mul * t);
@@ -79,10 +79,10 @@ Q_STATIC_ASSERT(PLANE_SLAB + 16 <= CONV_PLANE_PITCH, "a row of taps has room for
 static void plane_copy_dy(const q_conv2d_grad_weight_args *a, uint32_t p, uint32_t n, uint32_t c, uint32_t lanes, float *b)
 {
     for (uint32_t t = 0; t < n; t++, b += CONV_COLUMNS) {
-        const float *dy = avx512_row(a->dy, a->dy_stride, p + t) + c;
-        _mm512_store_ps(b, avx512_load_n(dy, lanes));
+        const float *dy = x86_row(a->dy, a->dy_stride, p + t) + c;
+        _mm512_store_ps(b, vec_load_n(dy, lanes));
         if (lanes > 16u) {
-            _mm512_store_ps(b + 16, avx512_load_n(dy + 16, lanes - 16u));
+            _mm512_store_ps(b + 16, vec_load_n(dy + 16, lanes - 16u));
         }
     }
 }
@@ -94,7 +94,7 @@ static void plane_block(const q_conv2d_grad_weight_args *a, const conv_source *x
     memset(space->acc, 0, sizeof(space->acc));
     for (uint32_t l = 0; l < lanes; l++) {
         for (uint32_t t = 0; t < n; t++) {
-            space->acc[t][l] = avx512_row(a->grad, a->grad_stride, c + l)[k + t];
+            space->acc[t][l] = x86_row(a->grad, a->grad_stride, c + l)[k + t];
         }
     }
     for (uint32_t p = 0; p < pixels; p += PLANE_SLAB) {
@@ -105,7 +105,7 @@ static void plane_block(const q_conv2d_grad_weight_args *a, const conv_source *x
     }
     for (uint32_t l = 0; l < lanes; l++) {
         for (uint32_t t = 0; t < n; t++) {
-            avx512_row_out(a->grad, a->grad_stride, c + l)[k + t] = space->acc[t][l];
+            x86_row_out(a->grad, a->grad_stride, c + l)[k + t] = space->acc[t][l];
         }
     }
 }
@@ -116,7 +116,7 @@ void q_conv_plane_weight_avx512(const q_work *work, const q_conv2d_grad_weight_a
     const q_conv2d_shape *s = &a->shape;
     const q_conv_pass pass = q_conv_forward(s);
     const conv_source x = {&pass, a->x, a->x_stride, 1};
-    avx512_part part = {0, s->kernel_h * s->kernel_w, 0, q_ceil_div_u32(s->out_c, 16)};
+    x86_part part = {0, s->kernel_h * s->kernel_w, 0, q_ceil_div_u32(s->out_c, 16)};
     uint32_t pixels = q_count_value(work->run, a->samples) * s->out_h * s->out_w;
     if (part.panel1 >= work->n_workers) {
         q_share(work, part.panel1, &part.panel0, &part.panel1);

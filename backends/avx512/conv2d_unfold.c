@@ -36,7 +36,7 @@ static void unfold_zero(uint32_t rows, uint32_t n, float *to, size_t pitch)
 {
     for (uint32_t t = 0; t < rows; t++, to += pitch) {
         for (uint32_t i = 0; i < n; i += 16) {
-            avx512_store_n(to + i, n - i, _mm512_setzero_ps());
+            vec_store_n(to + i, n - i, _mm512_setzero_ps());
         }
     }
 }
@@ -179,22 +179,22 @@ static void weight_block(const weight_job *x, uint32_t m, uint32_t rows, uint32_
                          weight_space *space)
 {
     for (uint32_t t = 0; t < rows; t++) {
-        const float *grad = avx512_row(x->grad, x->grad_stride, m + t) + j;
-        _mm512_store_ps(space->acc[t], avx512_load_n(grad, lanes));
-        _mm512_store_ps(space->acc[t] + 16, lanes > 16u ? avx512_load_n(grad + 16, lanes - 16u) : _mm512_setzero_ps());
+        const float *grad = x86_row(x->grad, x->grad_stride, m + t) + j;
+        _mm512_store_ps(space->acc[t], vec_load_n(grad, lanes));
+        _mm512_store_ps(space->acc[t] + 16, lanes > 16u ? vec_load_n(grad + 16, lanes - 16u) : _mm512_setzero_ps());
     }
     memset(space->b, 0, sizeof(space->b));
     for (uint32_t p = 0; p < x->pixels; p += WEIGHT_SLAB) {
         uint32_t n = x->pixels - p < WEIGHT_SLAB ? x->pixels - p : (uint32_t)WEIGHT_SLAB;
         q_conv_unfold_avx512(&x->source, p, n, j, lanes, space->b, CONV_COLUMNS);
-        conv_tiles(rows, lanes, n, avx512_row(x->dy, x->dy_stride, p) + m, 1, x->dy_stride / sizeof(float), space->b,
+        conv_tiles(rows, lanes, n, x86_row(x->dy, x->dy_stride, p) + m, 1, x->dy_stride / sizeof(float), space->b,
                    space->acc);
     }
     for (uint32_t t = 0; t < rows; t++) {
-        float *grad = avx512_row_out(x->grad, x->grad_stride, m + t) + j;
-        avx512_store_n(grad, lanes, _mm512_load_ps(space->acc[t]));
+        float *grad = x86_row_out(x->grad, x->grad_stride, m + t) + j;
+        vec_store_n(grad, lanes, _mm512_load_ps(space->acc[t]));
         if (lanes > 16u) {
-            avx512_store_n(grad + 16, lanes - 16u, _mm512_load_ps(space->acc[t] + 16));
+            vec_store_n(grad + 16, lanes - 16u, _mm512_load_ps(space->acc[t] + 16));
         }
     }
 }
@@ -202,7 +202,7 @@ static void weight_block(const weight_job *x, uint32_t m, uint32_t rows, uint32_
 /* The m x n gradient of one group: shared by columns, which are unfolded once, or else by rows. */
 static void weight_run(const q_work *work, const weight_job *x, uint32_t m, uint32_t n)
 {
-    avx512_part part = avx512_share(work, m, q_ceil_div_u32(n, 16));
+    x86_part part = x86_share(work, m, q_ceil_div_u32(n, 16));
     uint32_t end = part.panel1 * 16u < n ? part.panel1 * 16u : n;
     for (uint32_t i = part.row0; i < part.row1; i += WEIGHT_GROUP) {
         uint32_t rows = part.row1 - i < WEIGHT_GROUP ? part.row1 - i : (uint32_t)WEIGHT_GROUP;
@@ -231,7 +231,7 @@ void q_conv2d_grad_weight_avx512(const q_work *work, const q_conv2d_grad_weight_
         const weight_job x = {{&pass, a->x + g * channels, a->x_stride, channels},
                               a->dy + g * m,
                               a->dy_stride,
-                              avx512_row_out(a->grad, a->grad_stride, g * m),
+                              x86_row_out(a->grad, a->grad_stride, g * m),
                               a->grad_stride,
                               q_count_value(work->run, a->samples) * s->out_h * s->out_w};
         weight_run(work, &x, m, s->kernel_h * s->kernel_w * channels);

@@ -35,13 +35,13 @@ static inline void stream_locate_avx512(const q_gemm_args *a, uint32_t dtype, ui
 }
 
 /* It cannot fault: past the last panel it fetches for nothing. */
-Q_AVX512_INLINE void stream_fetch(const void *p)
+X86_INLINE void stream_fetch(const void *p)
 {
     _mm_prefetch((const char *)((uintptr_t)p + STREAM_AHEAD), _MM_HINT_T0);
 }
 
 /* Column c of a group of 4: 16 rows of d*q, d*(q-8) or d*q + m. */
-Q_AVX512_INLINE __m512 stream_weight_avx512(const uint32_t dtype, const uint32_t c, __m512i q, __m512 d, __m512 m)
+X86_INLINE __m512 stream_weight_avx512(const uint32_t dtype, const uint32_t c, __m512i q, __m512 d, __m512 m)
 {
     if (dtype == Q_Q8_0) {
         return _mm512_mul_ps(d, product_signed_column(q, c));
@@ -53,20 +53,20 @@ Q_AVX512_INLINE __m512 stream_weight_avx512(const uint32_t dtype, const uint32_t
 }
 
 /* Four columns, whose bytes are at q + `at` of each panel, nibbles `shift` bits up, by 4 values of x. */
-Q_AVX512_INLINE void stream_group_avx512(const uint32_t dtype, const uint32_t n, const uint32_t shift,
+X86_INLINE void stream_group_avx512(const uint32_t dtype, const uint32_t n, const uint32_t shift,
                                          const stream_panels *w, size_t at, const __m512 *d, const __m512 *m,
                                          const float *x, __m512 *acc)
 {
     __m512i q[STREAM_PANELS];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < n; i++) {
         __m512i v = _mm512_load_si512(w->q[i] + at);
         q[i] = shift != 0 ? _mm512_srli_epi32(v, shift) : v;
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t c = 0; c < 4; c++) {
         __m512 v = _mm512_set1_ps(x[c]);
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < n; i++) {
             acc[i] = _mm512_fmadd_ps(v, stream_weight_avx512(dtype, c, q[i], d[i], m[i]), acc[i]);
         }
@@ -74,19 +74,19 @@ Q_AVX512_INLINE void stream_group_avx512(const uint32_t dtype, const uint32_t n,
 }
 
 /* The 32 columns of one block, ascending. */
-Q_AVX512_INLINE void stream_block_avx512(const uint32_t dtype, const uint32_t n, const stream_panels *w,
+X86_INLINE void stream_block_avx512(const uint32_t dtype, const uint32_t n, const stream_panels *w,
                                          uint32_t block, const float *x, __m512 *acc)
 {
     __m512 d[STREAM_PANELS];
     __m512 m[STREAM_PANELS];
     size_t at = (size_t)block * (dtype == Q_Q8_0 ? 512u : 256u);
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < n; i++) {
-        d[i] = avx512_load_f16(w->d[i] + (size_t)block * Q_PANEL_ROWS);
-        m[i] = dtype == Q_Q4_1 ? avx512_load_f16(w->m[i] + (size_t)block * Q_PANEL_ROWS) : d[i];
+        d[i] = vec_load_f16(w->d[i] + (size_t)block * Q_PANEL_ROWS);
+        m[i] = dtype == Q_Q4_1 ? vec_load_f16(w->m[i] + (size_t)block * Q_PANEL_ROWS) : d[i];
     }
     for (uint32_t g = 0; g < (dtype == Q_Q8_0 ? 8u : 4u); g++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < n; i++) {
             stream_fetch(w->q[i] + at + g * 64u);
         }
@@ -97,22 +97,22 @@ Q_AVX512_INLINE void stream_block_avx512(const uint32_t dtype, const uint32_t n,
     }
 }
 
-Q_AVX512_INLINE __m512 stream_float_avx512(const uint32_t dtype, const uint8_t *panel, size_t i)
+X86_INLINE __m512 stream_float_avx512(const uint32_t dtype, const uint8_t *panel, size_t i)
 {
     if (dtype == Q_F32) {
         return _mm512_load_ps((const float *)(const void *)panel + i);
     }
     const uint16_t *half = (const uint16_t *)(const void *)panel + i;
-    return dtype == Q_F16 ? avx512_load_f16(half) : avx512_load_bf16(half);
+    return dtype == Q_F16 ? vec_load_f16(half) : vec_load_bf16(half);
 }
 
 /* All columns of n float panels. */
-Q_AVX512_INLINE void stream_columns_avx512(const uint32_t dtype, const uint32_t n, const stream_panels *w, uint32_t k,
+X86_INLINE void stream_columns_avx512(const uint32_t dtype, const uint32_t n, const stream_panels *w, uint32_t k,
                                            const float *x, __m512 *acc)
 {
     for (uint32_t c = 0; c < k; c++) {
         __m512 v = _mm512_set1_ps(x[c]);
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < n; i++) {
             stream_fetch(w->base[i] + (size_t)c * (dtype == Q_F32 ? 64u : 32u));
             acc[i] = _mm512_fmadd_ps(v, stream_float_avx512(dtype, w->base[i], (size_t)c * 16u), acc[i]);
@@ -121,15 +121,15 @@ Q_AVX512_INLINE void stream_columns_avx512(const uint32_t dtype, const uint32_t 
 }
 
 /* Row r by panels p .. p + n - 1. */
-Q_AVX512_INLINE void stream_row_avx512(const uint32_t dtype, const uint32_t n, const q_gemm_args *a, uint32_t p,
+X86_INLINE void stream_row_avx512(const uint32_t dtype, const uint32_t n, const q_gemm_args *a, uint32_t p,
                                        uint32_t r, stream_panels *w)
 {
     __m512 acc[STREAM_PANELS];
-    const float *x = avx512_row((const float *)a->x, a->x_stride, r);
+    const float *x = x86_row((const float *)a->x, a->x_stride, r);
     stream_locate_avx512(a, dtype, p, n, w);
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < n; i++) {
-        q_tile_start_avx512(1, a->epilogue.bias, (p + i) * Q_PANEL_ROWS, avx512_panel_lanes(a->m, p + i), w->out[i],
+        q_tile_start_avx512(1, a->epilogue.bias, (p + i) * Q_PANEL_ROWS, x86_panel_lanes(a->m, p + i), w->out[i],
                             Q_PANEL_ROWS);
         acc[i] = _mm512_load_ps(w->out[i]);
     }
@@ -140,15 +140,15 @@ Q_AVX512_INLINE void stream_row_avx512(const uint32_t dtype, const uint32_t n, c
     } else {
         stream_columns_avx512(dtype, n, w, a->k, x, acc);
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < n; i++) {
         _mm512_store_ps(w->out[i], acc[i]);
-        q_tile_finish_avx512(&a->epilogue, r, 1, (p + i) * Q_PANEL_ROWS, avx512_panel_lanes(a->m, p + i), w->out[i],
+        q_tile_finish_avx512(&a->epilogue, r, 1, (p + i) * Q_PANEL_ROWS, x86_panel_lanes(a->m, p + i), w->out[i],
                              Q_PANEL_ROWS, a->y, a->y_stride);
     }
 }
 
-Q_AVX512_INLINE void stream_part_avx512(const uint32_t dtype, const q_gemm_args *a, avx512_part part, stream_panels *w)
+X86_INLINE void stream_part_avx512(const uint32_t dtype, const q_gemm_args *a, x86_part part, stream_panels *w)
 {
     uint32_t p = part.panel0;
     for (; p + STREAM_PANELS <= part.panel1; p += STREAM_PANELS) {
@@ -163,7 +163,7 @@ Q_AVX512_INLINE void stream_part_avx512(const uint32_t dtype, const q_gemm_args 
     }
 }
 
-static void gemm_stream_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype, avx512_part part)
+static void gemm_stream_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype, x86_part part)
 {
     stream_panels *w = (stream_panels *)work->workspace;
     switch (dtype) {
@@ -192,7 +192,7 @@ static void gemm_exact_avx512(const q_work *work, const q_gemm_args *a, uint32_t
 {
     product x;
     uint32_t rows = q_count_value(work->run, a->rows);
-    avx512_part part = avx512_share(work, rows, q_ceil_div_u32(a->m, Q_PANEL_ROWS));
+    x86_part part = x86_share(work, rows, q_ceil_div_u32(a->m, Q_PANEL_ROWS));
     if (part.row1 - part.row0 < GEMM_FEW_ROWS) {
         gemm_stream_avx512(work, a, dtype, part);
         return;

@@ -52,14 +52,14 @@ static void a8_unpack_q8(const uint8_t *q, uint8_t out[8][A8_PANELS][64])
 }
 
 /* Blocks first .. first + n - 1 of a panel, as panel i of the slab. */
-Q_AVX512_INLINE void a8_unpack(const uint32_t dtype, a8_panel w, uint32_t first, uint32_t n, uint32_t i,
+X86_INLINE void a8_unpack(const uint32_t dtype, a8_panel w, uint32_t first, uint32_t n, uint32_t i,
                                a8_space *space)
 {
     for (uint32_t b = 0; b < n; b++) {
         size_t at = (size_t)first + b;
-        _mm512_store_ps(space->d[b][i], avx512_load_f16(w.d + at * 16u));
+        _mm512_store_ps(space->d[b][i], vec_load_f16(w.d + at * 16u));
         if (dtype == Q_Q4_1) {
-            _mm512_store_ps(space->m[b][i], avx512_load_f16(w.m + at * 16u));
+            _mm512_store_ps(space->m[b][i], vec_load_f16(w.m + at * 16u));
         }
         if (dtype == Q_Q8_0) {
             a8_unpack_q8(w.q + at * 512u, (uint8_t(*)[A8_PANELS][64])(void *)space->q[b][0][i]);
@@ -70,7 +70,7 @@ Q_AVX512_INLINE void a8_unpack(const uint32_t dtype, a8_panel w, uint32_t first,
 }
 
 /* Where the chains of integers of `rows` rows from r start in blocks first .. first + n - 1. */
-Q_AVX512_INLINE void a8_starts(const uint32_t dtype, const q_gemm_args *a, uint32_t r, uint32_t rows, uint32_t first,
+X86_INLINE void a8_starts(const uint32_t dtype, const q_gemm_args *a, uint32_t r, uint32_t rows, uint32_t first,
                                uint32_t n, a8_space *space)
 {
     for (uint32_t t = 0; t < rows * a8_planes(a) && dtype != Q_Q4_1; t++) {
@@ -88,29 +88,29 @@ Q_AVX512_INLINE void a8_starts(const uint32_t dtype, const q_gemm_args *a, uint3
 /* -- the register tile -------------------------------------------------------------------------- */
 
 /* Integer dots of block b of the slab by one plane of `rows` rows of x. */
-Q_AVX512_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows,
+X86_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows,
                                  const a8_space *space, int32_t (*start)[A8_SLAB_BLOCKS], const a8_x *x,
                                  uint32_t b, __m512i s[A8_TILE][A8_PANELS])
 {
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         __m512i v = dtype == Q_Q4_1 ? _mm512_setzero_si512() : _mm512_set1_epi32(start[t][b]);
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < A8_PANELS; i++) {
             s[t][i] = v;
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t g = 0; g < 8; g++) {
         __m512i w[A8_PANELS];
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < A8_PANELS; i++) {
             w[i] = _mm512_load_si512(space->q[b][g][i]);
         }
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < rows; t++) {
             __m512i v = a8_broadcast(x[t].q + b * 32u + g * 4u);
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t i = 0; i < A8_PANELS; i++) {
                 s[t][i] = _mm512_dpbusd_epi32(s[t][i], w[i], v);
             }
@@ -119,17 +119,17 @@ Q_AVX512_INLINE void a8_tile_dot(const uint32_t dtype, const uint32_t rows,
 }
 
 /* acc += block b of the slab by one plane of `rows` rows of x. */
-Q_AVX512_INLINE void a8_tile_block(const uint32_t dtype, const uint32_t rows,
+X86_INLINE void a8_tile_block(const uint32_t dtype, const uint32_t rows,
                                    const a8_space *space, int32_t (*start)[A8_SLAB_BLOCKS], const a8_x *x,
                                    uint32_t b, __m512 acc[A8_TILE][A8_PANELS])
 {
     __m512i s[A8_TILE][A8_PANELS];
     a8_tile_dot(dtype, rows, space, start, x, b, s);
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         __m512 dx = _mm512_set1_ps(x[t].d[b]);
         __m512 sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(x[t].sum[b]));
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < A8_PANELS; i++) {
             __m512 d = _mm512_load_ps(space->d[b][i]);
             __m512 m = dtype == Q_Q4_1 ? _mm512_load_ps(space->m[b][i]) : d;
@@ -149,7 +149,7 @@ static inline void a8_fetch_ahead(a8_space *space)
 }
 
 /* Rows t .. t + rows - 1 of the group that begins at row r, by n blocks of the slab from block `first`. */
-Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
+X86_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
                              const q_gemm_args *a, a8_space *space, uint32_t r, uint32_t t, uint32_t first, uint32_t n)
 {
     __m512 acc[A8_TILE][A8_PANELS];
@@ -157,7 +157,7 @@ Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const ui
     for (uint32_t j = 0; j < rows * planes; j++) {
         x[j / rows][j % rows] = a8_x_at(a, r + t + j % rows, j / rows, first);
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t j = 0; j < rows * A8_PANELS; j++) {
         acc[j / A8_PANELS][j % A8_PANELS] = _mm512_load_ps(space->acc[t + j / A8_PANELS][j % A8_PANELS]);
     }
@@ -167,14 +167,14 @@ Q_AVX512_INLINE void a8_tile(const uint32_t dtype, const uint32_t rows, const ui
             a8_tile_block(dtype, rows, space, space->start[plane] + t, x[plane], b, acc);
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t j = 0; j < rows * A8_PANELS; j++) {
         _mm512_store_ps(space->acc[t + j / A8_PANELS][j % A8_PANELS], acc[j / A8_PANELS][j % A8_PANELS]);
     }
 }
 
 /* All rows of a group by n blocks from block `first`. */
-Q_AVX512_INLINE void a8_slab(const uint32_t dtype, const uint32_t planes, const q_gemm_args *a,
+X86_INLINE void a8_slab(const uint32_t dtype, const uint32_t planes, const q_gemm_args *a,
                              a8_space *space, uint32_t r, uint32_t rows, uint32_t first, uint32_t n)
 {
     const uint32_t tile = planes == 1 ? (uint32_t)A8_TILE : 4u; /* two planes: less stack */
@@ -192,13 +192,13 @@ Q_AVX512_INLINE void a8_slab(const uint32_t dtype, const uint32_t planes, const 
 
 /* Rows r .. r + rows - 1, at most a group, by panels p and p + 1, of which `panels` count: where
    that is 1, panel p is taken twice. */
-Q_AVX512_INLINE void a8_panels(const uint32_t dtype, const uint32_t planes, uint32_t panels, const q_gemm_args *a,
+X86_INLINE void a8_panels(const uint32_t dtype, const uint32_t planes, uint32_t panels, const q_gemm_args *a,
                                a8_space *space, uint32_t p, uint32_t r, uint32_t rows)
 {
     uint32_t blocks = a->k / Q_BLOCK;
     for (uint32_t i = 0; i < A8_PANELS; i++) {
         uint32_t at = i < panels ? p + i : p;
-        q_tile_start_avx512(rows, a->epilogue.bias, at * Q_PANEL_ROWS, avx512_panel_lanes(a->m, at), space->acc[0][i],
+        q_tile_start_avx512(rows, a->epilogue.bias, at * Q_PANEL_ROWS, x86_panel_lanes(a->m, at), space->acc[0][i],
                             A8_PANELS * Q_PANEL_ROWS);
     }
     for (uint32_t b = 0; b < blocks; b += A8_SLAB_BLOCKS) {
@@ -210,13 +210,13 @@ Q_AVX512_INLINE void a8_panels(const uint32_t dtype, const uint32_t planes, uint
         a8_slab(dtype, planes, a, space, r, rows, b, n);
     }
     for (uint32_t i = 0; i < panels; i++) {
-        q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, avx512_panel_lanes(a->m, p + i), space->acc[0][i],
+        q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, x86_panel_lanes(a->m, p + i), space->acc[0][i],
                              A8_PANELS * Q_PANEL_ROWS, a->y, a->y_stride);
     }
 }
 
-Q_AVX512_INLINE void a8_many_rows(const uint32_t dtype, const uint32_t planes, const q_gemm_args *a, a8_space *space,
-                                  avx512_part part)
+X86_INLINE void a8_many_rows(const uint32_t dtype, const uint32_t planes, const q_gemm_args *a, a8_space *space,
+                                  x86_part part)
 {
     for (uint32_t r = part.row0; r < part.row1; r += A8_GROUP) {
         uint32_t rows = part.row1 - r < A8_GROUP ? part.row1 - r : (uint32_t)A8_GROUP;
@@ -233,32 +233,32 @@ Q_AVX512_INLINE void a8_many_rows(const uint32_t dtype, const uint32_t planes, c
 
 /* Apart, so that their stack is not below the other form's; the planes a constant, so that no loop over them keeps a
    slab's registers from the chains. */
-static Q_AVX512_NOINLINE void a8_many_q8_0_1(const q_gemm_args *a, a8_space *space, avx512_part part)
+static X86_NOINLINE void a8_many_q8_0_1(const q_gemm_args *a, a8_space *space, x86_part part)
 {
     a8_many_rows(Q_Q8_0, 1, a, space, part);
 }
 
-static Q_AVX512_NOINLINE void a8_many_q8_0_2(const q_gemm_args *a, a8_space *space, avx512_part part)
+static X86_NOINLINE void a8_many_q8_0_2(const q_gemm_args *a, a8_space *space, x86_part part)
 {
     a8_many_rows(Q_Q8_0, 2, a, space, part);
 }
 
-static Q_AVX512_NOINLINE void a8_many_q4_0_1(const q_gemm_args *a, a8_space *space, avx512_part part)
+static X86_NOINLINE void a8_many_q4_0_1(const q_gemm_args *a, a8_space *space, x86_part part)
 {
     a8_many_rows(Q_Q4_0, 1, a, space, part);
 }
 
-static Q_AVX512_NOINLINE void a8_many_q4_0_2(const q_gemm_args *a, a8_space *space, avx512_part part)
+static X86_NOINLINE void a8_many_q4_0_2(const q_gemm_args *a, a8_space *space, x86_part part)
 {
     a8_many_rows(Q_Q4_0, 2, a, space, part);
 }
 
-static Q_AVX512_NOINLINE void a8_many_q4_1_1(const q_gemm_args *a, a8_space *space, avx512_part part)
+static X86_NOINLINE void a8_many_q4_1_1(const q_gemm_args *a, a8_space *space, x86_part part)
 {
     a8_many_rows(Q_Q4_1, 1, a, space, part);
 }
 
-static Q_AVX512_NOINLINE void a8_many_q4_1_2(const q_gemm_args *a, a8_space *space, avx512_part part)
+static X86_NOINLINE void a8_many_q4_1_2(const q_gemm_args *a, a8_space *space, x86_part part)
 {
     a8_many_rows(Q_Q4_1, 2, a, space, part);
 }
@@ -266,8 +266,8 @@ static Q_AVX512_NOINLINE void a8_many_q4_1_2(const q_gemm_args *a, a8_space *spa
 static void a8_gemm_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype)
 {
     const bool one = a8_planes(a) == 1;
-    avx512_part part =
-        avx512_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
+    x86_part part =
+        x86_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
     a8_space *space = (a8_space *)work->workspace;
     if (part.row1 - part.row0 < A8_FEW_ROWS) {
         q_gemm_a8_stream_avx512(work, a, dtype, part);

@@ -55,7 +55,7 @@ static inline a8_panel a8_panel_at(const q_gemm_args *a, uint32_t dtype, uint32_
 }
 
 /* What the unsigned side of the weights is above the weights themselves. */
-Q_AVX512_INLINE int32_t a8_zero(const uint32_t dtype)
+X86_INLINE int32_t a8_zero(const uint32_t dtype)
 {
     return dtype == Q_Q8_0 ? 128 : dtype == Q_Q4_0 ? 8 : 0;
 }
@@ -67,7 +67,7 @@ static inline __m512i a8_broadcast(const int8_t *x)
 }
 
 /* acc + f32(i) * (d*dx), and for Q4_1 + (m*dx)*f32(sum). */
-Q_AVX512_INLINE __m512 a8_add_block(const uint32_t dtype, __m512 acc, __m512i i, __m512 d, __m512 m, __m512 dx,
+X86_INLINE __m512 a8_add_block(const uint32_t dtype, __m512 acc, __m512i i, __m512 d, __m512 m, __m512 dx,
                                     __m512 sum)
 {
     acc = _mm512_add_ps(acc, _mm512_mul_ps(_mm512_cvtepi32_ps(i), _mm512_mul_ps(d, dx)));
@@ -75,6 +75,6 @@ Q_AVX512_INLINE __m512 a8_add_block(const uint32_t dtype, __m512 acc, __m512i i,
 }
 
 /* The rows and panels of `part`, each panel streamed once. */
-void q_gemm_a8_stream_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype, avx512_part part);
+void q_gemm_a8_stream_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype, x86_part part);
 
 #endif /* Q_GEMM_A8_AVX512_H */

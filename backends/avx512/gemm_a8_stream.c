@@ -12,7 +12,7 @@ enum {
 
 /* Bytes between two requests for a line, the last of which comes as far ahead of its use: as far as the processor needs
    to have enough lines under way, farther for types with more instructions per line. */
-Q_AVX512_INLINE uint32_t a8_fetch_step(const uint32_t dtype)
+X86_INLINE uint32_t a8_fetch_step(const uint32_t dtype)
 {
     return dtype == Q_Q8_0 ? 1792u : 2304u;
 }
@@ -20,9 +20,9 @@ Q_AVX512_INLINE uint32_t a8_fetch_step(const uint32_t dtype)
 /* Fetches cache lines ahead: scales and quants of all panels form one stream, of which the processor's own prefetchers
    lose track. A processor that has as many lines under way as it can drops requests without a word, so each line is
    asked for again as its use draws nearer. It cannot fault: past the last panel it fetches for nothing. */
-Q_AVX512_INLINE void a8_prefetch(const uint32_t dtype, const void *q)
+X86_INLINE void a8_prefetch(const uint32_t dtype, const void *q)
 {
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t i = A8_FETCHES; i > 0; i--) {
         _mm_prefetch((const char *)((uintptr_t)q + i * a8_fetch_step(dtype)), _MM_HINT_T0);
     }
@@ -46,20 +46,20 @@ typedef struct a8_stream_space {
 } a8_stream_space;
 
 /* The integer dots of one block of Q4 panels by n planes of x, onto s. */
-Q_AVX512_INLINE void a8_stream_q4(const uint32_t n, const uint32_t panels, const a8_panel *w, const a8_x *x,
+X86_INLINE void a8_stream_q4(const uint32_t n, const uint32_t panels, const a8_panel *w, const a8_x *x,
                                   uint32_t b, a8_dots s)
 {
     const __m512i nibble = _mm512_set1_epi8(15);
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t g = 0; g < 4; g++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < panels; i++) {
             const uint8_t *q = w[i].q + (size_t)b * 256u + g * 64u;
             __m512i v = _mm512_load_si512(q);
             __m512i lo = _mm512_and_si512(v, nibble);
             __m512i hi = _mm512_and_si512(_mm512_srli_epi16(v, 4), nibble);
             a8_prefetch(Q_Q4_0, q);
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t t = 0; t < n; t++) {
                 __m512i *dot = &s[t * panels + i];
                 *dot = _mm512_dpbusd_epi32(*dot, lo, a8_broadcast(x[t].q + b * 32u + g * 4u));
@@ -69,18 +69,18 @@ Q_AVX512_INLINE void a8_stream_q4(const uint32_t n, const uint32_t panels, const
     }
 }
 
-Q_AVX512_INLINE void a8_stream_q8(const uint32_t n, const uint32_t panels, const a8_panel *w, const a8_x *x,
+X86_INLINE void a8_stream_q8(const uint32_t n, const uint32_t panels, const a8_panel *w, const a8_x *x,
                                   uint32_t b, a8_dots s)
 {
     const __m512i sign = _mm512_set1_epi8((char)-128);
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t g = 0; g < 8; g++) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < panels; i++) {
             const uint8_t *q = w[i].q + (size_t)b * 512u + g * 64u;
             __m512i v = _mm512_xor_si512(_mm512_load_si512(q), sign);
             a8_prefetch(Q_Q8_0, q);
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t t = 0; t < n; t++) {
                 s[t * panels + i] =
                     _mm512_dpbusd_epi32(s[t * panels + i], v, a8_broadcast(x[t].q + b * 32u + g * 4u));
@@ -90,11 +90,11 @@ Q_AVX512_INLINE void a8_stream_q8(const uint32_t n, const uint32_t panels, const
 }
 
 /* One block by `rows` rows of `planes` planes and by `panels` panels. */
-Q_AVX512_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
+X86_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
                                      const uint32_t panels, const a8_panel *w, const a8_x *x, uint32_t b, __m512 *acc)
 {
     a8_dots s;
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t j = 0; j < rows * planes * panels; j++) {
         s[j] = dtype == Q_Q4_1 ? _mm512_setzero_si512() : _mm512_set1_epi32(-a8_zero(dtype) * x[j / panels].sum[b]);
     }
@@ -103,15 +103,15 @@ Q_AVX512_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t rows, 
     } else {
         a8_stream_q4(rows * planes, panels, w, x, b, s);
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < panels; i++) {
-        __m512 d = avx512_load_f16(w[i].d + b * 16u);
-        __m512 m = dtype == Q_Q4_1 ? avx512_load_f16(w[i].m + b * 16u) : d;
+        __m512 d = vec_load_f16(w[i].d + b * 16u);
+        __m512 m = dtype == Q_Q4_1 ? vec_load_f16(w[i].m + b * 16u) : d;
         a8_prefetch(dtype, w[i].d + b * 16u);
         if (dtype == Q_Q4_1) {
             a8_prefetch(dtype, w[i].m + b * 16u);
         }
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < rows * planes; t++) {
             __m512 sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(x[t].sum[b]));
             __m512 *c = &acc[t / planes * panels + i];
@@ -121,38 +121,38 @@ Q_AVX512_INLINE void a8_stream_block(const uint32_t dtype, const uint32_t rows, 
 }
 
 /* Rows r .. r + rows - 1 by panels p .. p + panels - 1. */
-Q_AVX512_INLINE void a8_stream_tile(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
+X86_INLINE void a8_stream_tile(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
                                     const uint32_t panels, const q_gemm_args *a, a8_stream_space *space, uint32_t p,
                                     uint32_t r)
 {
     float(*out)[Q_PANEL_ROWS] = space->out;
     __m512 acc[A8_STREAM_TILE];
     a8_panel w[A8_STREAM_TILE];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < panels; i++) {
         w[i] = a8_panel_at(a, dtype, p + i);
-        q_tile_start_avx512(1, a->epilogue.bias, (p + i) * Q_PANEL_ROWS, avx512_panel_lanes(a->m, p + i), out[i], Q_PANEL_ROWS);
+        q_tile_start_avx512(1, a->epilogue.bias, (p + i) * Q_PANEL_ROWS, x86_panel_lanes(a->m, p + i), out[i], Q_PANEL_ROWS);
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t j = 0; j < rows * panels; j++) {
         acc[j] = _mm512_load_ps(out[j % panels]);
     }
     for (uint32_t b = 0; b < a->k / Q_BLOCK; b++) {
         a8_stream_block(dtype, rows, planes, panels, w, space->x, b, acc);
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t j = 0; j < rows * panels; j++) {
         _mm512_store_ps(out[j], acc[j]);
     }
     for (uint32_t i = 0; i < panels; i++) {
-        q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, avx512_panel_lanes(a->m, p + i), out[i],
+        q_tile_finish_avx512(&a->epilogue, r, rows, (p + i) * Q_PANEL_ROWS, x86_panel_lanes(a->m, p + i), out[i],
                              panels * Q_PANEL_ROWS, a->y, a->y_stride);
     }
 }
 
 /* The rows of a part, which are `rows`, by its panels. */
-Q_AVX512_INLINE void a8_stream_rows(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
-                                    const q_gemm_args *a, avx512_part part, a8_stream_space *space)
+X86_INLINE void a8_stream_rows(const uint32_t dtype, const uint32_t rows, const uint32_t planes,
+                                    const q_gemm_args *a, x86_part part, a8_stream_space *space)
 {
     for (uint32_t t = 0; t < rows * planes; t++) {
         space->x[t] = a8_x_at(a, part.row0 + t / planes, t % planes, 0);
@@ -162,8 +162,8 @@ Q_AVX512_INLINE void a8_stream_rows(const uint32_t dtype, const uint32_t rows, c
     }
 }
 
-Q_AVX512_INLINE void a8_stream_part(const uint32_t dtype, const uint32_t planes, const q_gemm_args *a,
-                                    avx512_part part, a8_stream_space *space)
+X86_INLINE void a8_stream_part(const uint32_t dtype, const uint32_t planes, const q_gemm_args *a,
+                                    x86_part part, a8_stream_space *space)
 {
     if (part.panel0 < part.panel1) {
         a8_prefetch_start(a8_panel_at(a, dtype, part.panel0).d, A8_FETCHES * a8_fetch_step(dtype));
@@ -186,7 +186,7 @@ Q_AVX512_INLINE void a8_stream_part(const uint32_t dtype, const uint32_t planes,
     }
 }
 
-Q_AVX512_INLINE void a8_stream_planes(const uint32_t dtype, const q_gemm_args *a, avx512_part part,
+X86_INLINE void a8_stream_planes(const uint32_t dtype, const q_gemm_args *a, x86_part part,
                                       a8_stream_space *space)
 {
     if (a8_planes(a) == 1) {
@@ -196,7 +196,7 @@ Q_AVX512_INLINE void a8_stream_planes(const uint32_t dtype, const q_gemm_args *a
     }
 }
 
-void q_gemm_a8_stream_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype, avx512_part part)
+void q_gemm_a8_stream_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype, x86_part part)
 {
     a8_stream_space *space = (a8_stream_space *)work->workspace;
     switch (dtype) {

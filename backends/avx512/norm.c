@@ -9,21 +9,21 @@
 enum { LAYERNORM_ROWS = 4 };
 
 /* Mean of `rows` rows. */
-Q_AVX512_INLINE void layernorm_means_of(const uint32_t rows, const float *const *x, uint32_t dim, float *mean)
+X86_INLINE void layernorm_means_of(const uint32_t rows, const float *const *x, uint32_t dim, float *mean)
 {
     __m512 sum[LAYERNORM_ROWS];
     uint32_t i = 0;
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         sum[t] = _mm512_setzero_ps();
     }
     for (; i + 16u <= dim; i += 16) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < rows; t++) {
             sum[t] = _mm512_add_ps(sum[t], _mm512_loadu_ps(x[t] + i));
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         const __mmask16 m = avx512_mask(dim - i);
         sum[t] = _mm512_mask_add_ps(sum[t], m, sum[t], _mm512_maskz_loadu_ps(m, x[t] + i));
@@ -32,23 +32,23 @@ Q_AVX512_INLINE void layernorm_means_of(const uint32_t rows, const float *const 
 }
 
 /* 1/sqrt(var + eps) of `rows` rows. */
-Q_AVX512_INLINE void layernorm_scales_of(const uint32_t rows, const float *const *x, uint32_t dim, float eps,
+X86_INLINE void layernorm_scales_of(const uint32_t rows, const float *const *x, uint32_t dim, float eps,
                                          const float *mean, float *s)
 {
     __m512 sum[LAYERNORM_ROWS];
     uint32_t i = 0;
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         sum[t] = _mm512_setzero_ps();
     }
     for (; i + 16u <= dim; i += 16) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < rows; t++) {
             __m512 d = _mm512_sub_ps(_mm512_loadu_ps(x[t] + i), _mm512_set1_ps(mean[t]));
             sum[t] = _mm512_fmadd_ps(d, d, sum[t]);
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         const __mmask16 m = avx512_mask(dim - i);
         __m512 d = _mm512_maskz_sub_ps(m, _mm512_maskz_loadu_ps(m, x[t] + i), _mm512_set1_ps(mean[t]));
@@ -71,19 +71,19 @@ static void layernorm_write(const q_layernorm_args *a, const float *x, float *y,
 }
 
 /* `rows` rows from r. */
-Q_AVX512_INLINE void layernorm_some(const uint32_t rows, const q_layernorm_args *a, uint32_t r)
+X86_INLINE void layernorm_some(const uint32_t rows, const q_layernorm_args *a, uint32_t r)
 {
     const float *x[LAYERNORM_ROWS];
     float mean[LAYERNORM_ROWS];
     float s[LAYERNORM_ROWS];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        x[t] = avx512_row(a->x, a->x_stride, r + t);
+        x[t] = x86_row(a->x, a->x_stride, r + t);
     }
     layernorm_means_of(rows, x, a->dim, mean);
     layernorm_scales_of(rows, x, a->dim, a->eps, mean, s);
     for (uint32_t t = 0; t < rows; t++) {
-        layernorm_write(a, x[t], avx512_row_out(a->y, a->y_stride, r + t), mean[t], s[t]);
+        layernorm_write(a, x[t], x86_row_out(a->y, a->y_stride, r + t), mean[t], s[t]);
         if (a->stats != NULL) {
             a->stats[2u * (size_t)(r + t)] = mean[t];
             a->stats[2u * (size_t)(r + t) + 1u] = s[t];
@@ -120,10 +120,10 @@ static inline __m512 layernorm_h(const float *x, const float *stats, uint32_t i,
 
 static void layernorm_grad_row(const q_layernorm_grad_args *a, uint32_t r)
 {
-    const float *x = avx512_row(a->x, a->x_stride, r);
-    const float *dy = avx512_row(a->dy, a->dy_stride, r);
+    const float *x = x86_row(a->x, a->x_stride, r);
+    const float *dy = x86_row(a->dy, a->dy_stride, r);
     const float *stats = a->stats + 2u * (size_t)r;
-    float *dx = avx512_row_out(a->dx, a->dx_stride, r);
+    float *dx = x86_row_out(a->dx, a->dx_stride, r);
     __m512 sum = _mm512_setzero_ps();
     __m512 sum_h = _mm512_setzero_ps();
     for (uint32_t i = 0; i < a->dim; i += 16) {
@@ -155,29 +155,29 @@ void q_layernorm_grad_avx512(const q_work *work, const q_layernorm_grad_args *a)
 }
 
 /* Columns i .. of both gradients, `vectors` times 16; rows are many, and so are the columns in flight. */
-Q_AVX512_INLINE void layernorm_param_columns(const uint32_t vectors, const q_layernorm_grad_param_args *a, uint32_t rows,
+X86_INLINE void layernorm_param_columns(const uint32_t vectors, const q_layernorm_grad_param_args *a, uint32_t rows,
                                              uint32_t i)
 {
     __m512 weight[4];
     __m512 bias[4];
     __mmask16 m[4];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t v = 0; v < vectors; v++) {
         m[v] = avx512_mask(a->dim - i - 16u * v);
         weight[v] = a->grad_weight != NULL ? _mm512_maskz_loadu_ps(m[v], a->grad_weight + i + 16u * v) : _mm512_setzero_ps();
         bias[v] = a->grad_bias != NULL ? _mm512_maskz_loadu_ps(m[v], a->grad_bias + i + 16u * v) : _mm512_setzero_ps();
     }
     for (uint32_t r = 0; r < rows; r++) {
-        const float *x = avx512_row(a->x, a->x_stride, r) + i;
-        const float *dy = avx512_row(a->dy, a->dy_stride, r) + i;
-        Q_AVX512_UNROLL
+        const float *x = x86_row(a->x, a->x_stride, r) + i;
+        const float *dy = x86_row(a->dy, a->dy_stride, r) + i;
+        X86_UNROLL
         for (uint32_t v = 0; v < vectors; v++) {
             __m512 g = _mm512_maskz_loadu_ps(m[v], dy + 16u * v);
             weight[v] = _mm512_fmadd_ps(g, layernorm_h(x, a->stats + 2u * (size_t)r, 16u * v, m[v]), weight[v]);
             bias[v] = _mm512_add_ps(bias[v], g);
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t v = 0; v < vectors; v++) {
         if (a->grad_weight != NULL) {
             _mm512_mask_storeu_ps(a->grad_weight + i + 16u * v, m[v], weight[v]);

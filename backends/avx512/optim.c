@@ -41,7 +41,7 @@ static inline optim_factors_avx512 optim_factors_of_avx512(const q_optimizer_arg
 /* Of n <= 16 values. min and max give their second operand where one is NaN. */
 static inline __m512 optim_gradient_avx512(const q_optimizer_args *a, const optim_factors_avx512 *f, size_t i, uint32_t n, __m512 w)
 {
-    __m512 g = _mm512_mul_ps(avx512_load_n(a->grad + i, n), f->grad_scale);
+    __m512 g = _mm512_mul_ps(vec_load_n(a->grad + i, n), f->grad_scale);
     if (a->limit > 0) {
         g = _mm512_min_ps(f->high, _mm512_max_ps(f->low, g));
     }
@@ -61,14 +61,14 @@ void q_sgd_avx512(const q_work *work, const q_optimizer_args *a)
     q_share_elements(work, a->n, &i, &end);
     for (; i < end; i += 16) {
         uint32_t n = optim_left_avx512(i, end);
-        __m512 w = avx512_load_n(a->w + i, n);
+        __m512 w = vec_load_n(a->w + i, n);
         __m512 g = optim_gradient_avx512(a, &f, i, n, w);
         if (a->m != NULL) {
-            __m512 m = _mm512_fmadd_ps(f.beta1, avx512_load_n(a->m + i, n), g);
-            avx512_store_n(a->m + i, n, m);
+            __m512 m = _mm512_fmadd_ps(f.beta1, vec_load_n(a->m + i, n), g);
+            vec_store_n(a->m + i, n, m);
             g = a->nesterov != 0 ? _mm512_fmadd_ps(f.beta1, m, g) : m;
         }
-        avx512_store_n(a->w + i, n, _mm512_fmadd_ps(f.rate, g, _mm512_mul_ps(w, f.keep)));
+        vec_store_n(a->w + i, n, _mm512_fmadd_ps(f.rate, g, _mm512_mul_ps(w, f.keep)));
     }
 }
 
@@ -80,14 +80,14 @@ void q_adam_avx512(const q_work *work, const q_optimizer_args *a)
     q_share_elements(work, a->n, &i, &end);
     for (; i < end; i += 16) {
         uint32_t n = optim_left_avx512(i, end);
-        __m512 w = avx512_load_n(a->w + i, n);
+        __m512 w = vec_load_n(a->w + i, n);
         __m512 g = optim_gradient_avx512(a, &f, i, n, w);
-        __m512 m = _mm512_fmadd_ps(f.beta1, avx512_load_n(a->m + i, n), _mm512_mul_ps(f.rest1, g));
-        __m512 v = _mm512_fmadd_ps(f.beta2, avx512_load_n(a->v + i, n), _mm512_mul_ps(_mm512_mul_ps(f.rest2, g), g));
+        __m512 m = _mm512_fmadd_ps(f.beta1, vec_load_n(a->m + i, n), _mm512_mul_ps(f.rest1, g));
+        __m512 v = _mm512_fmadd_ps(f.beta2, vec_load_n(a->v + i, n), _mm512_mul_ps(_mm512_mul_ps(f.rest2, g), g));
         __m512 d = _mm512_fmadd_ps(_mm512_sqrt_ps(v), f.correction, f.eps);
-        avx512_store_n(a->m + i, n, m);
-        avx512_store_n(a->v + i, n, v);
-        avx512_store_n(a->w + i, n, _mm512_fmadd_ps(f.rate, _mm512_div_ps(m, d), _mm512_mul_ps(w, f.keep)));
+        vec_store_n(a->m + i, n, m);
+        vec_store_n(a->v + i, n, v);
+        vec_store_n(a->w + i, n, _mm512_fmadd_ps(f.rate, _mm512_div_ps(m, d), _mm512_mul_ps(w, f.keep)));
     }
 }
 
@@ -100,14 +100,14 @@ void q_lion_avx512(const q_work *work, const q_optimizer_args *a)
     q_share_elements(work, a->n, &i, &end);
     for (; i < end; i += 16) {
         uint32_t n = optim_left_avx512(i, end);
-        __m512 w = avx512_load_n(a->w + i, n);
-        __m512 m = avx512_load_n(a->m + i, n);
+        __m512 w = vec_load_n(a->w + i, n);
+        __m512 m = vec_load_n(a->m + i, n);
         __m512 g = optim_gradient_avx512(a, &f, i, n, w);
         __m512 u = _mm512_fmadd_ps(f.beta1, m, _mm512_mul_ps(f.rest1, g));
         __m512 sign = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(u, zero, _CMP_GT_OQ), _mm512_set1_ps(1.0f));
         sign = _mm512_mask_mov_ps(sign, _mm512_cmp_ps_mask(u, zero, _CMP_LT_OQ), _mm512_set1_ps(-1.0f));
-        avx512_store_n(a->w + i, n, _mm512_fmadd_ps(f.rate, sign, _mm512_mul_ps(w, f.keep)));
-        avx512_store_n(a->m + i, n, _mm512_fmadd_ps(f.beta2, m, _mm512_mul_ps(f.rest2, g)));
+        vec_store_n(a->w + i, n, _mm512_fmadd_ps(f.rate, sign, _mm512_mul_ps(w, f.keep)));
+        vec_store_n(a->m + i, n, _mm512_fmadd_ps(f.beta2, m, _mm512_mul_ps(f.rest2, g)));
     }
 }
 
@@ -121,7 +121,7 @@ void q_sum_squares_avx512(const q_work *work, const q_sum_squares_args *a)
         size_t last = a->n - first < Q_SUM_SQUARES_CHUNK ? a->n : first + Q_SUM_SQUARES_CHUNK;
         __m512 lane = _mm512_setzero_ps();
         for (size_t i = first; i < last; i += 16) {
-            __m512 x = avx512_load_n(a->x + i, (uint32_t)(last - i));
+            __m512 x = vec_load_n(a->x + i, (uint32_t)(last - i));
             lane = _mm512_fmadd_ps(x, x, lane);
         }
         a->partial[c] = avx512_lane_sum(lane);
@@ -136,7 +136,7 @@ void q_rescale_avx512(const q_work *work, const q_rescale_args *a)
     q_share_elements(work, a->n, &i, &end);
     for (; i < end; i += 16) {
         uint32_t n = optim_left_avx512(i, end);
-        avx512_store_n(a->x + i, n, _mm512_mul_ps(avx512_load_n(a->x + i, n), factor));
+        vec_store_n(a->x + i, n, _mm512_mul_ps(vec_load_n(a->x + i, n), factor));
     }
 }
 
@@ -148,7 +148,7 @@ void q_average_avx512(const q_work *work, const q_average_args *a)
     q_share_elements(work, a->n, &i, &end);
     for (; i < end; i += 16) {
         uint32_t n = optim_left_avx512(i, end);
-        __m512 e = avx512_load_n(a->average + i, n);
-        avx512_store_n(a->average + i, n, _mm512_fmadd_ps(share, _mm512_sub_ps(avx512_load_n(a->x + i, n), e), e));
+        __m512 e = vec_load_n(a->average + i, n);
+        vec_store_n(a->average + i, n, _mm512_fmadd_ps(share, _mm512_sub_ps(vec_load_n(a->x + i, n), e), e));
     }
 }

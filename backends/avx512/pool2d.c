@@ -39,17 +39,17 @@ static inline void pool_window_at_avx512(const q_conv2d_shape *s, uint32_t w, po
 static inline __m512 pool_largest_avx512(const q_conv2d_shape *s, const float *x, size_t stride, pool_window v,
                                          uint32_t n)
 {
-    const float *row = avx512_row(x, stride, v.first + v.h0 * s->in_w + v.w0);
-    __m512 best = avx512_load_n(row, n);
+    const float *row = x86_row(x, stride, v.first + v.h0 * s->in_w + v.w0);
+    __m512 best = vec_load_n(row, n);
     for (uint32_t h = v.h0; h < v.h1; h++) {
         const float *at = row;
         for (uint32_t w = v.w0; w < v.w1; w++) {
-            __m512 value = avx512_load_n(at, n);
+            __m512 value = vec_load_n(at, n);
             __mmask16 more = _mm512_cmp_ps_mask(value, best, _CMP_GT_OQ) | _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
             best = _mm512_mask_mov_ps(best, more, value);
-            at = avx512_row(at, stride, 1);
+            at = x86_row(at, stride, 1);
         }
-        row = avx512_row(row, stride, s->in_w);
+        row = x86_row(row, stride, s->in_w);
     }
     return best;
 }
@@ -61,8 +61,8 @@ static __m512 pool_mean_avx512(const q_pool2d_args *a, pool_window v, uint32_t c
     __m512 sum = _mm512_setzero_ps();
     for (uint32_t h = v.h0; h < v.h1; h++) {
         for (uint32_t w = v.w0; w < v.w1; w++) {
-            const float *x = avx512_row(a->x, a->x_stride, v.first + h * s->in_w + w) + c;
-            sum = _mm512_add_ps(sum, avx512_load_n(x, n));
+            const float *x = x86_row(a->x, a->x_stride, v.first + h * s->in_w + w) + c;
+            sum = _mm512_add_ps(sum, vec_load_n(x, n));
         }
     }
     return _mm512_div_ps(sum, _mm512_set1_ps((float)count));
@@ -74,9 +74,9 @@ static inline void pool_output_avx512(const q_pool2d_args *a, pool_window v, flo
     for (uint32_t c = 0; c < a->shape.in_c; c += 16) {
         uint32_t n = a->shape.in_c - c;
         if (a->kind == Q_POOL_MAX) {
-            avx512_store_n(y + c, n, pool_largest_avx512(&a->shape, a->x + c, a->x_stride, v, n));
+            vec_store_n(y + c, n, pool_largest_avx512(&a->shape, a->x + c, a->x_stride, v, n));
         } else {
-            avx512_store_n(y + c, n, pool_mean_avx512(a, v, c, n));
+            vec_store_n(y + c, n, pool_mean_avx512(a, v, c, n));
         }
     }
 }
@@ -91,7 +91,7 @@ void q_pool2d_avx512(const q_work *work, const q_pool2d_args *a)
         pool_window v = pool_window_of_avx512(s, row);
         for (uint32_t w = 0; w < s->out_w; w++) {
             pool_window_at_avx512(s, w, &v);
-            pool_output_avx512(a, v, avx512_row_out(a->y, a->y_stride, row * s->out_w + w));
+            pool_output_avx512(a, v, x86_row_out(a->y, a->y_stride, row * s->out_w + w));
         }
     }
 }
@@ -109,10 +109,10 @@ static void pool_spread_avx512(const q_pool2d_grad_args *a, pool_window v, uint3
     for (uint32_t h = v.h0; h < v.h1; h++) {
         for (uint32_t w = v.w0; w < v.w1; w++) {
             uint32_t pixel = v.first + h * s->in_w + w;
-            float *dx = avx512_row_out(a->dx, a->dx_stride, pixel) + c;
+            float *dx = x86_row_out(a->dx, a->dx_stride, pixel) + c;
             __mmask16 hit = m;
             if (best != NULL) {
-                const __m512 x = _mm512_maskz_loadu_ps(m, avx512_row(a->x, a->x_stride, pixel) + c);
+                const __m512 x = _mm512_maskz_loadu_ps(m, x86_row(a->x, a->x_stride, pixel) + c);
                 hit = _mm512_mask_cmp_ps_mask(left, x, *best, _CMP_EQ_OQ) | _mm512_mask_cmp_ps_mask(left, x, x, _CMP_UNORD_Q);
                 left = (__mmask16)(left & ~hit);
             }
@@ -129,7 +129,7 @@ static void pool_grad_output(const q_pool2d_grad_args *a, pool_window v, uint32_
 {
     const q_conv2d_shape *s = &a->shape;
     uint32_t n = s->in_c - c;
-    __m512 dy = avx512_load_n(avx512_row(a->dy, a->dy_stride, p) + c, n);
+    __m512 dy = vec_load_n(x86_row(a->dy, a->dy_stride, p) + c, n);
     if (a->kind == Q_POOL_MAX) {
         const __m512 best = pool_largest_avx512(s, a->x + c, a->x_stride, v, n);
         pool_spread_avx512(a, v, c, dy, &best, tiled);
@@ -160,7 +160,7 @@ void q_pool2d_grad_avx512(const q_work *work, const q_pool2d_grad_args *a)
         uint32_t sample = i / blocks;
         uint32_t c = i % blocks * 16u;
         for (uint32_t p = 0; p < in && a->accumulate == 0 && !tiled; p++) {
-            avx512_store_n(avx512_row_out(a->dx, a->dx_stride, sample * in + p) + c, s->in_c - c, _mm512_setzero_ps());
+            vec_store_n(x86_row_out(a->dx, a->dx_stride, sample * in + p) + c, s->in_c - c, _mm512_setzero_ps());
         }
         for (uint32_t row = sample * s->out_h; row < (sample + 1u) * s->out_h; row++) {
             pool_window v = pool_window_of_avx512(s, row);

@@ -69,7 +69,7 @@ static inline float *product_to(float *a, size_t bytes)
 /* -- the register tile --------------------------------------------------------------------------- */
 
 /* No address faults: past an end it fetches for nothing. */
-Q_AVX512_INLINE void product_fetch(product_ahead *x)
+X86_INLINE void product_fetch(product_ahead *x)
 {
     for (uint32_t i = 0; i < x->at_once; i++) {
         _mm_prefetch((const char *)x->b[0], _MM_HINT_T1);
@@ -84,14 +84,14 @@ Q_AVX512_INLINE void product_fetch(product_ahead *x)
 
 /* Chain [t][0..31] = fma(A[t][p], B[p][0..31], chain) for p = 0 .. k - 1, t < rows, a constant. A is reached by a
    pointer for every three rows: so many registers there are. */
-Q_AVX512_INLINE void product_tile(const uint32_t rows, uint32_t k, product_rows x, const float *const at[2],
+X86_INLINE void product_tile(const uint32_t rows, uint32_t k, product_rows x, const float *const at[2],
                                   size_t b_step, product_ends ends, product_ahead ahead)
 {
     __m512 c[PRODUCT_ROWS][2];
     const float *a[PRODUCT_ROWS / 3];
     const float *b0 = at[0];
     const float *b1 = at[1];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         const float *from = product_at(ends.from, ends.from_row * t);
         a[t / 3u] = t % 3u == 0 ? product_at(x.a, x.row * t) : a[t / 3u];
@@ -105,13 +105,13 @@ Q_AVX512_INLINE void product_tile(const uint32_t rows, uint32_t k, product_rows 
         for (; n != 0; n--) {
             __m512 w0 = _mm512_loadu_ps(b0);
             __m512 w1 = _mm512_loadu_ps(b1);
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t t = 0; t < rows; t++) {
                 __m512 v = _mm512_set1_ps(*product_at(a[t / 3u], t % 3u * x.row));
                 c[t][0] = _mm512_fmadd_ps(v, w0, c[t][0]);
                 c[t][1] = _mm512_fmadd_ps(v, w1, c[t][1]);
             }
-            Q_AVX512_UNROLL
+            X86_UNROLL
             for (uint32_t t = 0; t < rows; t += 3u) {
                 a[t / 3u] = product_at(a[t / 3u], x.step);
             }
@@ -119,7 +119,7 @@ Q_AVX512_INLINE void product_tile(const uint32_t rows, uint32_t k, product_rows 
             b1 = product_at(b1, b_step);
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         float *to = product_to(ends.to, ends.to_row * t);
         _mm512_storeu_ps(to, c[t][0]);
@@ -141,7 +141,7 @@ static void product_copy(const float *from, size_t line, uint32_t rows, uint32_t
             _mm512_store_ps(to + pitch * t + i, _mm512_loadu_ps(v + i));
         }
         if (i < n) {
-            _mm512_store_ps(to + pitch * t + i, avx512_load_n(v + i, n - i));
+            _mm512_store_ps(to + pitch * t + i, vec_load_n(v + i, n - i));
         }
     }
 }
@@ -216,12 +216,12 @@ static void product_carry(const product_turn *v, uint32_t t, uint32_t rows, bool
     for (uint32_t h = 0; h < 2 && product_lanes(x, v->j, h) != 0; h++) {
         uint32_t lanes = product_lanes(x, v->j, h);
         for (uint32_t r = t; r < t + rows; r++) {
-            float *c = avx512_row_out(x->c, x->c_stride, v->i + r) + v->j + h * 16u;
+            float *c = x86_row_out(x->c, x->c_stride, v->i + r) + v->j + h * 16u;
             float *acc = product_acc(v, r) + h * 16u;
             if (back) {
-                avx512_store_n(c, lanes, _mm512_load_ps(acc));
+                vec_store_n(c, lanes, _mm512_load_ps(acc));
             } else {
-                _mm512_store_ps(acc, avx512_load_n(c, lanes));
+                _mm512_store_ps(acc, vec_load_n(c, lanes));
             }
         }
     }
@@ -254,13 +254,13 @@ static inline product_ahead product_look(const product_turn *v, uint32_t t, uint
 }
 
 /* Rows t .. t + rows - 1 of the group, rows a constant. */
-Q_AVX512_INLINE void product_tile_of(const product_turn *v, uint32_t t, const uint32_t rows, const float *const at[2],
+X86_INLINE void product_tile_of(const product_turn *v, uint32_t t, const uint32_t rows, const float *const at[2],
                                      size_t b_step)
 {
     const product *x = v->x;
     const bool whole = x->n - v->j >= PRODUCT_COLUMNS;
     const bool last = v->p0 + v->n == x->k;
-    float *c = avx512_row_out(x->c, x->c_stride, v->i + t) + v->j;
+    float *c = x86_row_out(x->c, x->c_stride, v->i + t) + v->j;
     float *acc = product_acc(v, t);
     product_rows a = {product_at(v->a.a, v->a.row * t), v->a.row, v->a.step};
     product_ends ends = {acc, sizeof(v->space->acc[0]), acc, sizeof(v->space->acc[0])};
@@ -354,15 +354,15 @@ static void product_block(product_turn *v, uint32_t end)
 /* Whole tiles of rows or of columns, whichever leaves the busiest worker less, reading a tile of rows for the first
    time being a quarter of a product by 32 columns; columns where it is much the same, since then weights are read
    once. Without enough of them as any product is shared. */
-static avx512_part product_share(const q_work *work, uint32_t rows, uint32_t panels)
+static x86_part product_share(const q_work *work, uint32_t rows, uint32_t panels)
 {
     uint32_t tiles = q_ceil_div_u32(rows, PRODUCT_ROWS);
     uint32_t pairs = q_ceil_div_u32(panels, 2);
     uint64_t by_rows = (uint64_t)q_ceil_div_u32(tiles, work->n_workers) * (4u * (uint64_t)pairs + 1u);
     uint64_t by_columns = (uint64_t)tiles * (4u * (uint64_t)q_ceil_div_u32(pairs, work->n_workers) + 1u);
-    avx512_part part = {0, rows, 0, panels};
+    x86_part part = {0, rows, 0, panels};
     if (tiles < 4u * work->n_workers && pairs < 4u * work->n_workers) {
-        return avx512_share(work, rows, panels);
+        return x86_share(work, rows, panels);
     }
     if (by_rows + by_rows / 32u < by_columns) {
         q_share(work, tiles, &part.row0, &part.row1);
@@ -378,7 +378,7 @@ static avx512_part product_share(const q_work *work, uint32_t rows, uint32_t pan
 
 void q_product_avx512(const q_work *work, const product *x, uint32_t rows)
 {
-    avx512_part part = product_share(work, rows, q_ceil_div_u32(x->n, 16));
+    x86_part part = product_share(work, rows, q_ceil_div_u32(x->n, 16));
     product mine = *x;
     product_turn v;
     mine.n = part.panel1 * 16u < x->n ? part.panel1 * 16u : x->n;

@@ -60,13 +60,13 @@ product_lines q_product_lines_avx512(const product *x, uint32_t j, uint32_t p0, 
 void q_product_avx512(const q_work *work, const product *x, uint32_t rows);
 
 /* Column i of the group of 4 whose bytes are in q: 16 rows, sign-extended, as f32. */
-Q_AVX512_INLINE __m512 product_signed_column(__m512i q, const uint32_t i)
+X86_INLINE __m512 product_signed_column(__m512i q, const uint32_t i)
 {
     return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(q, 24u - 8u * i), 24));
 }
 
 /* The same of nibbles already shifted to the low half of each byte. */
-Q_AVX512_INLINE __m512 product_nibble_column(__m512i q, const uint32_t i)
+X86_INLINE __m512 product_nibble_column(__m512i q, const uint32_t i)
 {
     return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(q, 8u * i), _mm512_set1_epi32(15)));
 }

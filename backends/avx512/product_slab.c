@@ -7,27 +7,27 @@
 
 /* -- panels of weights --------------------------------------------------------------------------- */
 
-Q_AVX512_INLINE void slab_floats(const uint32_t dtype, const uint16_t *w, uint32_t n, float *out)
+X86_INLINE void slab_floats(const uint32_t dtype, const uint16_t *w, uint32_t n, float *out)
 {
     for (uint32_t p = 0; p < n; p++) {
         const uint16_t *row = w + (size_t)p * Q_PANEL_ROWS;
-        _mm512_store_ps(out + p * PRODUCT_COLUMNS, dtype == Q_F16 ? avx512_load_f16(row) : avx512_load_bf16(row));
+        _mm512_store_ps(out + p * PRODUCT_COLUMNS, dtype == Q_F16 ? vec_load_f16(row) : vec_load_bf16(row));
     }
 }
 
 /* Four columns of signed bytes. */
-Q_AVX512_INLINE void slab_group_q8(__m512i v, __m512 d, float *out)
+X86_INLINE void slab_group_q8(__m512i v, __m512 d, float *out)
 {
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t c = 0; c < 4; c++) {
         _mm512_store_ps(out + c * PRODUCT_COLUMNS, _mm512_mul_ps(d, product_signed_column(v, c)));
     }
 }
 
 /* Four columns of nibbles: d*(q - zero) + m; adding m = -0 changes no bits of Q4_0. */
-Q_AVX512_INLINE void slab_group_q4(__m512i v, __m512 d, __m512 zero, __m512 m, float *out)
+X86_INLINE void slab_group_q4(__m512i v, __m512 d, __m512 zero, __m512 m, float *out)
 {
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t c = 0; c < 4; c++) {
         __m512 q = _mm512_sub_ps(product_nibble_column(v, c), zero);
         _mm512_store_ps(out + c * PRODUCT_COLUMNS, _mm512_add_ps(_mm512_mul_ps(d, q), m));
@@ -35,15 +35,15 @@ Q_AVX512_INLINE void slab_group_q4(__m512i v, __m512 d, __m512 zero, __m512 m, f
 }
 
 /* Columns p0 .. p0 + n - 1 of a quantised panel of k; p0 and n are multiples of 32. */
-Q_AVX512_INLINE void slab_quantised(const uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t p0, uint32_t n,
+X86_INLINE void slab_quantised(const uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t p0, uint32_t n,
                                     float *out)
 {
     const uint8_t *quants = panel + (size_t)q_panel_scale_bytes(dtype, k);
     const uint16_t *scales = (const uint16_t *)(const void *)panel;
     const __m512 zero = _mm512_set1_ps(dtype == Q_Q4_0 ? 8.0f : 0.0f);
     for (uint32_t b = p0 / Q_BLOCK; b < (p0 + n) / Q_BLOCK; b++, out += Q_BLOCK * PRODUCT_COLUMNS) {
-        __m512 d = avx512_load_f16(scales + (size_t)b * Q_PANEL_ROWS);
-        __m512 m = dtype == Q_Q4_1 ? avx512_load_f16(scales + ((size_t)k / Q_BLOCK + b) * Q_PANEL_ROWS)
+        __m512 d = vec_load_f16(scales + (size_t)b * Q_PANEL_ROWS);
+        __m512 m = dtype == Q_Q4_1 ? vec_load_f16(scales + ((size_t)k / Q_BLOCK + b) * Q_PANEL_ROWS)
                                    : _mm512_set1_ps(-0.0f);
         if (dtype == Q_Q8_0) {
             for (uint32_t g = 0; g < 8; g++) {
@@ -89,16 +89,16 @@ static void slab_copy(const product *x, uint32_t j, uint32_t p0, uint32_t n, flo
     __mmask16 lo = avx512_mask(x->n - j);
     __mmask16 hi = avx512_mask(x->n - j < 16u ? 0 : x->n - j - 16u);
     for (uint32_t p = 0; p < n; p++) {
-        const float *b = avx512_row((const float *)x->b.data, x->b.stride, p0 + p) + j;
+        const float *b = x86_row((const float *)x->b.data, x->b.stride, p0 + p) + j;
         _mm512_store_ps(out + p * PRODUCT_COLUMNS, _mm512_maskz_loadu_ps(lo, b));
         _mm512_store_ps(out + p * PRODUCT_COLUMNS + 16u, _mm512_maskz_loadu_ps(hi, b + (hi != 0 ? 16 : 0)));
     }
 }
 
 /* The first n of 16 registers, each a row of the slab. Every index is known when this is compiled: they stay registers. */
-Q_AVX512_INLINE void slab_store(const __m512 v[16], uint32_t n, float *out)
+X86_INLINE void slab_store(const __m512 v[16], uint32_t n, float *out)
 {
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t l = 0; l < 16; l++) {
         if (l < n) {
             _mm512_store_ps(out + l * PRODUCT_COLUMNS, v[l]);
@@ -112,13 +112,13 @@ static void slab_transpose(const product *x, uint32_t j, uint32_t p0, uint32_t n
     for (uint32_t p = 0; p < n; p += 16u) {
         __mmask16 mask = avx512_mask(n - p);
         __m512 v[16];
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t l = 0; l < 16; l++) {
             uint32_t row = j + l < x->n ? j + l : x->n - 1u;
-            const float *b = avx512_row((const float *)x->b.data, x->b.stride, row) + p0 + p;
+            const float *b = x86_row((const float *)x->b.data, x->b.stride, row) + p0 + p;
             v[l] = _mm512_maskz_loadu_ps(j + l < x->n ? mask : (__mmask16)0, b);
         }
-        avx512_turn(v);
+        vec_turn(v);
         slab_store(v, n - p, out + p * PRODUCT_COLUMNS);
     }
 }
@@ -126,20 +126,20 @@ static void slab_transpose(const product *x, uint32_t j, uint32_t p0, uint32_t n
 /* -- panels across ------------------------------------------------------------------------------- */
 
 /* 16 columns from c, a multiple of 16, of a quantised panel of k: v[l] = column c + l, a lane to each of its rows. */
-Q_AVX512_INLINE void slab_quantised_columns(const uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t c,
+X86_INLINE void slab_quantised_columns(const uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t c,
                                             __m512 v[16])
 {
     const uint16_t *scales = (const uint16_t *)(const void *)panel + (size_t)(c / Q_BLOCK) * Q_PANEL_ROWS;
     const uint8_t *quants = panel + (size_t)q_panel_scale_bytes(dtype, k);
     const __m512 zero = _mm512_set1_ps(dtype == Q_Q4_0 ? 8.0f : 0.0f);
-    __m512 d = avx512_load_f16(scales);
-    __m512 m = dtype == Q_Q4_1 ? avx512_load_f16(scales + (size_t)(k / Q_BLOCK) * Q_PANEL_ROWS) : _mm512_set1_ps(-0.0f);
+    __m512 d = vec_load_f16(scales);
+    __m512 m = dtype == Q_Q4_1 ? vec_load_f16(scales + (size_t)(k / Q_BLOCK) * Q_PANEL_ROWS) : _mm512_set1_ps(-0.0f);
     quants += dtype == Q_Q8_0 ? (size_t)c * Q_PANEL_ROWS : (size_t)(c / Q_BLOCK) * 256u;
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t g = 0; g < 4; g++) {
         __m512i q = _mm512_load_si512(quants + g * 64u);
         q = dtype != Q_Q8_0 && c % Q_BLOCK != 0 ? _mm512_srli_epi32(q, 4) : q;
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < 4; i++) {
             if (dtype == Q_Q8_0) {
                 v[g * 4u + i] = _mm512_mul_ps(d, product_signed_column(q, i));
@@ -152,21 +152,21 @@ Q_AVX512_INLINE void slab_quantised_columns(const uint32_t dtype, const uint8_t 
 }
 
 /* The same of a panel of floats; columns beyond k are 0. */
-Q_AVX512_INLINE void slab_float_columns(const uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t c, __m512 v[16])
+X86_INLINE void slab_float_columns(const uint32_t dtype, const uint8_t *panel, uint32_t k, uint32_t c, __m512 v[16])
 {
     const uint16_t *halves = (const uint16_t *)(const void *)panel;
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t l = 0; l < 16; l++) {
         size_t at = (size_t)(c + l) * Q_PANEL_ROWS;
         v[l] = c + l >= k         ? _mm512_setzero_ps()
                : dtype == Q_F32   ? _mm512_load_ps((const float *)(const void *)panel + at)
-               : dtype == Q_F16   ? avx512_load_f16(halves + at)
-                                  : avx512_load_bf16(halves + at);
+               : dtype == Q_F16   ? vec_load_f16(halves + at)
+                                  : vec_load_bf16(halves + at);
     }
 }
 
 /* 16 columns from j of rows p0 .. p0 + n - 1 of a matrix that lies in panels of 16 rows. */
-Q_AVX512_INLINE void slab_across_of(const uint32_t dtype, const product *x, uint32_t j, uint32_t p0, uint32_t n, float *out)
+X86_INLINE void slab_across_of(const uint32_t dtype, const product *x, uint32_t j, uint32_t p0, uint32_t n, float *out)
 {
     for (uint32_t p = 0; p < n && j < x->n; p += 16u) {
         const uint8_t *panel = (const uint8_t *)x->b.data + (p0 + p) / 16u * x->b.panel;
@@ -176,7 +176,7 @@ Q_AVX512_INLINE void slab_across_of(const uint32_t dtype, const product *x, uint
         } else {
             slab_quantised_columns(dtype, panel, x->b.columns, j, v);
         }
-        avx512_turn(v);
+        vec_turn(v);
         slab_store(v, n - p, out + p * PRODUCT_COLUMNS);
     }
 }
@@ -231,7 +231,7 @@ void q_product_slab_avx512(const product *x, uint32_t j, uint32_t p0, uint32_t n
         slab_transpose(x, j, p0, n, out);
         slab_transpose(x, j + 16u, p0, n, out + 16);
     } else if (in_place && x->n - j >= PRODUCT_COLUMNS) {
-        at[0] = avx512_row((const float *)x->b.data, x->b.stride, p0) + j;
+        at[0] = x86_row((const float *)x->b.data, x->b.stride, p0) + j;
         at[1] = at[0] + 16;
         *step = x->b.stride;
     } else {

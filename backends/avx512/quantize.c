@@ -39,7 +39,7 @@ static inline __m512i quantize_sixteen(__m512 v)
 }
 
 /* n <= 4 blocks from `block` into one plane of a row of k values; v becomes what the plane leaves. */
-Q_AVX512_INLINE void quantize_blocks_avx512(const uint32_t n, __m512 v[QUANTIZE_BLOCKS][2], uint8_t *plane, uint32_t k,
+X86_INLINE void quantize_blocks_avx512(const uint32_t n, __m512 v[QUANTIZE_BLOCKS][2], uint8_t *plane, uint32_t k,
                                             uint32_t block)
 {
     const __mmask8 blocks = (__mmask8)((1u << n) - 1u);
@@ -47,7 +47,7 @@ Q_AVX512_INLINE void quantize_blocks_avx512(const uint32_t n, __m512 v[QUANTIZE_
     int32_t *sum = (int32_t *)(void *)(plane + k) + k / Q_BLOCK + block;
     __m512 m[QUANTIZE_BLOCKS];
     __m512i total[QUANTIZE_BLOCKS];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t b = 0; b < QUANTIZE_BLOCKS; b++) {
         total[b] = _mm512_setzero_si512();
         m[b] = _mm512_setzero_ps();
@@ -60,12 +60,12 @@ Q_AVX512_INLINE void quantize_blocks_avx512(const uint32_t n, __m512 v[QUANTIZE_
     __m128 scale = _mm_div_ps(amax, _mm_set1_ps(127.0f));
     __mmask8 some = _mm_cmp_ps_mask(amax, _mm_setzero_ps(), _CMP_GT_OQ);
     __m128 inverse = _mm_maskz_div_ps(some, _mm_set1_ps(127.0f), amax);
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t b = 0; b < n; b++) {
         const __m512i lane = _mm512_set1_epi32((int)b);
         const __m512 d_b = _mm512_permutexvar_ps(lane, _mm512_castps128_ps512(scale));
         const __m512 inverse_b = _mm512_permutexvar_ps(lane, _mm512_castps128_ps512(inverse));
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t i = 0; i < 2; i++) {
             __m512i r = quantize_sixteen(_mm512_mul_ps(v[b][i], inverse_b));
             v[b][i] = _mm512_sub_ps(v[b][i], _mm512_mul_ps(_mm512_cvtepi32_ps(r), d_b));
@@ -78,11 +78,11 @@ Q_AVX512_INLINE void quantize_blocks_avx512(const uint32_t n, __m512 v[QUANTIZE_
 }
 
 /* The n <= 4 blocks from `block` of one row, one plane or two. */
-Q_AVX512_INLINE void quantize_part(const uint32_t n, const q_quantize_a8_args *a, const float *x, uint8_t *out,
+X86_INLINE void quantize_part(const uint32_t n, const q_quantize_a8_args *a, const float *x, uint8_t *out,
                                    uint32_t block)
 {
     __m512 v[QUANTIZE_BLOCKS][2];
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t i = 0; i < 2u * n; i++) {
         v[i / 2u][i % 2u] = _mm512_loadu_ps(x + block * 32u + i * 16u);
     }
@@ -99,7 +99,7 @@ void q_quantize_a8_avx512(const q_work *work, const q_quantize_a8_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        const float *x = avx512_row(a->x, a->x_stride, r);
+        const float *x = x86_row(a->x, a->x_stride, r);
         uint8_t *out = (uint8_t *)a->out + a->out_stride * r;
         uint32_t b = 0;
         for (; b + QUANTIZE_BLOCKS <= blocks; b += QUANTIZE_BLOCKS) {

@@ -12,12 +12,12 @@
 /* Columns j .. j + n - 1 of block b of a row, n <= 16. */
 static inline __m512 cell_load(const float *row, uint32_t dim, uint32_t b, uint32_t j, uint32_t n)
 {
-    return avx512_load_n(row + (size_t)b * dim + j, n);
+    return vec_load_n(row + (size_t)b * dim + j, n);
 }
 
 static inline void cell_store(float *row, uint32_t dim, uint32_t b, uint32_t j, uint32_t n, __m512 v)
 {
-    avx512_store_n(row + (size_t)b * dim + j, n, v);
+    vec_store_n(row + (size_t)b * dim + j, n, v);
 }
 
 /* x part + h part. */
@@ -56,13 +56,13 @@ static cell_rows cell_locate(const q_cell_args *a, uint32_t i)
 {
     uint32_t r = a->row[i];
     cell_rows at;
-    at.gates = avx512_row_out(a->gates, a->gates_stride, r);
-    at.recurrent = avx512_row(a->recurrent, a->recurrent_stride, i);
-    at.h = avx512_row_out(a->h, a->state_stride, i);
-    at.c = a->c != NULL ? avx512_row_out(a->c, a->state_stride, i) : NULL;
-    at.out = avx512_row_out(a->out, a->out_stride, r);
-    at.h_prev = a->h_prev != NULL ? avx512_row_out(a->h_prev, a->prev_stride, r) : NULL;
-    at.c_prev = a->c_prev != NULL ? avx512_row_out(a->c_prev, a->prev_stride, r) : NULL;
+    at.gates = x86_row_out(a->gates, a->gates_stride, r);
+    at.recurrent = x86_row(a->recurrent, a->recurrent_stride, i);
+    at.h = x86_row_out(a->h, a->state_stride, i);
+    at.c = a->c != NULL ? x86_row_out(a->c, a->state_stride, i) : NULL;
+    at.out = x86_row_out(a->out, a->out_stride, r);
+    at.h_prev = a->h_prev != NULL ? x86_row_out(a->h_prev, a->prev_stride, r) : NULL;
+    at.c_prev = a->c_prev != NULL ? x86_row_out(a->c_prev, a->prev_stride, r) : NULL;
     return at;
 }
 
@@ -70,10 +70,10 @@ static cell_rows cell_locate(const q_cell_args *a, uint32_t i)
 static inline void cell_finish(const cell_rows *at, uint32_t j, uint32_t n, __m512 before, __m512 h)
 {
     if (at->h_prev != NULL) {
-        avx512_store_n(at->h_prev + j, n, before);
+        vec_store_n(at->h_prev + j, n, before);
     }
-    avx512_store_n(at->h + j, n, h);
-    avx512_store_n(at->out + j, n, h);
+    vec_store_n(at->h + j, n, h);
+    vec_store_n(at->out + j, n, h);
 }
 
 /* Column j of the rows of the next sequence, which lie elsewhere in memory: a row is too short for the processor to see
@@ -97,40 +97,40 @@ static inline void rnn_columns(const cell_rows *at, uint32_t dim, uint32_t activ
     __m512 a = cell_sum(at->gates, at->recurrent, dim, 0, j, n);
     __m512 h = activation == Q_ACT_RELU ? _mm512_max_ps(_mm512_setzero_ps(), a) : q_tanh_m512(a);
     cell_store(at->gates, dim, 0, j, n, h);
-    cell_finish(at, j, n, avx512_load_n(at->h + j, n), h);
+    cell_finish(at, j, n, vec_load_n(at->h + j, n), h);
 }
 
 /* All of a step but tanh(c): its wait would hold up the gates of the columns behind. */
-Q_AVX512_INLINE void lstm_columns(const cell_rows *at, uint32_t dim, uint32_t j, uint32_t n)
+X86_INLINE void lstm_columns(const cell_rows *at, uint32_t dim, uint32_t j, uint32_t n)
 {
     __m512 i = q_sigmoid_m512(cell_sum(at->gates, at->recurrent, dim, 0, j, n));
     __m512 g = q_tanh_m512(cell_sum(at->gates, at->recurrent, dim, 2, j, n));
     __m512 f = q_sigmoid_m512(cell_sum(at->gates, at->recurrent, dim, 1, j, n));
     __m512 o = q_sigmoid_m512(cell_sum(at->gates, at->recurrent, dim, 3, j, n));
-    __m512 before = avx512_load_n(at->c + j, n);
+    __m512 before = vec_load_n(at->c + j, n);
     cell_store(at->gates, dim, 0, j, n, i);
     cell_store(at->gates, dim, 1, j, n, f);
     cell_store(at->gates, dim, 2, j, n, g);
     cell_store(at->gates, dim, 3, j, n, o);
     if (at->c_prev != NULL) {
-        avx512_store_n(at->c_prev + j, n, before);
+        vec_store_n(at->c_prev + j, n, before);
     }
-    avx512_store_n(at->c + j, n, _mm512_fmadd_ps(f, before, _mm512_mul_ps(i, g)));
+    vec_store_n(at->c + j, n, _mm512_fmadd_ps(f, before, _mm512_mul_ps(i, g)));
 }
 
 static inline void lstm_columns_out(const cell_rows *at, uint32_t dim, uint32_t j, uint32_t n)
 {
-    __m512 t = q_tanh_m512(avx512_load_n(at->c + j, n));
-    cell_finish(at, j, n, avx512_load_n(at->h + j, n), _mm512_mul_ps(cell_load(at->gates, dim, 3, j, n), t));
+    __m512 t = q_tanh_m512(vec_load_n(at->c + j, n));
+    cell_finish(at, j, n, vec_load_n(at->h + j, n), _mm512_mul_ps(cell_load(at->gates, dim, 3, j, n), t));
 }
 
-Q_AVX512_INLINE void gru_columns(const cell_rows *at, uint32_t dim, uint32_t j, uint32_t n)
+X86_INLINE void gru_columns(const cell_rows *at, uint32_t dim, uint32_t j, uint32_t n)
 {
     __m512 r = q_sigmoid_m512(cell_sum(at->gates, at->recurrent, dim, 0, j, n));
     __m512 z = q_sigmoid_m512(cell_sum(at->gates, at->recurrent, dim, 1, j, n));
     __m512 hn = cell_load(at->recurrent, dim, 2, j, n);
     __m512 v = q_tanh_m512(_mm512_fmadd_ps(r, hn, cell_load(at->gates, dim, 2, j, n)));
-    __m512 before = avx512_load_n(at->h + j, n);
+    __m512 before = vec_load_n(at->h + j, n);
     cell_store(at->gates, dim, 0, j, n, r);
     cell_store(at->gates, dim, 1, j, n, z);
     cell_store(at->gates, dim, 2, j, n, v);
@@ -217,13 +217,13 @@ static cell_grad_rows cell_grad_locate(const q_cell_grad_args *a, uint32_t i)
 {
     uint32_t r = a->row[i];
     cell_grad_rows at;
-    at.gates = avx512_row_out(a->gates, a->gates_stride, r);
-    at.h_prev = a->h_prev != NULL ? avx512_row(a->h_prev, a->prev_stride, r) : NULL;
-    at.c_prev = a->c_prev != NULL ? avx512_row(a->c_prev, a->prev_stride, r) : NULL;
-    at.dy = avx512_row(a->dy, a->dy_stride, r);
-    at.dh = avx512_row_out(a->dh, a->state_stride, i);
-    at.dc = a->dc != NULL ? avx512_row_out(a->dc, a->state_stride, i) : NULL;
-    at.recurrent = avx512_row_out(a->recurrent, a->recurrent_stride, i);
+    at.gates = x86_row_out(a->gates, a->gates_stride, r);
+    at.h_prev = a->h_prev != NULL ? x86_row(a->h_prev, a->prev_stride, r) : NULL;
+    at.c_prev = a->c_prev != NULL ? x86_row(a->c_prev, a->prev_stride, r) : NULL;
+    at.dy = x86_row(a->dy, a->dy_stride, r);
+    at.dh = x86_row_out(a->dh, a->state_stride, i);
+    at.dc = a->dc != NULL ? x86_row_out(a->dc, a->state_stride, i) : NULL;
+    at.recurrent = x86_row_out(a->recurrent, a->recurrent_stride, i);
     return at;
 }
 
@@ -253,7 +253,7 @@ static inline void cell_grad_fetch(const cell_grad_rows *next, uint32_t dim, uin
 static inline void rnn_columns_grad(const cell_grad_rows *at, uint32_t dim, uint32_t activation, uint32_t j,
                                     uint32_t n)
 {
-    __m512 g = _mm512_add_ps(avx512_load_n(at->dy + j, n), avx512_load_n(at->dh + j, n));
+    __m512 g = _mm512_add_ps(vec_load_n(at->dy + j, n), vec_load_n(at->dh + j, n));
     __m512 h = cell_load(at->gates, dim, 0, j, n);
     __m512 da = _mm512_mul_ps(g, cell_slope_tanh(h));
     if (activation == Q_ACT_RELU) {
@@ -262,31 +262,31 @@ static inline void rnn_columns_grad(const cell_grad_rows *at, uint32_t dim, uint
     cell_store_both(at, dim, 0, j, n, da);
 }
 
-Q_AVX512_INLINE void lstm_columns_grad(const cell_grad_rows *at, uint32_t dim, uint32_t j, uint32_t n)
+X86_INLINE void lstm_columns_grad(const cell_grad_rows *at, uint32_t dim, uint32_t j, uint32_t n)
 {
     __m512 i = cell_load(at->gates, dim, 0, j, n);
     __m512 f = cell_load(at->gates, dim, 1, j, n);
     __m512 g = cell_load(at->gates, dim, 2, j, n);
     __m512 o = cell_load(at->gates, dim, 3, j, n);
-    __m512 c = avx512_load_n(at->c_prev + j, n);
+    __m512 c = vec_load_n(at->c_prev + j, n);
     __m512 t = q_tanh_m512(_mm512_fmadd_ps(f, c, _mm512_mul_ps(i, g)));
-    __m512 dh = _mm512_add_ps(avx512_load_n(at->dy + j, n), avx512_load_n(at->dh + j, n));
-    __m512 dc = _mm512_fmadd_ps(_mm512_mul_ps(dh, o), cell_slope_tanh(t), avx512_load_n(at->dc + j, n));
+    __m512 dh = _mm512_add_ps(vec_load_n(at->dy + j, n), vec_load_n(at->dh + j, n));
+    __m512 dc = _mm512_fmadd_ps(_mm512_mul_ps(dh, o), cell_slope_tanh(t), vec_load_n(at->dc + j, n));
     cell_store_both(at, dim, 0, j, n, _mm512_mul_ps(_mm512_mul_ps(dc, g), cell_slope_sigmoid(i)));
     cell_store_both(at, dim, 1, j, n, _mm512_mul_ps(_mm512_mul_ps(dc, c), cell_slope_sigmoid(f)));
     cell_store_both(at, dim, 2, j, n, _mm512_mul_ps(_mm512_mul_ps(dc, i), cell_slope_tanh(g)));
     cell_store_both(at, dim, 3, j, n, _mm512_mul_ps(_mm512_mul_ps(dh, t), cell_slope_sigmoid(o)));
-    avx512_store_n(at->dc + j, n, _mm512_mul_ps(dc, f));
+    vec_store_n(at->dc + j, n, _mm512_mul_ps(dc, f));
 }
 
-Q_AVX512_INLINE void gru_columns_grad(const cell_grad_rows *at, uint32_t dim, uint32_t j, uint32_t n)
+X86_INLINE void gru_columns_grad(const cell_grad_rows *at, uint32_t dim, uint32_t j, uint32_t n)
 {
     __m512 r = cell_load(at->gates, dim, 0, j, n);
     __m512 z = cell_load(at->gates, dim, 1, j, n);
     __m512 v = cell_load(at->gates, dim, 2, j, n);
     __m512 hn = cell_load(at->gates, dim, 3, j, n);
-    __m512 h = avx512_load_n(at->h_prev + j, n);
-    __m512 dh = _mm512_add_ps(avx512_load_n(at->dy + j, n), avx512_load_n(at->dh + j, n));
+    __m512 h = vec_load_n(at->h_prev + j, n);
+    __m512 dh = _mm512_add_ps(vec_load_n(at->dy + j, n), vec_load_n(at->dh + j, n));
     __m512 dn = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(_mm512_set1_ps(1.0f), z)), cell_slope_tanh(v));
     __m512 dhn = _mm512_mul_ps(dn, r);
     cell_store_both(at, dim, 0, j, n, _mm512_mul_ps(_mm512_mul_ps(dn, hn), cell_slope_sigmoid(r)));
@@ -294,7 +294,7 @@ Q_AVX512_INLINE void gru_columns_grad(const cell_grad_rows *at, uint32_t dim, ui
     cell_store(at->gates, dim, 2, j, n, dn);
     cell_store(at->gates, dim, 3, j, n, dhn);
     cell_store(at->recurrent, dim, 2, j, n, dhn);
-    avx512_store_n(at->dh + j, n, _mm512_mul_ps(dh, z));
+    vec_store_n(at->dh + j, n, _mm512_mul_ps(dh, z));
 }
 
 void q_rnn_cell_grad_avx512(const q_work *work, const q_cell_grad_args *a)

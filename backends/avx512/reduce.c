@@ -9,25 +9,25 @@
 
 enum { REDUCE_ROWS = 4 };
 
-Q_AVX512_INLINE void reduce_rows(const bool max, const uint32_t rows, const q_reduce_args *a, uint32_t r)
+X86_INLINE void reduce_rows(const bool max, const uint32_t rows, const q_reduce_args *a, uint32_t r)
 {
     const __m512 start = max ? _mm512_set1_ps(q_float_u32(0xff800000u)) : _mm512_setzero_ps();
     const float *x[REDUCE_ROWS];
     __m512 lane[REDUCE_ROWS];
     uint32_t i = 0;
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        x[t] = avx512_row(a->x, a->x_stride, r + t);
+        x[t] = x86_row(a->x, a->x_stride, r + t);
         lane[t] = start;
     }
     for (; i + 16u <= a->dim; i += 16) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < rows; t++) {
             __m512 v = _mm512_loadu_ps(x[t] + i);
             lane[t] = max ? _mm512_max_ps(v, lane[t]) : _mm512_add_ps(lane[t], v);
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
         __m512 v = _mm512_mask_loadu_ps(start, avx512_mask(a->dim - i), x[t] + i);
         lane[t] = max ? _mm512_max_ps(v, lane[t]) : _mm512_add_ps(lane[t], v);
@@ -35,7 +35,7 @@ Q_AVX512_INLINE void reduce_rows(const bool max, const uint32_t rows, const q_re
     }
 }
 
-Q_AVX512_INLINE void reduce_all(const bool max, const q_work *work, const q_reduce_args *a)
+X86_INLINE void reduce_all(const bool max, const q_work *work, const q_reduce_args *a)
 {
     uint32_t r;
     uint32_t end;

@@ -10,26 +10,26 @@
 enum { NORM_ROWS = 4 };
 
 /* s of `rows` rows from r. */
-Q_AVX512_INLINE void norm_scales(const uint32_t rows, const q_rmsnorm_args *a, uint32_t r, float s[NORM_ROWS])
+X86_INLINE void norm_scales(const uint32_t rows, const q_rmsnorm_args *a, uint32_t r, float s[NORM_ROWS])
 {
     const float *x[NORM_ROWS];
     __m512 sum[NORM_ROWS];
     uint32_t i = 0;
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        x[t] = avx512_row(a->x, a->x_stride, r + t);
+        x[t] = x86_row(a->x, a->x_stride, r + t);
         sum[t] = _mm512_setzero_ps();
     }
     for (; i + 16u <= a->dim; i += 16) {
-        Q_AVX512_UNROLL
+        X86_UNROLL
         for (uint32_t t = 0; t < rows; t++) {
             __m512 v = _mm512_loadu_ps(x[t] + i);
             sum[t] = _mm512_fmadd_ps(v, v, sum[t]);
         }
     }
-    Q_AVX512_UNROLL
+    X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        __m512 v = avx512_load_n(x[t] + i, a->dim - i);
+        __m512 v = vec_load_n(x[t] + i, a->dim - i);
         sum[t] = _mm512_fmadd_ps(v, v, sum[t]);
         s[t] = 1.0f / q_sqrt(avx512_lane_sum(sum[t]) / (float)a->dim + a->eps);
     }
@@ -38,15 +38,15 @@ Q_AVX512_INLINE void norm_scales(const uint32_t rows, const q_rmsnorm_args *a, u
 /* n <= 16 values of one row. */
 static inline void norm_write(const q_rmsnorm_args *a, const float *x, float *y, uint32_t i, uint32_t n, __m512 s)
 {
-    __m512 w = avx512_load_n(a->weight + i, n);
+    __m512 w = vec_load_n(a->weight + i, n);
     w = a->offset == 0 ? w : _mm512_add_ps(w, _mm512_set1_ps(a->offset));
-    avx512_store_n(y + i, n, _mm512_mul_ps(_mm512_mul_ps(avx512_load_n(x + i, n), s), w));
+    vec_store_n(y + i, n, _mm512_mul_ps(_mm512_mul_ps(vec_load_n(x + i, n), s), w));
 }
 
 static void norm_row(const q_rmsnorm_args *a, uint32_t r, float scale)
 {
-    const float *x = avx512_row(a->x, a->x_stride, r);
-    float *y = avx512_row_out(a->y, a->y_stride, r);
+    const float *x = x86_row(a->x, a->x_stride, r);
+    float *y = x86_row_out(a->y, a->y_stride, r);
     const __m512 s = _mm512_set1_ps(scale);
     uint32_t i = 0;
     for (; i + 16u <= a->dim; i += 16) {

@@ -11,12 +11,12 @@
 /* n <= 16 pairs; the other half lies `pairs` values on. */
 static inline void rope_sixteen(const float *x, const float *table, uint32_t pairs, uint32_t n, float *out)
 {
-    __m512 xi = avx512_load_n(x, n);
-    __m512 xj = avx512_load_n(x + pairs, n);
-    __m512 c = avx512_load_n(table, n);
-    __m512 s = avx512_load_n(table + pairs, n);
-    avx512_store_n(out, n, _mm512_fmsub_ps(xi, c, _mm512_mul_ps(xj, s)));
-    avx512_store_n(out + pairs, n, _mm512_fmadd_ps(xj, c, _mm512_mul_ps(xi, s)));
+    __m512 xi = vec_load_n(x, n);
+    __m512 xj = vec_load_n(x + pairs, n);
+    __m512 c = vec_load_n(table, n);
+    __m512 s = vec_load_n(table + pairs, n);
+    vec_store_n(out, n, _mm512_fmsub_ps(xi, c, _mm512_mul_ps(xj, s)));
+    vec_store_n(out + pairs, n, _mm512_fmadd_ps(xj, c, _mm512_mul_ps(xi, s)));
 }
 
 static void rope_head_avx512(const q_rope_args *a, const float *x, const float *table, float *out)
@@ -29,7 +29,7 @@ static void rope_head_avx512(const q_rope_args *a, const float *x, const float *
         rope_sixteen(x + i, table + i, a->n_pairs, a->n_pairs - i, out + i);
     }
     for (i = 2u * a->n_pairs; i < a->head_dim; i += 16) {
-        avx512_store_n(out + i, a->head_dim - i, avx512_load_n(x + i, a->head_dim - i));
+        vec_store_n(out + i, a->head_dim - i, vec_load_n(x + i, a->head_dim - i));
     }
 }
 
@@ -41,7 +41,7 @@ void q_rope_avx512(const q_work *work, const q_rope_args *a)
     for (uint32_t u = begin; u < end; u++) {
         uint32_t r = u / a->heads;
         size_t head = (size_t)(u % a->heads) * a->head_dim;
-        rope_head_avx512(a, avx512_row(a->x, a->x_stride, r) + head, avx512_row(a->table, a->table_stride, r),
-                         avx512_row_out(a->out, a->out_stride, r) + head);
+        rope_head_avx512(a, x86_row(a->x, a->x_stride, r) + head, x86_row(a->table, a->table_stride, r),
+                         x86_row_out(a->out, a->out_stride, r) + head);
     }
 }

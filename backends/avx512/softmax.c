@@ -17,7 +17,7 @@ static float softmax_max_avx512(const float *x, uint32_t dim, __m512 scale)
         m = _mm512_max_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), scale), m);
     }
     if (i < dim) {
-        __m512 v = _mm512_mul_ps(avx512_load_n(x + i, dim - i), scale);
+        __m512 v = _mm512_mul_ps(vec_load_n(x + i, dim - i), scale);
         m = _mm512_max_ps(_mm512_mask_mov_ps(low, avx512_mask(dim - i), v), m);
     }
     return avx512_lane_max(m);
@@ -27,8 +27,8 @@ static float softmax_max_avx512(const float *x, uint32_t dim, __m512 scale)
 static void softmax_empty_avx512(const float *x, float *out, uint32_t dim, __m512 scale)
 {
     for (uint32_t i = 0; i < dim; i += 16) {
-        __m512 v = _mm512_mul_ps(avx512_load_n(x + i, dim - i), scale);
-        avx512_store_n(out + i, dim - i, _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), v));
+        __m512 v = _mm512_mul_ps(vec_load_n(x + i, dim - i), scale);
+        vec_store_n(out + i, dim - i, _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), v));
     }
 }
 
@@ -49,16 +49,16 @@ static void softmax_row_avx512(const float *x, float *out, uint32_t dim, float s
         _mm512_storeu_ps(out + i, e);
     }
     if (i < dim) {
-        __m512 e = q_exp_m512(_mm512_sub_ps(_mm512_mul_ps(avx512_load_n(x + i, dim - i), scale), max));
+        __m512 e = q_exp_m512(_mm512_sub_ps(_mm512_mul_ps(vec_load_n(x + i, dim - i), scale), max));
         lane = _mm512_mask_add_ps(lane, avx512_mask(dim - i), lane, e);
-        avx512_store_n(out + i, dim - i, e);
+        vec_store_n(out + i, dim - i, e);
     }
     const __m512 sum = _mm512_set1_ps(avx512_lane_sum(lane));
     for (i = 0; i + 16u <= dim; i += 16) {
         _mm512_storeu_ps(out + i, _mm512_div_ps(_mm512_loadu_ps(out + i), sum));
     }
     if (i < dim) {
-        avx512_store_n(out + i, dim - i, _mm512_div_ps(avx512_load_n(out + i, dim - i), sum));
+        vec_store_n(out + i, dim - i, _mm512_div_ps(vec_load_n(out + i, dim - i), sum));
     }
 }
 
@@ -68,7 +68,7 @@ void q_softmax_avx512(const q_work *work, const q_softmax_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        softmax_row_avx512(avx512_row(a->x, a->x_stride, r), avx512_row_out(a->out, a->out_stride, r), a->dim,
+        softmax_row_avx512(x86_row(a->x, a->x_stride, r), x86_row_out(a->out, a->out_stride, r), a->dim,
                            a->scale);
     }
 }

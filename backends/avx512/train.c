@@ -9,9 +9,9 @@ enum { BIAS_ROWS = 8 };
 /* Differences of n <= 16 values, and their gradient. */
 static inline __m512 mse_difference(const float *x, const float *target, float *grad, uint32_t i, uint32_t n)
 {
-    __m512 d = _mm512_sub_ps(avx512_load_n(x + i, n), avx512_load_n(target + i, n));
+    __m512 d = _mm512_sub_ps(vec_load_n(x + i, n), vec_load_n(target + i, n));
     if (grad != NULL) {
-        avx512_store_n(grad + i, n, _mm512_add_ps(d, d));
+        vec_store_n(grad + i, n, _mm512_add_ps(d, d));
     }
     return d;
 }
@@ -40,8 +40,8 @@ void q_mse_avx512(const q_work *work, const q_mse_args *a)
         return;
     }
     for (uint32_t r = 0; r < rows; r++) {
-        float *grad = a->grad != NULL ? avx512_row_out(a->grad, a->grad_stride, r) : NULL;
-        sum = sum + mse_row_avx512(avx512_row(a->x, a->x_stride, r), avx512_row(a->target, a->target_stride, r), grad,
+        float *grad = a->grad != NULL ? x86_row_out(a->grad, a->grad_stride, r) : NULL;
+        sum = sum + mse_row_avx512(x86_row(a->x, a->x_stride, r), x86_row(a->target, a->target_stride, r), grad,
                                    a->dim);
     }
     a->loss[0] = sum * (1 / ((float)rows * (float)a->dim));
@@ -49,15 +49,15 @@ void q_mse_avx512(const q_work *work, const q_mse_args *a)
 
 /* grad[i] += dy[r][i], r ascending, for n rows, a constant, and columns begin .. end - 1. Rows are read side by side, as
    they lie in memory. */
-Q_AVX512_INLINE void bias_rows(const q_bias_grad_args *a, const uint32_t n, uint32_t r, uint32_t begin, uint32_t end)
+X86_INLINE void bias_rows(const q_bias_grad_args *a, const uint32_t n, uint32_t r, uint32_t begin, uint32_t end)
 {
-    const float *dy = avx512_row(a->dy, a->dy_stride, r);
+    const float *dy = x86_row(a->dy, a->dy_stride, r);
     for (uint32_t i = begin; i < end; i += 16) {
-        __m512 sum = avx512_load_n(a->grad + i, end - i);
+        __m512 sum = vec_load_n(a->grad + i, end - i);
         for (uint32_t t = 0; t < n; t++) {
-            sum = _mm512_add_ps(sum, avx512_load_n(avx512_row(dy, a->dy_stride, t) + i, end - i));
+            sum = _mm512_add_ps(sum, vec_load_n(x86_row(dy, a->dy_stride, t) + i, end - i));
         }
-        avx512_store_n(a->grad + i, end - i, sum);
+        vec_store_n(a->grad + i, end - i, sum);
     }
 }
 

@@ -5,6 +5,7 @@
 #   include/        include/ and the freestanding headers of C11
 #   core/           include/ and core/, the freestanding headers and <stdatomic.h>
 #   backends/X/     include/ and backends/X/, the freestanding headers, and intrinsics
+#   backends/avx*/  backends/x86/ too
 #   port/x86/       include/ and port/x86/, the freestanding headers
 #   port/bare-x86/  the same and itself, <stdatomic.h>, <stdarg.h>
 #   port/X/         include/, port/x86/ and itself, and the system's headers
@@ -60,6 +61,7 @@ rule_breaks() {
         if (!exists(target)) { print FILENAME ":" FNR ": \"" name "\" is in neither its folder nor include/"; next }
         to = owner(target)
         ok = to == own || to == "include" || (own ~ /^port\// && to == "port/x86")
+        ok = ok || (own ~ /^backends\/avx/ && to == "backends/x86")
         if (!ok) print FILENAME ":" FNR ": " target
     }')
 }
@@ -83,7 +85,7 @@ done
 empty "control: a right include is accepted" "$(echo "$found" | grep fine.c)"
 rm -rf "$bad"
 
-for folder in include core backends/scalar backends/avx2 backends/avx512 backends/mock port/posix port/bare-x86 port/x86; do
+for folder in include core backends/scalar backends/x86 backends/avx2 backends/avx512 backends/mock port/posix port/bare-x86 port/x86; do
     [ -d "$folder" ] || { skips "no folder $folder"; continue; }
     empty "$folder includes only what it may" "$(rule_breaks . | grep "^$folder/")"
 done
