@@ -1,23 +1,99 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * scale.c: values times a factor.
+ * scale.c: values times a factor, all of them or those that dropout keeps. Random numbers are drawn 8 blocks at a time.
  */
+#include "qorus/base/random.h"
 #include "kernels_avx2.h"
+
+typedef struct dropout_bits {
+    __m256i word[4];
+} dropout_bits;
+
+static inline dropout_bits dropout_same(uint32_t x)
+{
+    __m256i v = _mm256_set1_epi32((int)x);
+    dropout_bits bits = {{v, v, v, v}};
+    return bits;
+}
+
+/* Upper and lower halves of the products of 8 words with one. */
+static inline void philox_multiply(__m256i x, uint32_t by, __m256i *high, __m256i *low)
+{
+    const __m256i factor = _mm256_set1_epi64x((long long)by);
+    __m256i even = _mm256_mul_epu32(x, factor);
+    __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), factor);
+    *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+    *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+}
+
+/* q_philox4x32 on 8 blocks: c[w] has word w of each. */
+static inline void philox_rounds(const q_random_place *place, __m256i c[4])
+{
+    uint32_t k0 = (uint32_t)place->seed;
+    uint32_t k1 = (uint32_t)(place->seed >> 32) ^ (uint32_t)(place->step >> 32);
+    __m256i c0 = c[0];
+    __m256i c1 = c[1];
+    __m256i c2 = c[2];
+    __m256i c3 = c[3];
+    for (uint32_t round = 0; round < 10; round++) {
+        __m256i ah;
+        __m256i al;
+        __m256i bh;
+        __m256i bl;
+        philox_multiply(c0, 0xD2511F53u, &ah, &al);
+        philox_multiply(c2, 0xCD9E8D57u, &bh, &bl);
+        c0 = _mm256_xor_si256(_mm256_xor_si256(bh, c1), _mm256_set1_epi32((int)k0));
+        c2 = _mm256_xor_si256(_mm256_xor_si256(ah, c3), _mm256_set1_epi32((int)k1));
+        c1 = bl;
+        c3 = al;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    c[0] = c0;
+    c[1] = c1;
+    c[2] = c2;
+    c[3] = c3;
+}
+
+/* Blocks are given to lanes so that unpacking the words leaves 2 neighbours in each register. */
+static inline dropout_bits dropout_draw(const q_random_place *place, uint32_t block)
+{
+    const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+    __m256i c[4];
+    dropout_bits bits;
+    c[0] = _mm256_add_epi32(_mm256_set1_epi32((int)block), order);
+    c[1] = _mm256_set1_epi32((int)place->sample);
+    c[2] = _mm256_set1_epi32((int)place->node);
+    c[3] = _mm256_set1_epi32((int)(uint32_t)place->step);
+    philox_rounds(place, c);
+    {
+        __m256i t0 = _mm256_unpacklo_epi32(c[0], c[1]);
+        __m256i t1 = _mm256_unpackhi_epi32(c[0], c[1]);
+        __m256i t2 = _mm256_unpacklo_epi32(c[2], c[3]);
+        __m256i t3 = _mm256_unpackhi_epi32(c[2], c[3]);
+        bits.word[0] = _mm256_unpacklo_epi64(t0, t2);
+        bits.word[1] = _mm256_unpackhi_epi64(t0, t2);
+        bits.word[2] = _mm256_unpacklo_epi64(t1, t3);
+        bits.word[3] = _mm256_unpackhi_epi64(t1, t3);
+    }
+    return bits;
+}
+
+/* Both numbers are below 2^31. */
+static inline vec dropout_keep(__m256i bits, uint32_t threshold, vec y)
+{
+    __m256i dropped = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)threshold), _mm256_srli_epi32(bits, 8));
+    return _mm256_andnot_ps(_mm256_castsi256_ps(dropped), y);
+}
+
+#include "../x86/scale.h"
 
 void q_scale_avx2(const q_work *work, const q_scale_args *a)
 {
-    const __m256 factor = _mm256_set1_ps(a->factor);
-    x86_items part = x86_share_items(work, q_count_value(work->run, a->rows), a->dim);
-    for (uint32_t r = part.row0; r < part.row1; r++) {
-        const float *x = x86_row(a->x, a->x_stride, r);
-        float *out = x86_row_out(a->out, a->out_stride, r);
-        for (uint32_t i = part.col0; i < part.col1; i += 8) {
-            uint32_t n = part.col1 - i;
-            __m256 y = _mm256_mul_ps(vec_load_n(x + i, n), factor);
-            if (a->accumulate != 0) {
-                y = _mm256_add_ps(vec_load_n(out + i, n), y);
-            }
-            vec_store_n(out + i, n, y);
-        }
-    }
+    scale_rows(work, a);
+}
+
+void q_dropout_avx2(const q_work *work, const q_dropout_args *a)
+{
+    dropout_rows(work, a);
 }

@@ -28,6 +28,7 @@ static void avx512_fill_rows(q_kernels *k)
     k->silu_mul = q_silu_mul_avx512;
     k->activate = q_activate_avx512;
     k->scale = q_scale_avx512;
+    k->dropout = q_dropout_avx512;
     k->activate_grad = q_activate_grad_avx512;
     k->exp = q_exp_avx512;
     k->softmax = q_softmax_avx512;

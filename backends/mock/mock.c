@@ -254,6 +254,12 @@ static void mock_args_q_layernorm_args(const q_work *w, q_layernorm_args *a)
     a->weight = (const q_real *)mock_put_right(w, a->weight);
 }
 
+/* One row for all is a parameter. */
+static void mock_args_q_binary_args(const q_work *w, q_binary_args *a)
+{
+    a->b = a->b_stride == 0 ? (const q_real *)mock_put_right(w, a->b) : a->b;
+}
+
 #define MOCK_NO_PARAMETER(type)                                                                                        \
     static void mock_args_##type(const q_work *w, type *a)                                                             \
     {                                                                                                                  \
@@ -262,11 +268,11 @@ static void mock_args_q_layernorm_args(const q_work *w, q_layernorm_args *a)
     }
 
 MOCK_NO_PARAMETER(q_quantize_a8_args)
-MOCK_NO_PARAMETER(q_binary_args)
 MOCK_NO_PARAMETER(q_unary_args)
 MOCK_NO_PARAMETER(q_activate_args)
 MOCK_NO_PARAMETER(q_activate_grad_args)
 MOCK_NO_PARAMETER(q_scale_args)
+MOCK_NO_PARAMETER(q_dropout_args)
 MOCK_NO_PARAMETER(q_pair_loss_args)
 MOCK_NO_PARAMETER(q_cross_entropy_args)
 MOCK_NO_PARAMETER(q_softmax_args)

@@ -33,6 +33,7 @@ static void scalar_fill_rows(q_kernels *k)
     k->silu_mul = q_silu_mul_scalar;
     k->activate = q_activate_scalar;
     k->scale = q_scale_scalar;
+    k->dropout = q_dropout_scalar;
     k->exp = q_exp_scalar;
     k->softmax = q_softmax_scalar;
     k->causal_mask = q_causal_mask_scalar;

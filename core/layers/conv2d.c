@@ -154,19 +154,6 @@ static void conv2d_to_weight(const q_layer *layer, const q_work *work)
     layer->kernels->conv2d_grad_weight(work, &a);
 }
 
-static void conv2d_to_bias(const q_layer *layer, const q_work *work)
-{
-    q_bias_grad_args a;
-    memset(&a, 0, sizeof(a));
-    a.rows = layer->out_rows[0];
-    a.dim = layer->out[0]->ne[3];
-    a.dy = q_reals(layer->grad_out[0]);
-    a.dy_stride = layer->grad_out[0]->nb[2];
-    a.grad = q_reals(layer->grad_param[1]);
-    a.accumulate = 1;
-    layer->kernels->bias_grad(work, &a);
-}
-
 static q_error_code conv2d_backward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     const q_conv2d_config *c = (const q_conv2d_config *)layer->config;
@@ -183,9 +170,7 @@ static q_error_code conv2d_backward(const q_layer *layer, const q_work *work, ui
     if (layer->grad_param[0] != NULL) {
         conv2d_to_weight(layer, work);
     }
-    if (layer->n_param > 1 && layer->grad_param[1] != NULL) {
-        conv2d_to_bias(layer, work);
-    }
+    q_bias_gradient(layer, work, 1);
     return Q_OK;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Elementwise layers: add, mul, silu_mul (SwiGLU's silu(a)*b), softmax. All may work in place. */
+/* Elementwise layers: add (of two values, or of a value and a row for all of its rows), mul, silu_mul (SwiGLU's silu(a)*b), softmax. All may work in place. */
 #include "layers.h"
 
 static q_error_code binary_shape(const q_node_info *info, q_diag *diag)
@@ -16,15 +16,29 @@ static q_error_code binary_shape(const q_node_info *info, q_diag *diag)
     return Q_OK;
 }
 
+static q_error_code add_shape(const q_node_info *info, q_diag *diag)
+{
+    if (info->n_in + info->n_param != 2) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "", "n_in + n_param", 2, (uint64_t)info->n_in + info->n_param);
+    }
+    if (info->n_in == 2) {
+        return binary_shape(info, diag);
+    }
+    q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
+    return q_expect_real(info, 0, diag) != Q_OK ? Q_ERR_INVALID_DTYPE
+                                                : q_expect_vector(info, 0, info->in[0].dim[3].n, diag);
+}
+
 static q_binary_args binary_args(const q_layer *layer)
 {
+    bool row = layer->n_param != 0; /* add of one row to all */
     q_binary_args a;
     a.rows = layer->out_rows[0];
     a.dim = layer->out[0]->ne[3];
     a.a = q_reals(layer->in[0]);
     a.a_stride = layer->in[0]->nb[2];
-    a.b = q_reals(layer->in[1]);
-    a.b_stride = layer->in[1]->nb[2];
+    a.b = q_reals(row ? layer->param[0] : layer->in[1]);
+    a.b_stride = row ? 0 : layer->in[1]->nb[2];
     a.out = q_reals(layer->out[0]);
     a.out_stride = layer->out[0]->nb[2];
     return a;
@@ -88,11 +102,12 @@ static q_error_code softmax_forward(const q_layer *layer, const q_work *work, ui
 static q_error_code add_backward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     (void)stage;
-    for (uint32_t i = 0; i < 2; i++) {
+    for (uint32_t i = 0; i < layer->n_in; i++) {
         if (layer->grad_in[i] != NULL) {
             q_pass_gradient(layer, work, layer->grad_in[i], q_accumulates(layer, i) != 0);
         }
     }
+    q_bias_gradient(layer, work, 0);
     return Q_OK;
 }
 
@@ -158,14 +173,15 @@ const q_layer_class q_layer_add = {
     .struct_size = sizeof(q_layer_class),
     .id = Q_LAYER_ADD,
     .name = "add",
-    .min_in = 2,
+    .min_in = 1,
     .max_in = 2,
     .n_out = 1,
+    .max_param = 1,
     .forward_stages = 1,
     .backward_stages = Q_TRAINING(1),
     .in_place = 3,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
-    .shape = binary_shape,
+    .shape = add_shape,
     .forward = add_forward,
     .backward = Q_TRAINING(add_backward),
 };

@@ -109,6 +109,38 @@ q_error_code q_expect_finite(double value, double low, const char *field, q_diag
     return Q_OK;
 }
 
+void q_bias_gradient(const q_layer *layer, const q_work *work, uint32_t i)
+{
+    q_bias_grad_args a;
+    if (i >= layer->n_param || layer->grad_param[i] == NULL) {
+        return;
+    }
+    a.rows = layer->out_rows[0];
+    a.dim = layer->grad_out[0]->ne[3];
+    a.dy = q_reals(layer->grad_out[0]);
+    a.dy_stride = layer->grad_out[0]->nb[2];
+    a.grad = q_reals(layer->grad_param[i]);
+    a.accumulate = 1;
+    a.reserved = 0;
+    layer->kernels->bias_grad(work, &a);
+}
+
+void q_pass_input(const q_layer *layer, const q_work *work)
+{
+    q_activate_args a;
+    if (layer->in[0]->data == layer->out[0]->data) {
+        return;
+    }
+    a.rows = layer->out_rows[0];
+    a.dim = layer->out[0]->ne[3];
+    a.activation = Q_ACT_NONE;
+    a.reserved = 0;
+    a.x = q_reals(layer->in[0]);
+    a.out = q_reals(layer->out[0]);
+    a.x_stride = a.out_stride = layer->out[0]->nb[2];
+    layer->kernels->activate(work, &a);
+}
+
 void q_pass_gradient(const q_layer *layer, const q_work *work, const q_tensor *to, bool accumulate)
 {
     const q_tensor *from = layer->grad_out[0];
@@ -174,6 +206,12 @@ const q_layer_class *q_layer_builtin(uint32_t id)
         return &q_layer_batchnorm;
     case Q_LAYER_CONV2D:
         return &q_layer_conv2d;
+    case Q_LAYER_CONCAT:
+        return &q_layer_concat;
+    case Q_LAYER_DROPOUT:
+        return &q_layer_dropout;
+    case Q_LAYER_DROP_PATH:
+        return &q_layer_drop_path;
     case Q_LAYER_RESHAPE:
         return &q_layer_reshape;
     case Q_LAYER_SCALE:

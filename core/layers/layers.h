@@ -48,6 +48,13 @@ q_error_code q_expect_finite(double value, double low, const char *field, q_diag
    differ in their dimensions. Shared by all workers. */
 void q_pass_gradient(const q_layer *layer, const q_work *work, const q_tensor *to, bool accumulate);
 
+/* Adds to the gradient of parameter i, a vector that goes to every row of output 0; nothing where there is none or it is
+   frozen. Shared by all workers. */
+void q_bias_gradient(const q_layer *layer, const q_work *work, uint32_t i);
+
+/* Output 0 = input 0 as it is, element for element; nothing where a plan gave them one memory. Shared by all workers. */
+void q_pass_input(const q_layer *layer, const q_work *work);
+
 /* Data of a tensor as reals. */
 static inline q_real *q_reals(const q_tensor *t)
 {

@@ -211,17 +211,7 @@ static q_error_code linear_backward(const q_layer *layer, const q_work *work, ui
     if (layer->grad_param[0] != NULL) {
         linear_grad_weight(layer, work);
     }
-    if (layer->n_param > 1 && layer->grad_param[1] != NULL) {
-        q_bias_grad_args a;
-        a.rows = layer->out_rows[0];
-        a.dim = layer->param[0]->ne[2];
-        a.dy = q_reals(layer->grad_out[0]);
-        a.dy_stride = layer->grad_out[0]->nb[2];
-        a.grad = q_reals(layer->grad_param[1]);
-        a.accumulate = 1;
-        a.reserved = 0;
-        layer->kernels->bias_grad(work, &a);
-    }
+    q_bias_gradient(layer, work, 1);
     return Q_OK;
 }
 

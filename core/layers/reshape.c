@@ -57,21 +57,15 @@ static q_error_code reshape_shape(const q_node_info *info, q_diag *diag)
     return Q_OK;
 }
 
+static bool reshape_is_identity(const q_node_info *info)
+{
+    return q_dims_equal(&info->in[0], &info->out[0]);
+}
+
 static q_error_code reshape_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
-    q_activate_args a;
     (void)stage;
-    if (layer->in[0]->data == layer->out[0]->data) {
-        return Q_OK;
-    }
-    a.rows = layer->out_rows[0];
-    a.dim = layer->out[0]->ne[3];
-    a.activation = Q_ACT_NONE;
-    a.reserved = 0;
-    a.x = q_reals(layer->in[0]);
-    a.out = q_reals(layer->out[0]);
-    a.x_stride = a.out_stride = layer->out[0]->nb[2];
-    layer->kernels->activate(work, &a);
+    q_pass_input(layer, work);
     return Q_OK;
 }
 
@@ -98,6 +92,7 @@ const q_layer_class q_layer_reshape = {
     .in_place = 1,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = reshape_shape,
+    .identity = reshape_is_identity,
     .forward = reshape_forward,
     .backward = Q_TRAINING(reshape_backward),
 };

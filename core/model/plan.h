@@ -26,6 +26,7 @@ typedef struct plan_value {
     uint32_t producer; /* step, or Q_NONE for an input */
     uint32_t root;     /* the value whose memory it takes: itself, or through in-place its operand */
     uint32_t a8;       /* its quantised twin, or Q_NONE */
+    uint32_t same;     /* the value itself; of a node left out because it changes nothing, the one that stands for it */
     uint32_t origin;   /* the value itself; of one made again for backward, the one that was made first: whose gradient
                           it shares */
     uint32_t again;    /* made again for backward, the value that holds it then, or Q_NONE */

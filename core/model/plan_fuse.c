@@ -60,11 +60,11 @@ static bool fusable_activation(const q_plan *plan, const plan_step *s)
            takes(plan, p, Q_EPILOGUE_ACTIVATION);
 }
 
-/* The operand of `add` that a product makes for it alone, and can take the other one as residual; or Q_NONE. */
+/* The operand of `add`, where it has two, that a product makes for it alone, and can take the other one as residual; or Q_NONE. */
 static uint32_t fusable_operand(const q_plan *plan, uint32_t add)
 {
     const plan_step *s = &plan->steps[add];
-    for (uint32_t i = 0; i < 2; i++) {
+    for (uint32_t i = 0; i < 2 && s->n_in == 2; i++) {
         const plan_value *v = &plan->values[s->in[i]];
         const plan_value *other = &plan->values[s->in[1 - i]];
         const plan_step *p;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Passes one and two: prune what feeds no output, infer shapes, and quantise inputs of fast products. */
+/* Passes one and two: prune what feeds no output or changes nothing, infer shapes, and quantise inputs of fast products. */
 #include "devices.h"
 
 /* Nodes in topological order: one sweep from the end marks everything an output depends on. */
@@ -35,6 +35,7 @@ static void init_values(q_plan *plan)
     for (uint32_t v = 0; v < plan->cap_values; v++) {
         plan->values[v].producer = Q_NONE;
         plan->values[v].root = v;
+        plan->values[v].same = v;
         plan->values[v].a8 = Q_NONE;
         plan->values[v].origin = v;
         plan->values[v].again = Q_NONE;
@@ -109,6 +110,20 @@ static q_error_code outputs_check(const plan_view *view, const model_node *node,
     return Q_OK;
 }
 
+/* A node that changes nothing, and whose output nobody outside asks for, has no step: its readers get its
+   input. */
+static bool left_out(q_plan *plan, const model_node *node, const q_node_info *info)
+{
+    plan_value *out = &plan->values[node->first_value];
+    if (node->cls->identity == NULL || out->output || !node->cls->identity(info)) {
+        return false;
+    }
+    out->used = false;
+    out->same = plan->values[plan->model->edges[node->first_edge]].same;
+    plan->n_pruned++;
+    return true;
+}
+
 static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
 {
     const q_model *m = plan->model;
@@ -128,7 +143,9 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
     probe.fold = Q_NONE;
     probe.twin = Q_NONE;
     probe.block = node->block;
-    memcpy(probe.in, m->edges + node->first_edge, node->n_in * sizeof(uint32_t));
+    for (uint32_t i = 0; i < node->n_in; i++) {
+        probe.in[i] = plan->values[m->edges[node->first_edge + i]].same;
+    }
     q_plan_view_step(plan, &probe, &view);
     for (uint32_t i = 0; i < probe.n_in && node->cls->input_dtype != NULL; i++) {
         uint32_t dtype = node->cls->input_dtype(&view.info, i);
@@ -153,6 +170,9 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
     e = outputs_check(&view, node, diag);
     if (e != Q_OK) {
         return e;
+    }
+    if (left_out(plan, node, &view.info)) {
+        return Q_OK;
     }
     s = q_plan_new_step(plan, node->cls, node->name);
     *s = probe;

@@ -70,6 +70,35 @@ typedef struct q_scale_args {
     q_real factor;
 } q_scale_args;
 
+/*
+ * out[r][i] (+)= keep ? x[r][i] * factor : 0. keep: the upper 24 of the 32 random bits (qorus/base/random.h) of
+ * {run.seed, run.step, node, sample} and the element are at least `threshold`. Row t of its sample (q_sample_of_row) has
+ * the elements from t * 4*ceil(dim/4) on; with `whole` all of a sample goes by element 0. The mask does not depend on
+ * micro-batches, workers or who asks: backward draws it again. out may equal x. Srivastava et al. 2014, JMLR 15 (dropout,
+ * inverted: what is kept grows); Huang et al. 2016, arXiv:1603.09382 (stochastic depth: whole).
+ */
+typedef struct q_dropout_args {
+    q_count rows;
+    uint32_t dim;
+    uint32_t per_sample; /* rows of a sample; 0: a sample is a span */
+    uint32_t whole;
+    uint32_t node;
+    uint32_t threshold; /* 0 .. 2^24 */
+    uint32_t accumulate;
+    const q_real *x;
+    size_t x_stride;
+    q_real *out;
+    size_t out_stride;
+    q_real factor;
+} q_dropout_args;
+
+/* The threshold that drops a share `rate` of all elements, 0 <= rate < 1: the least number of 2^-24 not below it. */
+static inline uint32_t q_dropout_threshold(float rate)
+{
+    uint32_t n = (uint32_t)(rate * 16777216.0f);
+    return (float)n < rate * 16777216.0f ? n + 1u : n;
+}
+
 #ifdef __cplusplus
 }
 #endif

@@ -192,6 +192,8 @@ struct q_layer_class {
     uint32_t (*reads)(const q_node_info *info);
     /* (optional; default: nothing) Q_EPILOGUE_* that this node can take. */
     uint32_t (*epilogue)(const q_node_info *info);
+    /* (optional; default: never) True where output 0 is input 0, bit by bit: a plan then leaves the node out. */
+    bool (*identity)(const q_node_info *info);
     q_layer_fn forward;
     q_layer_fn backward; /* NULL where backward_stages is 0 */
     /* (optional; default: all of the state, as one strip) What a snapshot or a copy keeps of one sequence; layer has
@@ -296,6 +298,11 @@ typedef struct q_scale_config {
     uint32_t reserved;
 } q_scale_config;
 
+typedef struct q_dropout_config {
+    float rate; /* 0 <= rate < 1: the share that is dropped */
+    uint32_t reserved;
+} q_dropout_config;
+
 typedef struct q_huber_config {
     float delta; /* > 0 */
     uint32_t reserved;
@@ -382,7 +389,7 @@ extern const q_layer_class q_layer_layernorm;
 extern const q_layer_class q_layer_batchnorm;
 /* Inserted by plans: param as batchnorm -> [2 rows, dim]: scale, shift. */
 extern const q_layer_class q_layer_fold;
-/* Elementwise over two inputs of one shape. */
+/* Elementwise over two inputs of one shape; add also of one input and param[0] [columns], which goes to every row. */
 extern const q_layer_class q_layer_add;
 extern const q_layer_class q_layer_mul;
 extern const q_layer_class q_layer_silu_mul;
@@ -402,6 +409,17 @@ extern const q_layer_class q_layer_attention_full;
 extern const q_layer_class q_layer_reshape;
 /* Times a constant. */
 extern const q_layer_class q_layer_scale;
+/* Columns of all inputs side by side, in their order; the other dimensions are the same. */
+extern const q_layer_class q_layer_concat;
+/*
+ * Training: every element (drop_path: every sample, whole) becomes 0 with probability `rate`, the others grow by
+ * 1/(1 - rate). Its random numbers follow from seed, step, the node's name and the sample, not from micro-batches or
+ * workers, and are drawn again where they are needed again; nothing is saved. Evaluation passes x on; plans for inference
+ * leave the node out. x: rows of a batch, [batch, ..], or of tokens, where a sample is a span. Config of both:
+ * q_dropout_config. Order of operations: qorus/kernels_element.h.
+ */
+extern const q_layer_class q_layer_dropout;
+extern const q_layer_class q_layer_drop_path;
 /* Keeps the rows whose logits are wanted. */
 extern const q_layer_class q_layer_select_rows;
 extern const q_layer_class q_layer_quantize;

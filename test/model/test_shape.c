@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Layers that move values: the shapes they make, and what they refuse, by the name of the field. */
+#include <math.h>
 #include <string.h>
 
 #include "flow.h"
@@ -18,6 +19,7 @@ typedef struct shape_case {
 #define BATCH {1, Q_SYM_BATCH}
 #define TOKENS {1, Q_SYM_TOKENS}
 #define RESHAPE(...) &(const q_reshape_config){__VA_ARGS__}
+#define DROPOUT(...) &(const q_dropout_config){__VA_ARGS__}
 #define SCALE(...) &(const q_scale_config){__VA_ARGS__}
 
 static const shape_case shape_cases[] = {
@@ -46,6 +48,28 @@ static const shape_case shape_cases[] = {
      "config.factor", {ONE(0)}},
     {"reserved", &q_layer_scale, SCALE(0.5f, 1), {BATCH, ONE(1), ONE(1), ONE(6)}, Q_ERR_INVALID_ARG, "config.reserved",
      {ONE(0)}},
+    {"two inputs", &q_layer_concat, NULL, {BATCH, ONE(3), ONE(2), ONE(6)}, Q_OK, "", {BATCH, ONE(3), ONE(2), ONE(12)}},
+    {"columns beyond 32 bits", &q_layer_concat, NULL, {BATCH, ONE(1), ONE(1), ONE(0x80000000u)}, Q_ERR_OVERFLOW, "columns",
+     {ONE(0)}},
+    {"images", &q_layer_dropout, DROPOUT(0.5f, 0), {BATCH, ONE(3), ONE(2), ONE(6)}, Q_OK, "", {BATCH, ONE(3), ONE(2), ONE(6)}},
+    {"rows", &q_layer_drop_path, DROPOUT(0, 0), {ONE(1), ONE(1), BATCH, ONE(6)}, Q_OK, "", {ONE(1), ONE(1), BATCH, ONE(6)}},
+    {"tokens", &q_layer_dropout, DROPOUT(0.999f, 0), {ONE(1), ONE(1), TOKENS, ONE(6)}, Q_OK, "",
+     {ONE(1), ONE(1), TOKENS, ONE(6)}},
+    {"rate 1", &q_layer_dropout, DROPOUT(1, 0), {BATCH, ONE(1), ONE(1), ONE(6)}, Q_ERR_INVALID_ARG, "config.rate", {ONE(0)}},
+    {"rate below 0", &q_layer_drop_path, DROPOUT(-0.1f, 0), {BATCH, ONE(1), ONE(1), ONE(6)}, Q_ERR_INVALID_ARG,
+     "config.rate", {ONE(0)}},
+    {"rate NaN", &q_layer_dropout, DROPOUT(NAN, 0), {BATCH, ONE(1), ONE(1), ONE(6)}, Q_ERR_INVALID_ARG, "config.rate",
+     {ONE(0)}},
+    {"reserved", &q_layer_dropout, DROPOUT(0.5f, 2), {BATCH, ONE(1), ONE(1), ONE(6)}, Q_ERR_INVALID_ARG, "config.reserved",
+     {ONE(0)}},
+    {"rows that are parts of samples", &q_layer_dropout, DROPOUT(0.5f, 0), {ONE(1), ONE(2), BATCH, ONE(6)},
+     Q_ERR_INVALID_SHAPE, "input rows: of samples or tokens", {ONE(0)}},
+    {"rows that are chosen", &q_layer_dropout, DROPOUT(0.5f, 0), {ONE(1), ONE(1), {1, Q_SYM_SELECTED}, ONE(6)},
+     Q_ERR_INVALID_SHAPE, "input rows: of samples or tokens", {ONE(0)}},
+    {"parts of tokens", &q_layer_drop_path, DROPOUT(0.5f, 0), {ONE(1), ONE(1), {2, Q_SYM_TOKENS}, ONE(6)},
+     Q_ERR_INVALID_SHAPE, "input rows: of samples or tokens", {ONE(0)}},
+    {"neither a second input nor a row", &q_layer_add, NULL, {BATCH, ONE(1), ONE(1), ONE(6)}, Q_ERR_INVALID_ARG,
+     "n_in + n_param", {ONE(0)}},
 };
 
 void test_shape(void)
