@@ -398,6 +398,26 @@ void q_product_avx512(const q_work *work, const product *x, uint32_t rows)
     }
 }
 
+/* A few rows by panels: weights in panels, which gemm streams. */
+static bool product_streams(const q_work *work, const q_matmul_args *a, uint32_t rows, const product *x)
+{
+    q_gemm_args g = {.rows = {rows, Q_SYM_ONE},
+                     .m = x->n,
+                     .k = x->k,
+                     .weights = a->b,
+                     .x = a->a,
+                     .x_stride = a->a_stride,
+                     .y = a->c,
+                     .y_stride = a->c_stride,
+                     .epilogue = a->epilogue};
+    if (rows > 2 || a->transpose_b != Q_MATMUL_PANELS || a->transpose_a != 0 || a->accumulate != 0 ||
+        a->b_stride != (size_t)q_panel_bytes(Q_F32, x->k)) {
+        return false;
+    }
+    q_gemm_f32_avx512(work, &g);
+    return true;
+}
+
 /* Plain matrices, either one transposed: a transposed A differs only in its two strides. */
 void q_matmul_avx512(const q_work *work, const q_matmul_args *a)
 {
@@ -405,6 +425,9 @@ void q_matmul_avx512(const q_work *work, const q_matmul_args *a)
     uint32_t m = q_count_value(work->run, a->m);
     x.n = q_count_value(work->run, a->n);
     x.k = q_count_value(work->run, a->k);
+    if (product_streams(work, a, m, &x)) {
+        return;
+    }
     x.a = a->a;
     x.a_row = a->transpose_a ? sizeof(float) : a->a_stride;
     x.a_step = a->transpose_a ? a->a_stride : sizeof(float);

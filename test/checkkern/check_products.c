@@ -316,6 +316,9 @@ void check_matmul(check *c)
         matmul_case(c, 26, 300, 530);  /* more columns than chains rest for at once */
         matmul_case(c, 110, 16, 40);   /* whole tiles of rows to each worker */
     }
+    for (uint32_t i = 0; i < 30; i++) {
+        matmul_case(c, 1 + i % 3, 130, 40); /* few rows by several panels */
+    }
     for (uint32_t i = 0; i < 150; i++) {
         uint32_t m = CHECK_PICK(c, 1, 2, 5, 6, 7, 12, 13, 32);
         uint32_t n = CHECK_PICK(c, 1, 4, 7, 8, 9, 15, 16, 17, 32, 40);
