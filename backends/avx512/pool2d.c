@@ -68,6 +68,57 @@ static __m512 pool_mean_avx512(const q_pool2d_args *a, pool_window v, uint32_t c
     return _mm512_div_ps(sum, _mm512_set1_ps((float)count));
 }
 
+/* -- maxima of 2 x 2, side by side -------------------------------------------------------------------- */
+
+/* Windows of four pixels that cover the image, as most networks pool it: (0,0), (0,1), (1,0), (1,1). */
+typedef struct pool_four {
+    __m512 x[4];
+    __m512 best;
+} pool_four;
+
+/* True where every pixel lies in one window, and every window in the image. */
+static bool pool_tiles_avx512(const q_conv2d_shape *s)
+{
+    return s->stride_h == s->kernel_h && s->stride_w == s->kernel_w && s->pad_h == 0 && s->pad_w == 0 &&
+           s->in_h == s->out_h * s->kernel_h && s->in_w == s->out_w * s->kernel_w;
+}
+
+static bool pool_is_four(const q_conv2d_shape *s, uint32_t kind)
+{
+    return kind == Q_POOL_MAX && s->kernel_h == 2 && s->kernel_w == 2 && pool_tiles_avx512(s);
+}
+
+/* A window's channels of the mask, its first pixel at x; bytes between pixels and between rows. Which is the largest: as
+   pool_largest_avx512. */
+X86_INLINE pool_four pool_look(const float *x, size_t pixel, size_t row, __mmask16 m)
+{
+    pool_four v;
+    v.best = _mm512_setzero_ps();
+    X86_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        v.x[i] = _mm512_maskz_loadu_ps(m, x86_row(x, i / 2u * row + i % 2u * pixel, 1));
+        const __mmask16 more =
+            _mm512_cmp_ps_mask(v.x[i], v.best, _CMP_GT_OQ) | _mm512_cmp_ps_mask(v.x[i], v.x[i], _CMP_UNORD_Q);
+        v.best = i == 0 ? v.x[0] : _mm512_mask_mov_ps(v.best, more, v.x[i]);
+    }
+    return v;
+}
+
+/* Row `row` of the batch's outputs, 16 channels from c. */
+static void pool_row_of_four(const q_pool2d_args *a, uint32_t row, uint32_t c)
+{
+    const q_conv2d_shape *s = &a->shape;
+    const __mmask16 m = avx512_mask(s->in_c - c);
+    const float *x = x86_row(a->x, a->x_stride, row * 2u * s->in_w) + c;
+    float *y = x86_row_out(a->y, a->y_stride, row * s->out_w) + c;
+    for (uint32_t w = 0; w < s->out_w; w++) {
+        const pool_four v = pool_look(x, a->x_stride, a->x_stride * s->in_w, m);
+        _mm512_mask_storeu_ps(y, m, v.best);
+        x = x86_row(x, a->x_stride, 2);
+        y = x86_row_out(y, a->y_stride, 1);
+    }
+}
+
 /* One output, all channels. */
 static inline void pool_output_avx512(const q_pool2d_args *a, pool_window v, float *y)
 {
@@ -88,6 +139,12 @@ void q_pool2d_avx512(const q_work *work, const q_pool2d_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->samples) * s->out_h, &begin, &end);
     for (uint32_t row = begin; row < end; row++) {
+        if (pool_is_four(s, a->kind)) {
+            for (uint32_t c = 0; c < s->in_c; c += 16) {
+                pool_row_of_four(a, row, c);
+            }
+            continue;
+        }
         pool_window v = pool_window_of_avx512(s, row);
         for (uint32_t w = 0; w < s->out_w; w++) {
             pool_window_at_avx512(s, w, &v);
@@ -139,11 +196,30 @@ static void pool_grad_output(const q_pool2d_grad_args *a, pool_window v, uint32_
     pool_spread_avx512(a, v, c, _mm512_div_ps(dy, _mm512_set1_ps((float)count)), NULL, tiled);
 }
 
-/* True where every pixel lies in one window: its gradient is stored at once. */
-static bool pool_tiles_avx512(const q_conv2d_shape *s)
+/* Row `row` of the batch's outputs, 16 channels from c, to pixels whose gradient is not there yet. */
+static void pool_grad_of_four(const q_pool2d_grad_args *a, uint32_t row, uint32_t c)
 {
-    return s->stride_h == s->kernel_h && s->stride_w == s->kernel_w && s->pad_h == 0 && s->pad_w == 0 &&
-           s->in_h == s->out_h * s->kernel_h && s->in_w == s->out_w * s->kernel_w;
+    const q_conv2d_shape *s = &a->shape;
+    const __mmask16 m = avx512_mask(s->in_c - c);
+    const float *x = x86_row(a->x, a->x_stride, row * 2u * s->in_w) + c;
+    const float *dy = x86_row(a->dy, a->dy_stride, row * s->out_w) + c;
+    float *dx = x86_row_out(a->dx, a->dx_stride, row * 2u * s->in_w) + c;
+    for (uint32_t w = 0; w < s->out_w; w++) {
+        const pool_four v = pool_look(x, a->x_stride, a->x_stride * s->in_w, m);
+        const __m512 d = _mm512_maskz_loadu_ps(m, dy);
+        __mmask16 left = m;
+        X86_UNROLL
+        for (uint32_t i = 0; i < 4; i++) {
+            const __mmask16 hit = _mm512_mask_cmp_ps_mask(left, v.x[i], v.best, _CMP_EQ_OQ) |
+                                  _mm512_mask_cmp_ps_mask(left, v.x[i], v.x[i], _CMP_UNORD_Q);
+            left = (__mmask16)(left & ~hit);
+            _mm512_mask_storeu_ps(x86_row_out(dx, a->dx_stride, i / 2u * s->in_w + i % 2u), m,
+                                  _mm512_maskz_add_ps(hit, _mm512_setzero_ps(), d));
+        }
+        x = x86_row(x, a->x_stride, 2);
+        dy = x86_row(dy, a->dy_stride, 1);
+        dx = x86_row_out(dx, a->dx_stride, 2);
+    }
 }
 
 /* Shared by 16 channels of samples: windows may overlap. */
@@ -151,6 +227,7 @@ void q_pool2d_grad_avx512(const q_work *work, const q_pool2d_grad_args *a)
 {
     const q_conv2d_shape *s = &a->shape;
     const bool tiled = a->accumulate == 0 && pool_tiles_avx512(s);
+    const bool four = tiled && pool_is_four(s, a->kind);
     uint32_t blocks = q_ceil_div_u32(s->in_c, 16);
     uint32_t in = s->in_h * s->in_w;
     uint32_t begin;
@@ -163,6 +240,10 @@ void q_pool2d_grad_avx512(const q_work *work, const q_pool2d_grad_args *a)
             vec_store_n(x86_row_out(a->dx, a->dx_stride, sample * in + p) + c, s->in_c - c, _mm512_setzero_ps());
         }
         for (uint32_t row = sample * s->out_h; row < (sample + 1u) * s->out_h; row++) {
+            if (four) {
+                pool_grad_of_four(a, row, c);
+                continue;
+            }
             pool_window v = pool_window_of_avx512(s, row);
             for (uint32_t w = 0; w < s->out_w; w++) {
                 pool_window_at_avx512(s, w, &v);
