@@ -215,13 +215,12 @@ static void test_patience(void)
     bench_close(&b);
 }
 
-static bool stop_at_two(void *user, const q_fit_progress *p)
+static bool stop_at(void *user, const q_fit_progress *p)
 {
-    (void)user;
-    return p->steps != 2;
+    return p->steps != *(const uint64_t *)user;
 }
 
-/* Stopped between evaluations and gone on with what they left: the same end, step for step and bit for bit. */
+/* Stopped after the best evaluation and gone on with what evaluations left: the same end, step for step and bit for bit. */
 static void test_state(void)
 {
     q_train_config tc = plain_config(&q_optimizer_sgd);
@@ -231,6 +230,7 @@ static void test_state(void)
     static rows held;
     uint64_t hash[2];
     uint64_t steps[2];
+    uint64_t at = 0;
     tc.optimizer.learning_rate = 0.7;
     tc.clip_norm = 1;
     c.patience = 3;
@@ -246,17 +246,19 @@ static void test_state(void)
         memset(&state, 0, sizeof(state));
         bench_open(&b, &o, &tc);
         c.state = &state;
-        c.progress = i == 1 ? stop_at_two : NULL;
+        c.progress = i == 1 ? stop_at : NULL;
+        c.user = &at;
         must(train(&b, &c, &data, &held, &result, &d), &d);
         if (i == 1) {
-            check(result.end == Q_FIT_STOPPED && state.evaluations == 2 && state.best_slots == kept,
-                  "stopped after two evaluations, with the best weights");
+            check(result.end == Q_FIT_STOPPED && state.waiting == 1 && state.best_slots == kept,
+                  "stopped one evaluation after the best, whose weights are kept");
             c.progress = NULL;
             must(train(&b, &c, &data, &held, &result, &d), &d);
         }
         check(result.end == Q_FIT_PATIENCE, "ended by patience");
         hash[i] = bench_hash(&b);
-        steps[i] = result.best_step * 1000 + result.steps;
+        steps[i] = result.steps;
+        at = result.best_step + 1;
         bench_close(&b);
     }
     check(hash[0] == hash[1] && steps[0] == steps[1], "early stopping goes on where it was");
