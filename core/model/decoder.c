@@ -262,23 +262,11 @@ static q_value head(decoder *d, q_value x, q_param embedding)
     q_linear_config c = {Q_ACT_NONE, 2};
     bool tied = (d->arch->flags & Q_ARCH_TIED) != 0;
     q_param w = tied ? embedding : matrix(d, Q_NONE, "output", d->arch->n_vocab, d->arch->d_model, 0.02);
-    x = node(d, &q_layer_select_rows, NULL, Q_NONE, "select_rows", &x, 1, NULL, 0);
+    if ((d->build->flags & Q_DECODER_ALL_ROWS) == 0) {
+        x = node(d, &q_layer_select_rows, NULL, Q_NONE, "select_rows", &x, 1, NULL, 0);
+    }
     x = norm(d, Q_NONE, "norm", x, 0);
     return node(d, &q_layer_linear, &c, Q_NONE, "logits", &x, 1, &w, 1);
-}
-
-static q_value token_input(decoder *d)
-{
-    q_input_desc desc;
-    memset(&desc, 0, sizeof(desc));
-    desc.name = "tokens";
-    desc.type.dtype = Q_I32;
-    for (uint32_t i = 0; i < Q_MAX_DIMS; i++) {
-        desc.type.dim[i].n = 1;
-    }
-    desc.type.dim[3].sym = Q_SYM_TOKENS;
-    desc.limit = d->arch->n_vocab;
-    return q_graph_input(d->g, &desc);
 }
 
 /* What the format can say and this builder does not do yet, by field. */
@@ -304,9 +292,9 @@ static bool request_is_good(q_graph *g, const q_decoder_build *b)
 {
     q_diag d;
     const char *field = NULL;
-    if (b == NULL || b->struct_size != sizeof(*b) || b->flags != 0 || (b->file == NULL && b->arch == NULL)) {
+    if (b == NULL || b->struct_size != sizeof(*b) || (b->flags & ~(uint32_t)Q_DECODER_ALL_ROWS) != 0 || (b->file == NULL && b->arch == NULL)) {
         q_graph_fail(g, Q_ERR_INVALID_ARG, "q_decoder_build", b == NULL || b->struct_size != sizeof(*b) ? "struct_size"
-                                                              : b->flags != 0                           ? "flags"
+                                                              : (b->flags & ~(uint32_t)Q_DECODER_ALL_ROWS) != 0 ? "flags"
                                                                                                         : "arch");
         return false;
     }
@@ -322,10 +310,9 @@ static bool request_is_good(q_graph *g, const q_decoder_build *b)
     return field == NULL;
 }
 
-q_value q_graph_decoder(q_graph *g, const q_decoder_build *build)
+q_value q_graph_decoder(q_graph *g, const q_decoder_build *build, q_value tokens)
 {
     decoder d;
-    q_value tokens;
     q_value x;
     q_param embedding;
     if (!request_is_good(g, build)) {
@@ -336,7 +323,6 @@ q_value q_graph_decoder(q_graph *g, const q_decoder_build *build)
     d.build = build;
     d.arch = build->arch != NULL ? build->arch : q_file_get_arch(build->file);
     d.kinds = (const uint8_t *)d.arch + sizeof(*d.arch);
-    tokens = token_input(&d);
     d.table = rope_table(&d, "rope_table", d.arch->rope_base, tokens);
     d.local_table = d.table;
     if (d.arch->rope_local_base != 0 && d.arch->rope_local_base != d.arch->rope_base) {
@@ -353,8 +339,20 @@ q_value q_graph_decoder(q_graph *g, const q_decoder_build *build)
 
 void q_build_decoder(q_graph *g, const void *decoder_build)
 {
-    q_value logits = q_graph_decoder(g, (const q_decoder_build *)decoder_build);
-    if (logits != Q_NONE) {
-        q_graph_output(g, "logits", logits);
+    const q_decoder_build *build = (const q_decoder_build *)decoder_build;
+    q_input_desc desc;
+    q_value logits;
+    if (!request_is_good(g, build)) {
+        return;
     }
+    memset(&desc, 0, sizeof(desc));
+    desc.name = "tokens";
+    desc.type.dtype = Q_I32;
+    for (uint32_t i = 0; i < Q_MAX_DIMS; i++) {
+        desc.type.dim[i].n = 1;
+    }
+    desc.type.dim[3].sym = Q_SYM_TOKENS;
+    desc.limit = build->arch != NULL ? build->arch->n_vocab : q_file_get_arch(build->file)->n_vocab;
+    logits = q_graph_decoder(g, build, q_graph_input(g, &desc));
+    q_graph_output(g, "logits", logits);
 }

@@ -251,6 +251,7 @@ static q_error_code run(fit *f)
 {
     uint64_t epoch = UINT64_MAX;
     while (!is_over(f)) {
+        bool goes_on;
         q_error_code e;
         if (f->t->steps / f->per_epoch != epoch) {
             epoch = f->t->steps / f->per_epoch;
@@ -266,12 +267,13 @@ static q_error_code run(fit *f)
             return e;
         }
         f->result.loss = f->progress.report.loss;
-        if (f->c->progress != NULL && !f->c->progress(f->c->user, &f->progress)) {
-            f->result.end = Q_FIT_STOPPED;
-            return Q_OK;
-        }
+        goes_on = f->c->progress == NULL || f->c->progress(f->c->user, &f->progress);
         if (f->c->patience != 0 && f->state->waiting >= f->c->patience) {
             f->result.end = Q_FIT_PATIENCE;
+            return Q_OK;
+        }
+        if (!goes_on && !is_over(f)) {
+            f->result.end = Q_FIT_STOPPED;
             return Q_OK;
         }
     }

@@ -127,9 +127,13 @@ void q_build_from_file(q_graph *g, const void *file_build);
  *
  * Each layer is a block of its own for Q_PLAN_RECOMPUTE.
  */
+enum {
+    Q_DECODER_ALL_ROWS = 1u << 0 /* logits [TOKENS, vocabulary] of every row, whatever a step selects: what a loss wants */
+};
+
 typedef struct q_decoder_build {
     uint32_t struct_size;     /* sizeof(q_decoder_build) */
-    uint32_t flags;           /* 0 */
+    uint32_t flags;           /* Q_DECODER_* */
     const q_file *file;       /* whose tensors are used in place; NULL: none, every parameter is a slot that trains */
     const q_file_arch *arch;  /* NULL: the file's; else followed by one q_layer_kind byte per layer */
     const q_class_swap *swaps;
@@ -140,9 +144,9 @@ typedef struct q_decoder_build {
 } q_decoder_build;
 
 void q_build_decoder(q_graph *g, const void *decoder_build);
-/* The same as a part of a builder of the caller's, with a loss behind it, say: input "tokens" [TOKENS] -> logits [SELECTED,
-   vocabulary], which it returns and does not name an output. Q_NONE: the build has failed. */
-q_value q_graph_decoder(q_graph *g, const q_decoder_build *build);
+/* The same as a part of a builder of the caller's, with a loss behind it, say: ids [TOKENS] below the vocabulary's size ->
+   logits [SELECTED or TOKENS, vocabulary]. Q_NONE: the build has failed. */
+q_value q_graph_decoder(q_graph *g, const q_decoder_build *build, q_value tokens);
 
 /* ---- Looking at a model -------------------------------------------------------------------------------- */
 

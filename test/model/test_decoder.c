@@ -148,7 +148,7 @@ static void test_refusals(const char *file)
     b.struct_size = 1;
     refused(b, Q_ERR_INVALID_ARG, "struct_size");
     b = decoder_of(&views.file);
-    b.flags = 1;
+    b.flags = 2;
     refused(b, Q_ERR_INVALID_ARG, "flags");
     b = decoder_of(NULL);
     b.arch = (const q_file_arch *)(const void *)room;

@@ -68,10 +68,10 @@ static uint32_t context_size(const engine *e, const options *o)
 {
     const q_file_arch *arch = q_file_get_arch(&e->file);
     uint32_t trained = arch != NULL ? arch->n_context : 0;
-    if (o->ctx != 0 || arch == NULL) {
+    if (o->ctx != 0 || (arch == NULL && !e->has_tokenizer)) {
         return o->ctx;
     }
-    return trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
+    return arch != NULL && trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
 }
 
 static bool same_name(const char *a, const char *b)

@@ -64,5 +64,8 @@ int command_bench(const char *const *words, uint32_t n);
 int command_perplexity(const char *const *words, uint32_t n);
 int command_plan(const char *const *words, uint32_t n);
 int command_conform(const char *const *words, uint32_t n);
+int command_train(const char *const *words, uint32_t n);
+/* The settings of train, for its --help. */
+void train_help(void);
 
 #endif /* QORUS_TOOLS_HOST_H */

@@ -24,6 +24,7 @@ static const command commands[] = {
     {"plan", "MODEL [options]", "prints the exact bytes a model needs, step by step", FOR_PLAN, command_plan},
     {"quantize", "IN OUT TYPE", "rewrites the matrices: q4_0, q4_1, q8_0, f16, bf16, f32", FOR_QUANTIZE,
      command_quantize},
+    {"train", "[CONFIG] [--key value ...]", "trains a network on samples or a text", 0, command_train},
     {"conform", "[MODEL] [--vectors FILE] [options]", "checks the bits this machine computes", FOR_CONFORM,
      command_conform},
 };
@@ -48,7 +49,11 @@ static void usage(FILE *to)
 static int help(const command *c)
 {
     (void)printf("usage: qorus %s %s\n\n%s\n\n", c->name, c->usage, c->does);
-    options_help(c->options, print_line, stdout);
+    if (c->run == command_train) {
+        train_help();
+    } else {
+        options_help(c->options, print_line, stdout);
+    }
     return EXIT_DONE;
 }
 
@@ -58,6 +63,10 @@ int main(int argc, char **argv)
     if (argc < 2) {
         usage(stderr);
         return EXIT_USAGE;
+    }
+    if (argc > 2 && strcmp(argv[1], "help") == 0) {
+        argv[1] = argv[2];
+        argv[2] = (char *)(uintptr_t)"--help";
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
         usage(stdout);

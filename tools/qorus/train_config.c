@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading the settings of qorus train: a config file, the command line, and what they must say together. */
+#include "train_settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- The file ---------------------------------------------------------------------------------------------- */
+
+/* Ends a line at its comment and its last sign that is no space. */
+static void trim(char *line)
+{
+    size_t n;
+    for (n = 0; line[n] != '\0' && !(line[n] == '#' && (n == 0 || line[n - 1] == ' ' || line[n - 1] == '\t')); n++) {
+    }
+    while (n != 0 && (line[n - 1] == ' ' || line[n - 1] == '\t' || line[n - 1] == '\r')) {
+        n--;
+    }
+    line[n] = '\0';
+}
+
+static bool complain_line(const train_settings *s, uint32_t line, const char *what, const char *word)
+{
+    say("%s:%u: %s%s", s->config, line, what, word);
+    return false;
+}
+
+/* "key = value" */
+static bool read_setting(train_settings *s, char *text, uint32_t line)
+{
+    char *equals = strchr(text, '=');
+    char *key = text;
+    const setting *k;
+    if (equals == NULL) {
+        return complain_line(s, line, "neither 'key = value' nor 'network {': ", text);
+    }
+    *equals = '\0';
+    trim(key);
+    k = setting_find(key);
+    if (k == NULL || k->kind == SET_FLAG || k->kind == SET_NETWORK) {
+        return complain_line(s, line, "unknown setting; qorus train --help lists them: ", key);
+    }
+    return setting_set(s, k, equals + 1 + strspn(equals + 1, " \t"), line);
+}
+
+/* "network {" of a file: its lines up to the brace that closes it. */
+static char *read_braces(train_settings *s, char *text, uint32_t *line)
+{
+    const setting *k = setting_find("network");
+    char *end;
+    if (*setting_line(s, k) == GIVEN_BY_OPTION) {
+        train_settings *unused = (train_settings *)malloc(sizeof(*s));
+        if (unused == NULL) {
+            return NULL;
+        }
+        *unused = *s;
+        unused->n_layers = 0;
+        end = train_read_network(unused, text, line);
+        free(unused);
+        return end;
+    }
+    if (*setting_line(s, k) != 0) {
+        (void)complain_line(s, *line, "network: already given", "");
+        return NULL;
+    }
+    *setting_line(s, k) = *line;
+    return train_read_network(s, text, line);
+}
+
+static bool is_network(char *text)
+{
+    size_t n = strlen("network");
+    return strncmp(text, "network", n) == 0 && strcmp(text + n + strspn(text + n, " \t"), "{") == 0;
+}
+
+static bool read_file(train_settings *s, char *text)
+{
+    uint32_t line = 0;
+    while (*text != '\0') {
+        size_t n = strcspn(text, "\n");
+        char *next = text + n + (text[n] != '\0' ? 1 : 0);
+        text[n] = '\0';
+        line++;
+        text += strspn(text, " \t");
+        trim(text);
+        if (is_network(text)) {
+            next = read_braces(s, next, &line);
+            if (next == NULL) {
+                return false;
+            }
+        } else if (*text != '\0' && !read_setting(s, text, line)) {
+            return false;
+        }
+        text = next;
+    }
+    return true;
+}
+
+/* ---- Both -------------------------------------------------------------------------------------------------- */
+
+static bool read_options(train_settings *s, const char *const *words, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const setting *k;
+        char *value = NULL;
+        if (strncmp(words[i], "--", 2) != 0) {
+            if (s->config != NULL || words[i][0] == '-') {
+                say("train takes one config file and --key value: what is '%s'? --help lists the keys", words[i]);
+                return false;
+            }
+            s->config = words[i];
+            continue;
+        }
+        k = setting_find(words[i] + 2);
+        if (k == NULL) {
+            say("unknown option %s; --help lists them", words[i]);
+            return false;
+        }
+        if (k->kind != SET_FLAG && i + 1 == n) {
+            return train_complain(s, k->name, "a value is missing");
+        }
+        if (k->kind != SET_FLAG) {
+            size_t length = strlen(words[++i]) + 1;
+            value = (char *)malloc(length); /* the settings keep it */
+            if (value == NULL) {
+                say("out of memory");
+                return false;
+            }
+            memcpy(value, words[i], length);
+        }
+        if (!setting_set(s, k, value != NULL ? value : (char *)(uintptr_t)"", GIVEN_BY_OPTION)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void defaults(train_settings *s)
+{
+    memset(s, 0, sizeof(*s));
+    s->delta = 1;
+    s->learning_rate = 1e-3;
+    s->factor = 0.1;
+    s->batch = 32;
+    s->keep_best = true;
+    s->out = "model.qorus";
+    s->log_every = 1;
+    s->sample_tokens = 64;
+    s->sample_temperature = 0.8;
+    s->save_every = 300;
+}
+
+/* What settings say together. */
+static bool check(train_settings *s)
+{
+    if (s->data == NULL) {
+        return train_complain(s, "data", "a file is missing: data = FILE in a config file, or --data FILE");
+    }
+    if (s->n_layers == 0) {
+        return train_complain(s, "network", "layers are missing: network { ... } in a config file, or --network");
+    }
+    if (s->validate != 0 && s->validate_data != NULL) {
+        return train_complain(s, "validate", "a share and validate_data exclude each other");
+    }
+    if (s->validate_targets != NULL && s->validate_data == NULL) {
+        return train_complain(s, "validate_targets", "there is no validate_data");
+    }
+    if (s->label != NULL && s->targets != NULL) {
+        return train_complain(s, "label", "a label column and targets exclude each other");
+    }
+    if (s->micro_batch > s->batch) {
+        return train_complain(s, "micro_batch", "%u is more than the batch of %u", s->micro_batch, s->batch);
+    }
+    if (s->patience != 0 && s->validate == 0 && s->validate_data == NULL) {
+        return train_complain(s, "patience", "nothing is held out to evaluate: give validate or validate_data");
+    }
+    if (s->nesterov && s->momentum == 0) {
+        return train_complain(s, "nesterov", "needs momentum");
+    }
+    if (s->schedule == Q_SCHEDULE_STEP && s->every == 0) {
+        return train_complain(s, "schedule", "step needs every = STEPS");
+    }
+    if (s->schedule == Q_SCHEDULE_WSD && s->decay == 0) {
+        return train_complain(s, "schedule", "wsd needs decay = STEPS");
+    }
+    s->epochs = s->epochs == 0 && s->steps == 0 ? 10 : s->epochs;
+    return true;
+}
+
+bool train_read(train_settings *s, const char *const *words, uint32_t n)
+{
+    size_t size;
+    char *text;
+    defaults(s);
+    if (!read_options(s, words, n)) {
+        return false;
+    }
+    if (s->network != NULL && train_read_network(s, (char *)(uintptr_t)s->network, NULL) == NULL) {
+        return false;
+    }
+    if (s->config != NULL) {
+        text = host_read(s->config, &size);
+        if (text == NULL) {
+            return false;
+        }
+        if (strlen(text) != size) {
+            say("%s: byte %zu is 0: is it a text?", s->config, strlen(text));
+            return false;
+        }
+        if (!read_file(s, text)) {
+            return false;
+        }
+    }
+    return check(s);
+}

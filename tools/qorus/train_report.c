@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/* What a training says: the line that shows where it is, the file of metrics, the figures at the end. */
+#define _POSIX_C_SOURCE 200809L
+#include "terminal.h"
+#include "train.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "qorus/base/elementary_f64.h"
+
+enum { BAR = 12, MAX_CLASSES = 4096, LINE_SECONDS = 10 };
+
+static bool counts_classes(const train_run *r)
+{
+    return r->data.form != FORM_TEXT && r->s.loss == LOSS_CROSS_ENTROPY && r->network.columns <= MAX_CLASSES;
+}
+
+static uint64_t count_parameters(const train_run *r)
+{
+    const engine *e = &r->h.engine;
+    uint64_t n = 0;
+    for (q_param p = 0; p < q_model_n_params(e->model); p++) {
+        q_tensor t;
+        q_diag d;
+        n += q_session_param(e->session, p, &t, &d) == Q_OK ? (uint64_t)t.ne[2] * t.ne[3] : 0;
+    }
+    return n;
+}
+
+/* ---- Metrics ----------------------------------------------------------------------------------------------- */
+
+static const char columns[] = "step,epoch,loss,val_loss,accuracy,learning_rate,gradient_norm,samples_per_s,seconds\n";
+
+static bool ends_in(const char *path, const char *ending)
+{
+    size_t n = strlen(path);
+    size_t m = strlen(ending);
+    return n >= m && strcmp(path + n - m, ending) == 0;
+}
+
+bool report_open(train_run *r, uint64_t bytes)
+{
+    const char *path = r->s.metrics;
+    r->bar = isatty(STDERR_FILENO) != 0;
+    if (path == NULL) {
+        return true;
+    }
+    r->json = ends_in(path, ".jsonl") || ends_in(path, ".json");
+    if (bytes != 0 && truncate(path, (off_t)bytes) != 0 && errno != ENOENT) {
+        return train_complain(&r->s, "metrics", "%s: %s", path, strerror(errno));
+    }
+    r->metrics = fopen(path, bytes != 0 ? "ab" : "wb");
+    if (r->metrics == NULL) {
+        return train_complain(&r->s, "metrics", "%s: %s", path, strerror(errno));
+    }
+    if (!r->json && ftell(r->metrics) == 0) {
+        (void)fputs(columns, r->metrics);
+    }
+    return true;
+}
+
+uint64_t report_bytes(train_run *r)
+{
+    if (r->metrics == NULL || fflush(r->metrics) != 0) {
+        return 0;
+    }
+    return (uint64_t)ftell(r->metrics);
+}
+
+/* One figure of a line; absent: an empty field, or in JSON no member. */
+static void put(const train_run *r, const char *name, bool present, double value)
+{
+    const char *comma = strcmp(name, "step") == 0 ? "" : ",";
+    if (!r->json) {
+        (void)fprintf(r->metrics, present ? "%s%.9g" : "%s", comma, value);
+    } else if (present) {
+        (void)fprintf(r->metrics, "%s\"%s\":%.9g", comma, name, value);
+    }
+}
+
+static void put_line(train_run *r, const q_fit_progress *p, double accuracy)
+{
+    double now = host_seconds(&r->h);
+    double since = now - r->logged;
+    double rate = since > 0 ? (double)(p->samples - r->logged_samples) / since : 0;
+    (void)fputs(r->json ? "{" : "", r->metrics);
+    put(r, "step", true, (double)p->steps);
+    put(r, "epoch", true, (double)p->epoch);
+    put(r, "loss", true, r->loss_sum / (double)r->loss_n);
+    put(r, "val_loss", p->evaluated != 0, p->validation);
+    put(r, "accuracy", accuracy >= 0, accuracy);
+    put(r, "learning_rate", true, p->report.learning_rate);
+    put(r, "gradient_norm", true, p->report.gradient_norm);
+    put(r, "samples_per_s", true, rate);
+    put(r, "seconds", true, r->before + now - r->begin);
+    (void)fputs(r->json ? "}\n" : "\n", r->metrics);
+    r->logged = now;
+    r->logged_samples = p->samples;
+    r->loss_sum = 0;
+    r->loss_n = 0;
+}
+
+bool report_close(train_run *r)
+{
+    bool ok = r->metrics == NULL || (fflush(r->metrics) == 0 && !ferror(r->metrics));
+    if (r->metrics != NULL && (fclose(r->metrics) != 0 || !ok)) {
+        return train_complain(&r->s, "metrics", "%s: cannot be written", r->s.metrics);
+    }
+    return true;
+}
+
+/* ---- Progress ---------------------------------------------------------------------------------------------- */
+
+void report_start(train_run *r)
+{
+    const char *what = r->data.form == FORM_TEXT ? "windows" : "samples";
+    if (counts_classes(r)) {
+        r->confusion.classes = r->network.columns;
+        r->confusion.count = (uint64_t *)train_take(r, (size_t)r->network.columns * r->network.columns * 8, "confusion");
+    }
+    (void)fprintf(stderr, "qorus: %llu parameters, %u %s", (unsigned long long)count_parameters(r), r->data.n_train, what);
+    if (r->data.form == FORM_TEXT) {
+        (void)fprintf(stderr, " of %u tokens (vocabulary %u)", r->data.rows, r->data.classes);
+    }
+    (void)fprintf(stderr, ", %u held out\nqorus: %llu steps, %llu an epoch; %.1f MiB planned; %s, %u threads\n",
+                  r->data.n_validate, (unsigned long long)r->total, (unsigned long long)r->per_epoch,
+                  (double)r->planned / 1048576, r->h.engine.backend.name, r->s.threads);
+}
+
+void report_seen(void *user, const q_step *step, const q_train_part *part, bool evaluated)
+{
+    train_run *r = (train_run *)user;
+    q_tensor logits;
+    q_diag d;
+    (void)part;
+    if (evaluated && r->confusion.count != NULL && q_session_output(r->h.engine.session, 2, &logits, &d) == Q_OK) {
+        uint32_t samples = step->n_spans != 0 ? step->n_spans : step->n_batch;
+        q_confusion_add(&r->confusion, &logits, (const int32_t *)step->inputs[1], samples * r->data.target_width);
+    }
+}
+
+static void format_time(double seconds, char text[16])
+{
+    uint64_t s = seconds > 0 && seconds < 3.6e8 ? (uint64_t)(seconds + 0.5) : 0;
+    if (s >= 3600) {
+        (void)snprintf(text, 16, "%u:%02u:%02u", (unsigned)(s / 3600), (unsigned)(s / 60 % 60), (unsigned)(s % 60));
+    } else {
+        (void)snprintf(text, 16, "%u:%02u", (unsigned)(s / 60), (unsigned)(s % 60));
+    }
+}
+
+static void format_rate(double rate, char text[16])
+{
+    (void)snprintf(text, 16, rate < 9999.5 ? "%.0f" : rate < 9999.5e3 ? "%.0fk" : "%.0fM",
+                   rate < 9999.5 ? rate : rate < 9999.5e3 ? rate / 1e3 : rate / 1e6);
+}
+
+/* The line of a terminal: cut to its width, drawn over the one before. */
+static void draw(const train_run *r, const q_fit_progress *p, double rate, double left)
+{
+    char line[192];
+    char bar[BAR + 1];
+    char per_second[16];
+    char time_left[16];
+    size_t full = (size_t)(p->steps * BAR / r->total);
+    size_t width = terminal_columns();
+    int n;
+    memset(bar, '.', BAR);
+    memset(bar, '#', full < BAR ? full : BAR);
+    bar[BAR] = '\0';
+    format_rate(rate, per_second);
+    format_time(left, time_left);
+    n = snprintf(line, sizeof(line), "[%s] %llu/%llu loss %.4f", bar, (unsigned long long)p->steps,
+                 (unsigned long long)r->total, p->report.loss);
+    if (r->state.evaluations != 0) {
+        n += snprintf(line + n, sizeof(line) - (size_t)n, " val %.4f", p->validation);
+    }
+    n += snprintf(line + n, sizeof(line) - (size_t)n, " %s%s %s", per_second, r->data.form == FORM_TEXT ? " tok/s" : "/s", time_left);
+    width = width > sizeof(line) ? sizeof(line) : width;
+    (void)fprintf(stderr, "\r%-*.*s", (int)width - 1, (int)width - 1, line);
+    (void)fflush(stderr);
+}
+
+static void print_line(const train_run *r, const q_fit_progress *p, double accuracy, double rate)
+{
+    (void)fprintf(stderr, "step %llu of %llu, epoch %llu: loss %.6f", (unsigned long long)p->steps, (unsigned long long)r->total,
+                  (unsigned long long)p->epoch + 1, p->report.loss);
+    if (p->evaluated != 0) {
+        (void)fprintf(stderr, ", validation %.6f%s", p->validation, p->improved != 0 ? " (best)" : "");
+    }
+    if (accuracy >= 0) {
+        (void)fprintf(stderr, ", accuracy %.4f", accuracy);
+    }
+    (void)fprintf(stderr, ", %.0f %s/s\n", rate, r->data.form == FORM_TEXT ? "tokens" : "samples");
+}
+
+void report_pause(train_run *r)
+{
+    if (r->bar && r->shown != 0) {
+        (void)fputc('\n', stderr);
+        r->shown = 0;
+    }
+}
+
+/* Accuracy of the evaluation just made, whose counts are forgotten; -1: none. */
+static double take_accuracy(train_run *r, double *f1)
+{
+    double accuracy;
+    if (r->confusion.count == NULL) {
+        return -1;
+    }
+    accuracy = q_confusion_accuracy(&r->confusion);
+    *f1 = q_confusion_f1(&r->confusion);
+    memset(r->confusion.count, 0, (size_t)r->confusion.classes * r->confusion.classes * sizeof(uint64_t));
+    return accuracy;
+}
+
+void report_step(train_run *r, const q_fit_progress *p)
+{
+    double now = host_seconds(&r->h);
+    double elapsed = now - r->begin;
+    double of_sample = r->data.form == FORM_TEXT ? (double)r->data.rows : 1;
+    double rate = elapsed > 0 ? (double)p->samples * of_sample / elapsed : 0;
+    double done = (double)(p->steps - r->first_step);
+    double f1;
+    double accuracy = p->evaluated != 0 ? take_accuracy(r, &f1) : -1;
+    bool last = p->steps == r->total;
+    r->loss_sum += p->report.loss;
+    r->loss_n++;
+    if (r->metrics != NULL && (p->steps % r->s.log_every == 0 || p->evaluated != 0 || last)) {
+        put_line(r, p, accuracy);
+    }
+    if (r->bar && (last || p->evaluated != 0 || now - r->shown >= 0.1)) {
+        draw(r, p, rate, (double)(r->total - p->steps) * elapsed / done);
+        r->shown = now;
+    }
+    if (!r->bar && (last || p->evaluated != 0 || p->steps % r->per_epoch == 0 || now - r->shown >= LINE_SECONDS)) {
+        print_line(r, p, accuracy, rate);
+        r->shown = now;
+    }
+}
+
+/* ---- The end ----------------------------------------------------------------------------------------------- */
+
+bool report_summary(train_run *r, double loss)
+{
+    const char *of = r->data.n_validate != 0 ? "validation" : "training";
+    double f1 = 0;
+    double accuracy = take_accuracy(r, &f1);
+    char seconds[16];
+    format_time(r->before + host_seconds(&r->h) - r->begin, seconds);
+    (void)printf("%s: %llu parameters after %llu steps, %llu epochs, in %s%s\n", r->s.out,
+                 (unsigned long long)count_parameters(r), (unsigned long long)r->result.steps, (unsigned long long)r->result.epochs,
+                 seconds, r->result.end == Q_FIT_PATIENCE ? "; no better loss for a while ended it" : "");
+    (void)printf("%s loss %.6f", of, loss);
+    if ((r->fit.flags & Q_FIT_KEEP_BEST) != 0 && r->state.evaluations != 0) {
+        (void)printf(" (step %llu, the best)", (unsigned long long)r->state.best_step);
+    }
+    (void)printf(", last training loss %.6f\n", r->result.loss);
+    if (accuracy >= 0) {
+        (void)printf("%s accuracy %.4f, F1 %.4f\n", of, accuracy, f1);
+    }
+    if (r->data.form == FORM_TEXT) {
+        (void)printf("%s perplexity %.4f\n", of, q_exp_f64(loss));
+    }
+    (void)printf("memory planned %.1f MiB\n", (double)r->planned / 1048576);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        say("cannot write the figures");
+        return false;
+    }
+    return true;
+}
