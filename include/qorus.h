@@ -10,7 +10,7 @@
  *   backend.h    how it computes                         quantize.h   float rows to storage types
  *   sha256.h     hashing                             snapshot.h   the state of a session as a file
  *   rewrite.h    a .qorus file in another weight type    train.h      trainer, whole trainings, metrics
- *   pool.h       tensors to take and give back
+ *   pool.h       tensors to take and give back           gradcheck.h  gradients against differences
  */
 #ifndef QORUS_H
 #define QORUS_H
@@ -18,6 +18,7 @@
 #include "qorus/backend.h"
 #include "qorus/format.h"
 #include "qorus/generate.h"
+#include "qorus/gradcheck.h"
 #include "qorus/kernels.h"
 #include "qorus/layer.h"
 #include "qorus/memory.h"

@@ -52,7 +52,7 @@ static q_error_code train_config_check(const q_train_config *c, q_diag *diag)
     return Q_OK;
 }
 
-static bool has_gradient(const q_session *s, q_param p)
+bool q_train_has_gradient(const q_session *s, q_param p)
 {
     return s->plan->params[p].grad.bytes != 0;
 }
@@ -73,7 +73,7 @@ static void trainer_layout(q_arena *arena, const q_session *s, q_trainer *fill, 
     size_t partials = 0;
     fill->n_trained = 0;
     for (q_param p = 0; p < s->plan->model->n.params; p++) {
-        if (has_gradient(s, p)) {
+        if (q_train_has_gradient(s, p)) {
             fill->n_trained++;
             partials += chunks_of(elements_of(s, p));
         }
@@ -128,7 +128,7 @@ static void fill_list(q_trainer *t)
     uint32_t at = 0;
     for (q_param p = 0; p < s->plan->model->n.params; p++) {
         trained *x = &t->list[at];
-        if (!has_gradient(s, p)) {
+        if (!q_train_has_gradient(s, p)) {
             continue;
         }
         memset(x, 0, sizeof(*x));
@@ -220,17 +220,17 @@ q_error_code q_trainer_init(q_trainer **trainer, q_block memory, q_session *sess
 
 /* ---- Micro-batches ---------------------------------------------------------------------------------------- */
 
-static q_error_code reset_sequences(q_trainer *t, const q_step *step, q_diag *diag)
+q_error_code q_train_reset_sequences(q_session *s, const q_step *step, q_diag *diag)
 {
     q_error_code e = Q_OK;
-    if ((t->config.flags & Q_TRAIN_KEEP_STATE) != 0 || !t->session->plan->attends) {
+    if (!s->plan->attends) {
         return Q_OK;
     }
     if (step->n_spans == 0) {
-        return q_sequence_rewind(t->session, 0, 0, diag);
+        return q_sequence_rewind(s, 0, 0, diag);
     }
     for (uint32_t i = 0; e == Q_OK && step->spans != NULL && i < step->n_spans; i++) {
-        e = q_sequence_rewind(t->session, step->spans[i].sequence, 0, diag);
+        e = q_sequence_rewind(s, step->spans[i].sequence, 0, diag);
     }
     return e;
 }
@@ -248,7 +248,8 @@ static const q_real *output_of(const q_trainer *t, uint32_t i)
 
 static q_error_code run_forward(q_trainer *t, const q_step *step, uint32_t flags, q_train_part *part, q_diag *diag)
 {
-    q_error_code e = reset_sequences(t, step, diag);
+    bool keep = (t->config.flags & Q_TRAIN_KEEP_STATE) != 0;
+    q_error_code e = keep ? Q_OK : q_train_reset_sequences(t->session, step, diag);
     t->step = *step;
     t->step.flags = flags;
     t->step.seed = t->config.seed;

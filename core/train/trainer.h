@@ -42,6 +42,12 @@ struct q_trainer {
     const char *bad;       /* a parameter whose gradient is not finite */
 };
 
+/* Does backward reach it? */
+bool q_train_has_gradient(const q_session *s, q_param p);
+
+/* The sequences that a step names start anew. */
+q_error_code q_train_reset_sequences(q_session *s, const q_step *step, q_diag *diag);
+
 /* The micro-batches since the last update are as if they had not been. */
 void q_trainer_forget(q_trainer *t);
 

@@ -5,6 +5,7 @@
 
 #include "rig.h"
 
+void cases_gradcheck(void);
 void cases_linear(void);
 void cases_recurrent(void);
 void cases_image(void);

@@ -32,6 +32,7 @@ static void check_scales(void)
     for (uint32_t i = 0; i < sizeof(factors) / sizeof(factors[0]); i++) {
         const q_scale_config config = {factors[i], 0};
         rig_layer c = {.name = "scale", .cls = &q_layer_scale, .config = &config, .n_in = 1, .step = {.n_batch = 3}};
+        c.flags = factors[i] != 0 ? 0 : RIG_FLAT;
         c.in[0] = (rig_input){.type = rig_rows(19)};
         rig_check_layer(&c);
         c.in[0].type = rig_tokens(7);

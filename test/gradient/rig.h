@@ -5,7 +5,7 @@
  * A case is a graph whose real inputs are parameters in disguise (rig_source), so that the gradient of every input can
  * be asked for, and whose outputs meet in one number (rig_probe): a sum with fixed irregular weights. Then
  *
- *   - in the double build, every gradient agrees with the central difference (f(w+e) - f(w-e)) / 2e, e = 1e-6, to
+ *   - every gradient passes q_gradcheck: in the double build (f(w+e) - f(w-e)) / 2e, e = 1e-6, to
  *     1e-5 + 1e-3*|difference|, PyTorch's defaults; of large tensors RIG_SAMPLES elements are looked at;
  *   - in both builds, the same bits come out on every backend, with 1 and with 3 workers, with and without fusion, with
  *     everything computed again for backward (builders may set blocks of their own), and for the batch cut into two
@@ -23,7 +23,9 @@ enum { RIG_SAMPLES = 300, RIG_SPANS = 8 };
 
 enum {
     RIG_NO_SPLIT = 1u << 0,     /* micro-batches give other bits (batch statistics) */
-    RIG_FIRST_OUTPUT = 1u << 1  /* the probe reads output 0 alone (the others have no gradient) */
+    RIG_FIRST_OUTPUT = 1u << 1, /* the probe reads output 0 alone (the others have no gradient) */
+    RIG_FLAT = 1u << 2,         /* gradients may be zero */
+    RIG_STEEP = 1u << 3         /* differences in the double build only: in 24 bits they would say nothing */
 };
 
 /* Sizes of the step. Micro-batches: the first `split` samples (spans, where there are spans), then the rest. */
