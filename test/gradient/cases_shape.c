@@ -28,7 +28,7 @@ static void check_reshapes(void)
 
 static void check_scales(void)
 {
-    const float factors[] = {0.25f, -3.5f, 1.0f};
+    const float factors[] = {0.25f, -3.5f, 1.0f, 0.0f};
     for (uint32_t i = 0; i < sizeof(factors) / sizeof(factors[0]); i++) {
         const q_scale_config config = {factors[i], 0};
         rig_layer c = {.name = "scale", .cls = &q_layer_scale, .config = &config, .n_in = 1, .step = {.n_batch = 3}};

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_gradient [TEXT]: gradients of layers and graphs against central differences, and the bits of every way to run them;
- * only cases whose name has TEXT.
+ * test_gradient [TEXT [N]]: gradients of layers and graphs against central differences, and the bits of every way to run
+ * them; only cases whose name has TEXT; N random graphs (200).
  */
+#include <stdlib.h>
+
 #include "cases.h"
 
 int main(int argc, char **argv)
@@ -20,5 +22,6 @@ int main(int argc, char **argv)
     cases_element();
     cases_loss();
     cases_shape();
+    cases_random(argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 200);
     return rig_end();
 }
