@@ -11,6 +11,7 @@
  *   sha256.h     hashing                             snapshot.h   the state of a session as a file
  *   rewrite.h    a .qorus file in another weight type    train.h      trainer, whole trainings, metrics
  *   pool.h       tensors to take and give back           gradcheck.h  gradients against differences
+ *   net.h        a network, layer by layer
  */
 #ifndef QORUS_H
 #define QORUS_H
@@ -23,6 +24,7 @@
 #include "qorus/layer.h"
 #include "qorus/memory.h"
 #include "qorus/model.h"
+#include "qorus/net.h"
 #include "qorus/ops.h"
 #include "qorus/optim.h"
 #include "qorus/pool.h"

@@ -16,9 +16,9 @@
 # BatchNorm folds into products and attention has samples and full rows (58 before, for several sequences and devices).
 AIM=46080
 LIMIT=61440
-# Objects that running a model does not need: text, ops called singly and their views, state in files, devices, printing (what
-# of it a builder of names calls is linked all the same).
-NOT_MODEL='/core-(text|ops|tensor|optim|train)-|core-base-text|memory-pool|snapshot|plan_print|write|devices'
+# Objects that running a model does not need: text, ops called singly and their views, describing networks, state in files,
+# devices, printing (what of it a builder of names calls is linked all the same).
+NOT_MODEL='/core-(text|ops|tensor|optim|train)-|core-base-text|memory-pool|model-net|snapshot|plan_print|write|devices'
 NOT_TRAIN='/core-(text|ops|tensor)-|core-base-text|memory-pool|snapshot|plan_print|devices'
 NOT_RUN='backward|sgd|adam|grad|train|loss|moment|init_params|load_param|quantize|panel_pack|panel_unpack|verify|sha256|_mse'
 NOT_DECODER='q_build_from_file|q_layer_builtin'
