@@ -5,7 +5,7 @@ import subprocess
 
 from command import FOLDER, QORUS, finish, qorus, tell, tiny_model
 
-ALL = ("run", "chat", "bench", "perplexity", "tokenize", "inspect", "plan", "quantize", "conform")
+ALL = ("run", "chat", "bench", "perplexity", "tokenize", "inspect", "plan", "quantize", "train", "conform")
 
 
 def refused(name, code, words, *command, text=None, lines=1):

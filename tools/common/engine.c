@@ -64,11 +64,22 @@ q_error_code engine_open(engine *e, const void *base, size_t size, bool copy, co
     return q_tokenizer_open(&e->tokenizer, tokenizer, section, diag);
 }
 
+/* A graph whose rows have positions. */
+static bool reads_rows(const q_file *file)
+{
+    q_file_graph_view g;
+    bool rows = false;
+    for (uint32_t i = 0; q_file_graph_arrays(file, &g) && i < g.head->n_inputs * Q_MAX_DIMS; i++) {
+        rows = rows || g.inputs[i / Q_MAX_DIMS].sym[i % Q_MAX_DIMS] == Q_SYM_TOKENS;
+    }
+    return rows;
+}
+
 static uint32_t context_size(const engine *e, const options *o)
 {
     const q_file_arch *arch = q_file_get_arch(&e->file);
     uint32_t trained = arch != NULL ? arch->n_context : 0;
-    if (o->ctx != 0 || (arch == NULL && !e->has_tokenizer)) {
+    if (o->ctx != 0 || (arch == NULL && !reads_rows(&e->file))) {
         return o->ctx;
     }
     return arch != NULL && trained < DEFAULT_CTX ? trained : DEFAULT_CTX;

@@ -38,6 +38,17 @@ static q_error_code hash_rows(void *user, uint32_t first, uint32_t n, const q_te
     return Q_OK;
 }
 
+static void finish(fingerprint_state *s, char hex[65])
+{
+    uint8_t digest[Q_SHA256_BYTES];
+    q_text t;
+    q_sha256_final(&s->sha, digest);
+    q_text_init(&t, hex, 65);
+    for (uint32_t i = 0; i < sizeof(digest); i++) {
+        q_text_hex(&t, digest[i], 2);
+    }
+}
+
 static q_error_code prompt_ids(engine *e, const engine_memory *memory, int32_t **ids, uint32_t n_prompt,
                                q_diag *diag)
 {
@@ -64,16 +75,65 @@ static q_error_code prompt_ids(engine *e, const engine_memory *memory, int32_t *
     return code;
 }
 
+/* Fixed numbers for an input: eighths from -11/8 to 11/8, or ids below its limit. */
+static q_error_code fill_input(const q_file_graph_input *in, const engine_memory *memory, const void **out, q_diag *diag)
+{
+    size_t n = 1;
+    void *base = NULL;
+    q_error_code code;
+    for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
+        n *= in->dim[d] * (in->sym[d] == Q_SYM_TOKENS ? (uint32_t)FINGERPRINT_ROWS : 1u);
+    }
+    code = memory->take(memory->user, n * sizeof(float), "input", &base, diag);
+    for (size_t i = 0; code == Q_OK && i < n; i++) {
+        int32_t id = (int32_t)((i * 7 + 3) % (in->limit != 0 ? in->limit : 1u));
+        float real = (float)((int)(i * 37 % 23) - 11) / 8.0f;
+        memcpy((uint8_t *)base + i * sizeof(float), in->dtype == Q_I32 ? (const void *)&id : (const void *)&real, sizeof(float));
+    }
+    *out = base;
+    return code;
+}
+
+static q_error_code run_graph(engine *e, const engine_memory *memory, char hex[65], q_diag *diag)
+{
+    const void *inputs[Q_CAP_GRAPH_IO] = {NULL};
+    fingerprint_state state;
+    q_file_graph_view g;
+    q_step step;
+    q_error_code code = q_file_graph_arrays(&e->file, &g) ? Q_OK : Q_ERR_NOT_FOUND;
+    for (uint32_t i = 0; code == Q_OK && i < g.head->n_inputs; i++) {
+        code = fill_input(&g.inputs[i], memory, &inputs[i], diag);
+    }
+    memset(&step, 0, sizeof(step));
+    step.inputs = inputs;
+    step.n_tokens = FINGERPRINT_ROWS;
+    step.select = Q_SELECT_LAST;
+    code = code == Q_OK ? q_model_forward(e->session, &step, diag) : code;
+    memset(&state, 0, sizeof(state));
+    q_sha256_init(&state.sha);
+    for (uint32_t i = 0; code == Q_OK && i < g.head->n_outputs; i++) {
+        q_tensor out;
+        code = q_session_output(e->session, i, &out, diag);
+        if (code == Q_OK) {
+            (void)hash_rows(&state, 0, out.ne[0] * out.ne[1] * out.ne[2], &out);
+        }
+    }
+    finish(&state, hex);
+    return code;
+}
+
 q_error_code fingerprint_run(engine *e, const engine_memory *memory, uint32_t n_prompt, char hex[65], q_diag *diag)
 {
     int32_t *ids = NULL;
     int32_t token;
     const void *inputs[1];
     fingerprint_state state;
-    uint8_t digest[32];
     q_step step;
-    q_text t;
-    q_error_code code = prompt_ids(e, memory, &ids, n_prompt, diag);
+    q_error_code code;
+    if (!e->has_tokenizer && q_file_get_arch(&e->file) == NULL) {
+        return run_graph(e, memory, hex, diag);
+    }
+    code = prompt_ids(e, memory, &ids, n_prompt, diag);
     memset(&state, 0, sizeof(state));
     q_sha256_init(&state.sha);
     memset(&step, 0, sizeof(step));
@@ -89,11 +149,7 @@ q_error_code fingerprint_run(engine *e, const engine_memory *memory, uint32_t n_
         inputs[0] = &token;
         step.n_tokens = 1;
     }
-    q_sha256_final(&state.sha, digest);
-    q_text_init(&t, hex, 65);
-    for (uint32_t i = 0; i < sizeof(digest); i++) {
-        q_text_hex(&t, digest[i], 2);
-    }
+    finish(&state, hex);
     return code;
 }
 

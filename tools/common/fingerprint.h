@@ -8,11 +8,12 @@
 
 #include "engine.h"
 
-enum { FINGERPRINT_PROMPT = 256, FINGERPRINT_DECODED = 64 };
+enum { FINGERPRINT_PROMPT = 256, FINGERPRINT_ROWS = 16, FINGERPRINT_DECODED = 64 };
 
 /*
  * Runs it on a session at position 0 whose context holds n_prompt + FINGERPRINT_DECODED positions. The prompt is a
- * fixed text in the model's tokens, begun again as often as needed. hex receives 64 digits and a terminator.
+ * fixed text in the model's tokens, begun again as often as needed. Of a graph that reads no text every output of one step
+ * is hashed: of a sample, or a sequence of FINGERPRINT_ROWS rows, of fixed numbers. hex receives 64 digits and a terminator.
  */
 q_error_code fingerprint_run(engine *e, const engine_memory *memory, uint32_t n_prompt, char hex[65], q_diag *diag);
 

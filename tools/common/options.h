@@ -18,6 +18,8 @@ typedef struct options {
     const char *file;    /* -f */
     const char *system;  /* --system */
     const char *logits;  /* --logits */
+    const char *input;   /* --input */
+    const char *targets; /* --targets */
     const char *backend; /* --backend */
     const char *kv;      /* --kv; NULL: by precision */
     const char *train;   /* --train */

@@ -74,7 +74,7 @@ static int run_model(const options *o, const char *backend, bool exact, char fir
         return EXIT_FAILED;
     }
     if (host_session(&h, o->args[0], &mine, 1, NULL)) {
-        if (!h.engine.has_tokenizer) {
+        if (!h.engine.has_tokenizer && q_file_get_arch(&h.engine.file) != NULL) {
             say("%s has no tokenizer", o->args[0]);
         } else if (fingerprint_run(&h.engine, &h.memory, o->n_prompt, hex, &h.diag) != Q_OK) {
             (void)say_failure(o->args[0], &h.diag);

@@ -13,7 +13,7 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
-    {"run", "MODEL [-p TEXT | -f FILE] [options]", "continues a text", FOR_RUN, command_run},
+    {"run", "MODEL [-p TEXT | -f FILE | --input FILE]", "continues a text, or answers samples", FOR_RUN, command_run},
     {"tokenize", "MODEL [-p TEXT | -f FILE] [--decode]", "text to ids, or ids to text; - is standard input",
      FOR_TOKENIZE, command_tokenize},
     {"inspect", "FILE [--verify] [--json]", "shows what a .qorus or .qtok file holds", FOR_INSPECT, command_inspect},

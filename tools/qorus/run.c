@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* qorus run: continues a text, streaming it as it comes. */
+/* qorus run: continues a text, streaming it as it comes; or answers samples. */
 #define _POSIX_C_SOURCE 200809L
+#include "predict.h"
 #include "profile.h"
 
 #include <signal.h>
@@ -189,7 +190,14 @@ static int run_model(run_state *s, const char *text, size_t n)
     sc.should_stop = should_stop;
     sc.observe = s->o.profile ? profile_see : NULL;
     sc.user = &s->seen;
+    if (s->o.input != NULL) {
+        return predict(&s->h, &s->o, &sc);
+    }
     if (!host_session(&s->h, s->o.args[0], &s->o, 1, &sc)) {
+        return EXIT_FAILED;
+    }
+    if (!s->h.engine.has_tokenizer && q_file_get_arch(&s->h.engine.file) == NULL) {
+        say("%s reads no text: give samples with --input FILE", s->o.args[0]);
         return EXIT_FAILED;
     }
     q_generate_defaults(&gc);
@@ -249,6 +257,11 @@ int command_run(const char *const *words, uint32_t n)
     }
     if (s.o.n_args != 1 || (s.o.prompt != NULL && s.o.file != NULL)) {
         say(s.o.n_args != 1 ? "run takes one model: qorus run MODEL -p TEXT" : "-p and -f exclude each other");
+        return EXIT_USAGE;
+    }
+    if ((s.o.input != NULL && (s.o.prompt != NULL || s.o.file != NULL || s.o.logits != NULL)) ||
+        (s.o.targets != NULL && s.o.input == NULL)) {
+        say(s.o.input != NULL ? "--input excludes -p, -f and --logits" : "--targets goes with --input");
         return EXIT_USAGE;
     }
     text = prompt_text(&s.o, &length);

@@ -65,6 +65,22 @@ static void count_steps(train_run *r)
     r->total = s->steps != 0 && s->steps < r->total ? s->steps : r->total;
 }
 
+/* What a schedule asks of the number of steps. */
+static bool check_schedule(const train_run *r)
+{
+    const train_settings *s = &r->s;
+    unsigned long long total = r->total;
+    if (s->schedule <= Q_SCHEDULE_STEP) {
+        return true;
+    }
+    if (s->warmup >= r->total) {
+        return train_complain(s, "warmup", "%llu steps of it, but there are %llu in all", (unsigned long long)s->warmup, total);
+    }
+    return s->schedule != Q_SCHEDULE_WSD || s->decay <= r->total - s->warmup ||
+           train_complain(s, "decay", "%llu steps of it, but only %llu follow the warm-up", (unsigned long long)s->decay,
+                          (unsigned long long)(r->total - s->warmup));
+}
+
 /* The largest micro-batch. */
 static q_maxima maxima(const train_run *r)
 {
@@ -279,6 +295,9 @@ static int prepare(train_run *r, const char *const *words, uint32_t n)
         return EXIT_FAILED;
     }
     count_steps(r);
+    if (!check_schedule(r)) {
+        return EXIT_FAILED;
+    }
     make_config(r);
     make_fit(r);
     r->settings_bytes = train_describe(&r->s, r->settings, sizeof(r->settings));

@@ -117,6 +117,7 @@ static bool read_options(train_settings *s, const char *const *words, uint32_t n
             return false;
         }
         if (k->kind != SET_FLAG && i + 1 == n) {
+            *setting_line(s, k) = GIVEN_BY_OPTION;
             return train_complain(s, k->name, "a value is missing");
         }
         if (k->kind != SET_FLAG) {
@@ -154,7 +155,7 @@ static void defaults(train_settings *s)
 static bool check(train_settings *s)
 {
     if (s->data == NULL) {
-        return train_complain(s, "data", "a file is missing: data = FILE in a config file, or --data FILE");
+        return train_complain(s, "data", "a file is missing: data = FILE in a config file, or --data FILE; see qorus train --help");
     }
     if (s->n_layers == 0) {
         return train_complain(s, "network", "layers are missing: network { ... } in a config file, or --network");

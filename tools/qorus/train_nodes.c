@@ -205,6 +205,12 @@ static void flatten(building *b, flow *x)
     x->h = x->w = 1;
 }
 
+static void dropout(building *b, flow *x)
+{
+    const q_dropout_config config = {(float)b->layer->rate, 0};
+    x->value = map(b, &q_layer_dropout, "", &config, x->value);
+}
+
 static void recurrent(building *b, flow *x)
 {
     const train_layer *l = b->layer;
@@ -272,7 +278,7 @@ void layer_add(building *b, flow *x)
         norm(b, x);
         break;
     case OP_DROPOUT:
-        (void)layer_misfit(b, "this build has no dropout");
+        dropout(b, x);
         break;
     case OP_FLATTEN:
         flatten(b, x);

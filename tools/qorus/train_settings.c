@@ -210,7 +210,7 @@ static bool expected(const train_settings *s, const setting *k, const char *valu
     case SET_YES:
         return train_complain(s, k->name, "'%s' is none of: %s", value, k->value);
     case SET_SHAPE:
-        return train_complain(s, k->name, "'%s' is not one to three whole numbers from 1", value);
+        return train_complain(s, k->name, "one to three whole numbers from 1 are wanted, with spaces between them");
     case SET_REAL:
         return train_complain(s, k->name, "'%s' is no number from %g to %g", value, k->low, k->high);
     default:

@@ -1,0 +1,460 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""qorus train: four kinds of network, each from one config file to answers of qorus run; stopping and going on; metrics."""
+import math
+import os
+import pty
+import random
+import re
+import signal
+import struct
+import subprocess
+import sys
+
+from command import FOLDER, QORUS, ROOT, finish, qorus, tell
+
+sys.path.insert(0, str(ROOT / "tools"))
+import plot_metrics  # noqa: E402
+
+WORDS = "the cat sat on a mat and one dog ran to that park while birds sang in tall trees".split()
+
+
+# ---- Data ----------------------------------------------------------------------------------------------------
+
+def write_idx(name, shape, values):
+    """Bytes in MNIST's format."""
+    head = bytes((0, 0, 8, len(shape))) + b"".join(struct.pack(">I", n) for n in shape)
+    (FOLDER / name).write_bytes(head + bytes(values))
+
+
+def write_npy(name, shape, kind, values):
+    """An array of '<f4' or '<i4'."""
+    head = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {tuple(shape)}, }}".ljust(117) + "\n"
+    (FOLDER / name).write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(head)) + head.encode()
+                                + struct.pack(f"<{len(values)}{'f' if kind == '<f4' else 'i'}", *values))
+
+
+def make_data():
+    """Digits of 8 x 8 as images and as CSV, waves of three lengths, a text of word pairs that follow each other."""
+    r = random.Random(5)
+    marks = [[r.random() < 0.5 for _ in range(64)] for _ in range(10)]
+    labels = [r.randrange(10) for _ in range(400)]
+    images = [[min(255, max(0, int(r.gauss(170 if on else 50, 40)))) for on in marks[y]] for y in labels]
+    write_idx("x.idx", (400, 8, 8), sum(images, []))
+    write_idx("y.idx", (400,), labels)
+    (FOLDER / "digits.csv").write_text("".join(",".join(map(str, x + [y])) + "\n" for x, y in zip(images, labels)))
+    waves = [r.randrange(3) for _ in range(300)]
+    write_npy("waves.npy", (300, 16, 1), "<f4", [math.sin(i * (0.3 + 0.35 * w) + r.random()) + r.gauss(0, 0.05)
+                                                 for w in waves for i in range(16)])
+    write_npy("kinds.npy", (300,), "<i4", waves)
+    (FOLDER / "line.csv").write_text("a,b,y\n" + "".join(
+        f"{a:.3f},{b:.3f},{2 * a - b:.3f}\n" for a, b in [(r.uniform(-1, 1), r.uniform(-1, 1)) for _ in range(200)]))
+    text, at = [], 0
+    for _ in range(4000):
+        text.append(WORDS[at])
+        at = (at * 2 + r.randrange(2)) % len(WORDS)
+    (FOLDER / "text.txt").write_text(" ".join(text))
+
+
+CONFIGS = {
+    "mlp": """# An MLP on digits
+data = x.idx
+targets = y.idx
+normalise = unit   # from 0 .. 255
+validate = 0.2
+network {
+  linear 32 relu
+  dropout 0.1
+  linear classes
+}
+learning_rate = 0.01
+epochs = 12
+clip_norm = 1
+average = 0.8
+""",
+    "cnn": """data = x.idx
+targets = y.idx
+normalise = global
+validate = 0.2
+batch = 20
+network {
+  conv2d 6 3 pad 1 nobias
+  batchnorm relu
+  maxpool 2
+  residual {
+    conv2d 6 3 pad 1
+    relu
+  }
+  flatten
+  linear classes
+}
+optimizer = sgd
+momentum = 0.9
+learning_rate = 0.02
+schedule = cosine
+warmup = 5
+epochs = 6
+patience = 6
+""",
+    "lstm": """data = waves.npy
+targets = kinds.npy
+validate = 0.1
+network {
+  lstm 16
+  last
+  linear classes
+}
+optimizer = adam
+learning_rate = 0.02
+epochs = 12
+patience = 12
+""",
+    "lm": """data = text.txt
+vocab = 280
+validate = 0.1
+window = 32
+batch = 8
+network {
+  decoder layers 2 width 32 heads 4 kv_heads 2 ffn 64
+}
+learning_rate = 0.01
+weight_decay = 0.1
+schedule = linear
+warmup = 10
+last = 0.1
+epochs = 4
+""",
+}
+
+
+def train(name, *options):
+    """Trains by a config; returns exit code, standard output and standard error."""
+    config = FOLDER / f"{name}.train"
+    if not config.exists():
+        config.write_text(CONFIGS[name])
+    done = subprocess.run([QORUS, "train", config.name, *map(str, options)], cwd=FOLDER, capture_output=True, text=True,
+                          timeout=120, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stdout, done.stderr
+
+
+def bytes_of(name):
+    """A file's bytes; none if it is not there."""
+    path = FOLDER / name
+    return path.read_bytes() if path.exists() else b""
+
+
+# ---- Four networks -------------------------------------------------------------------------------------------
+
+def classifier(name, samples, targets):
+    """Trained well, and its file answers as the training said."""
+    code, out, err = train(name, "--out", f"{name}.qorus", "--metrics", f"{name}.csv")
+    accuracy = re.search(r"validation accuracy ([\d.]+), F1 ([\d.]+)", out)
+    tell(f"{name}: learns to tell the classes", code == 0 and accuracy and float(accuracy[1]) > 0.9 < float(accuracy[2]) + 0.05,
+         (code, out, err))
+    model = FOLDER / f"{name}.qorus"
+    code, out, err = qorus("run", model, "--input", FOLDER / samples, "--targets", FOLDER / targets)
+    right = re.search(r"accuracy ([\d.]+) \((\d+) of (\d+)\)", err)
+    rows = [line.split() for line in out.splitlines()]
+    tell(f"{name}: qorus run answers every sample", code == 0 and right and float(right[1]) > 0.9 and len(rows) == int(right[3])
+         and all(len(r) == 2 and 0 < float(r[1]) <= 1 for r in rows), (code, out[-200:], err))
+    code, plain, err = qorus("run", model, "--input", FOLDER / samples)
+    tell(f"{name}: without targets the same answers", code == 0 and plain == out and "accuracy" not in err, err)
+    looks(name, model)
+
+
+def looks(name, model):
+    """The other commands on the file."""
+    for command in (("inspect", "--verify"), ("plan",), ("plan", "--json"), ("conform",)):
+        code, out, err = qorus(command[0], model, *command[1:])
+        tell(f"{name}: qorus {' '.join(command)}", code == 0 and out, (out[-200:], err))
+
+
+def language_model():
+    """A decoder on a text: perplexity, samples on the way, quantised, continued by qorus run and measured by perplexity."""
+    code, out, err = train("lm", "--out", "lm.qorus", "--metrics", "lm.csv", "--sample-every", "40", "--sample", "the cat")
+    got = re.search(r"validation perplexity ([\d.]+)", out)
+    tell("lm: learns the text", code == 0 and got and float(got[1]) < 12, (code, out, err))
+    tell("lm: samples on the way begin as asked", len(re.findall(r"^--- step \d+: the cat", err, re.M)) >= 2, err)
+    code, out, _ = qorus("run", FOLDER / "lm.qorus", "-p", "the cat", "-n", 20)
+    tell("lm: qorus run continues a prompt", code == 0 and len(set(out.split()) & set(WORDS)) >= 2, out)
+    code, out, err = qorus("perplexity", FOLDER / "lm.qorus", FOLDER / "text.txt", "--ctx", 32, "--exact", "--json")
+    tell("lm: qorus perplexity measures it", code == 0 and '"perplexity"' in out, (out, err))
+    looks("lm", FOLDER / "lm.qorus")
+    for kind in ("f16", "q8_0", "q4_0"):
+        code, out, err = train("lm", "--out", f"lm-{kind}.qorus", "--type", kind, "--steps", 40)
+        code2, text, err2 = qorus("run", FOLDER / f"lm-{kind}.qorus", "-p", "the", "-n", 5)
+        tell(f"lm: written as {kind} and run", code == 0 == code2 and text.strip()
+             and len(bytes_of(f"lm-{kind}.qorus")) < len(bytes_of("lm.qorus")), (err, err2))
+    for vocab in ("char", "byte"):
+        code, out, err = train("lm", "--out", "v.qorus", "--vocab", vocab, "--steps", 20)
+        tell(f"lm: a vocabulary of {vocab}s", code == 0, (out, err))
+    code, out, err = qorus("train", "--data", FOLDER / "text.txt", "--network", "embedding 16; lstm 24; linear classes",
+                           "--vocab", "char", "--steps", 30, "--out", FOLDER / "rnn.qorus", "--sample-every", 30)
+    tell("lm: an LSTM, from options alone", code == 0 and "--- step 30" in err, (out, err))
+    code, out, err = qorus("run", FOLDER / "rnn.qorus", "-p", "the", "-n", 10)
+    tell("lm: ... continues a prompt", code == 0 and out.strip() != "", (out, err))
+
+
+def values():
+    """Regression and chances, from a CSV file and options alone."""
+    base = ["train", "--data", FOLDER / "line.csv", "--label", "y", "--out", FOLDER / "line.qorus"]
+    code, out, err = qorus(*base, "--network", "linear 1", "--loss", "mse", "--optimizer", "sgd", "--learning-rate", 0.1)
+    loss = re.search(r"training loss ([\d.]+)", out)
+    tell("values: a straight line by mse", code == 0 and loss and float(loss[1]) < 1e-3, (out, err))
+    code, out, err = qorus("run", FOLDER / "line.qorus", "--input", FOLDER / "line.csv")
+    tell("values: qorus run prints them, with their error", code == 0 and len(out.split()) == 200 and "mean squared error" in err,
+         (out[:80], err))
+    code, out, err = qorus(*base, "--network", "linear 8 tanh; linear 1", "--loss", "huber", "--delta", "0.5")
+    tell("values: huber", code == 0, err)
+    (FOLDER / "side.csv").write_text("".join(f"{i % 17 - 8},{int(i % 17 > 8)}\n" for i in range(170)))
+    code, out, err = qorus("train", "--data", FOLDER / "side.csv", "--label", "last", "--loss", "bce", "--network", "linear 1",
+                           "--learning-rate", 0.1, "--out", FOLDER / "side.qorus")
+    code2, out, err2 = qorus("run", FOLDER / "side.qorus", "--input", FOLDER / "side.csv")
+    tell("values: chances by bce", code == 0 == code2 and "accuracy 1.0000" in err2
+         and all(0 <= float(v) <= 1 for v in out.split()), (err, err2))
+    code, out, err = qorus("train", "--data", FOLDER / "digits.csv", "--label", "last", "--network", "linear 32 relu; linear 10",
+                           "--normalise", "standard", "--classes", "o i z e h s b t x g", "--out", FOLDER / "named.qorus")
+    code2, out, err2 = qorus("run", FOLDER / "named.qorus", "--input", FOLDER / "digits.csv")
+    tell("values: classes by their names", code == 0 == code2 and set(l.split()[0] for l in out.splitlines()) <= set("oizehsbtxg")
+         and "accuracy" in err2, (out[:80], err, err2))
+
+
+# ---- The same bits -------------------------------------------------------------------------------------------
+
+def same_bits():
+    """Threads, backends, micro-batches and recomputation change nothing."""
+    for name, options in (("mlp", ("--micro-batch", 5)), ("mlp", ("--backend", "scalar", "--threads", 1)),
+                          ("cnn", ("--recompute", "yes")), ("cnn", ("--threads", 3)), ("lm", ("--micro-batch", 3)),
+                          ("lm", ("--recompute", "yes", "--backend", "scalar"))):
+        code, _, err = train(name, "--out", "same.qorus", *options)
+        tell(f"{name}: the same file with {' '.join(map(str, options))}", code == 0 and bytes_of("same.qorus")
+             == bytes_of(f"{name}.qorus"), err)
+    code, _, err = train("mlp", "--out", "same.qorus", "--seed", 1)
+    tell("control: another seed, another file", code == 0 and bytes_of("same.qorus") != bytes_of("mlp.qorus"), err)
+
+
+def interrupt(name, *options):
+    """Begins a training, stops it in its first steps; returns standard error."""
+    done = subprocess.Popen([QORUS, "train", f"{name}.train", *map(str, options)], cwd=FOLDER, stderr=subprocess.PIPE,
+                            stdout=subprocess.PIPE, text=True)
+    err = ""
+    for line in done.stderr:
+        err += line
+        if line.startswith("step "):
+            done.send_signal(signal.SIGINT)
+            break
+    err += done.stderr.read()
+    return done.wait(), err
+
+
+def without_times(name):
+    """The lines of a metrics file that do not depend on the clock."""
+    return [",".join(line.split(",")[:7]) for line in bytes_of(name).decode().splitlines()]
+
+
+def going_on():
+    """Stopped by Ctrl-C, perhaps several times, and gone on: the bits of a training that never stopped."""
+    for name in CONFIGS:
+        out = ("--out", f"{name}-on.qorus", "--metrics", f"{name}-on.csv")
+        code, err = interrupt(name, *out)
+        command = re.search(r"^  (qorus train .*--resume)$", err, re.M)
+        tell(f"{name}: Ctrl-C finishes the step and says how to go on", code == 0 and command
+             and not bytes_of(f"{name}-on.qorus") and bytes_of(f"{name}-on.qorus.state"), (code, err))
+        code2, err2 = interrupt(name, *out, "--resume")
+        tell(f"{name}: ... and again", code2 == 0 and err2.count("--resume") == 1, err2)
+        code, text, err = train(name, *out, "--resume")
+        tell(f"{name}: goes on to the same bits", code == 0 and bytes_of(f"{name}-on.qorus") == bytes_of(f"{name}.qorus"),
+             (text, err))
+        tell(f"{name}: ... and metrics", without_times(f"{name}-on.csv") == without_times(f"{name}.csv"))
+        tell(f"{name}: ... leaving no state behind", not (FOLDER / f"{name}-on.qorus.state").exists())
+    refusals()
+
+
+def refusals():
+    """A state that does not fit."""
+    interrupt("mlp", "--out", "r.qorus")
+    state = bytes_of("r.qorus.state")
+    code, _, err = train("mlp", "--out", "r.qorus", "--resume", "--learning-rate", "0.5")
+    tell("resume: another setting is named", code == 1 and "learning_rate = 0.01" in err and "learning_rate = 0.5" in err, err)
+    code, _, err = train("mlp", "--out", "none.qorus", "--resume")
+    tell("resume: nothing to go on from", code == 1 and "none.qorus.state" in err, err)
+    for what, bad in (("a bit", state[:400] + bytes((state[400] ^ 1,)) + state[401:]), ("its end", state[:-5]),
+                      ("all of it", b"this is no state"), ("the version", state[:8] + b"\x09" + state[9:])):
+        (FOLDER / "r.qorus.state").write_bytes(bad)
+        code, _, err = train("mlp", "--out", "r.qorus", "--resume")
+        tell(f"resume: {what} damaged", code == 1 and "r.qorus.state" in err and not bytes_of("r.qorus"), err)
+    (FOLDER / "r.qorus.state").write_bytes(state)
+    code, _, err = train("mlp", "--out", "r.qorus", "--resume", "--epochs", 14, "--threads", 1)
+    tell("resume: more epochs under a constant rate, other threads", code == 0, err)
+
+
+# ---- Figures -------------------------------------------------------------------------------------------------
+
+def metrics():
+    """Files that tools/plot_metrics.py reads."""
+    rows = plot_metrics.read_metrics(FOLDER / "mlp.csv")
+    losses = [v for v in rows["val_loss"] if not math.isnan(v)]
+    tell("metrics: CSV with every step, a validation per epoch", rows["step"] == list(range(1, 121)) and len(losses) == 12
+         and losses[-1] < losses[0], (rows["step"][-3:], losses))
+    code, _, err = train("mlp", "--out", "m.qorus", "--metrics", "m.jsonl", "--log-every", 7)
+    lines = plot_metrics.read_metrics(FOLDER / "m.jsonl")
+    every = sorted(set(range(7, 121, 7)) | set(range(10, 121, 10)))
+    tell("metrics: JSON lines every 7 steps and at evaluations", code == 0 and lines["step"] == every, (err, lines["step"]))
+    with_loss = [v for v in lines["accuracy"] if not math.isnan(v)]
+    tell("metrics: accuracy of the evaluations", len(with_loss) == 12 and with_loss[-1] > 0.9, with_loss)
+
+
+def terminal():
+    """On a terminal: one line drawn over and over, within 80 columns."""
+    master, slave = pty.openpty()
+    done = subprocess.Popen([QORUS, "train", "mlp.train", "--out", "t.qorus"], cwd=FOLDER, stderr=slave, stdout=subprocess.PIPE)
+    os.close(slave)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(master)
+    done.communicate()
+    lines = seen.decode().replace("\r\n", "\n").split("\r")
+    drawn = [l.split("\n")[0] for l in lines[1:]]
+    tell("terminal: a bar, loss, validation, speed and time left in 80 columns", done.returncode == 0 and drawn
+         and all(len(l) < 80 for l in drawn) and re.match(r"\[#{12}\] 120/120 loss \d\.\d+ val \d\.\d+ \S+/s \d+:\d\d", drawn[-1]),
+         drawn[-3:])
+
+
+def telling():
+    """Help, plan, and a run that goes wrong."""
+    for words in (("train", "--help"), ("help", "train")):
+        code, out, err = qorus(*words)
+        tell(f"qorus {' '.join(words)}", code == 0 and out.startswith("usage: qorus train") and "--learning-rate" in out, err)
+    tell("help stays within 120 columns", all(len(l) <= 120 for l in qorus("train", "--help")[1].splitlines()))
+    code, out, err = train("cnn", "--plan")
+    tell("--plan prints what training needs", code == 0 and "regions" in out and "2.batchnorm" in out, (out[-300:], err))
+    code, out, err = qorus("train", "--data", FOLDER / "line.csv", "--label", "y", "--loss", "mse", "--network", "linear 1",
+                           "--optimizer", "sgd", "--learning-rate", 1000, "--out", FOLDER / "wild.qorus", "--steps", 5000)
+    tell("a loss that is no number ends it; the file has the weights before it", code == 1 and "non-finite" in err
+         and "stopped in step" in err and qorus("inspect", FOLDER / "wild.qorus", "--verify")[0] == 0, err[-400:])
+
+
+# ---- What is refused -----------------------------------------------------------------------------------------
+
+GOOD = "data = x.idx\ntargets = y.idx\n"
+NET = "network {\n  linear classes\n}\n"
+BAD_FILES = (  # what a config file says; the line it is about, or None; words of the message
+    ("", None, ["data", "missing"]),
+    (GOOD, None, ["network", "missing"]),
+    (GOOD + "frobnicate = 3\n" + NET, 3, ["unknown setting", "frobnicate"]),
+    (GOOD + "learning rate 3\n" + NET, 3, ["neither", "learning rate 3"]),
+    (GOOD + "learning_rate = fast\n" + NET, 3, ["learning_rate", "fast", "0 to 1000"]),
+    (GOOD + "learning_rate = -1\n" + NET, 3, ["learning_rate", "-1"]),
+    (GOOD + "learning_rate = nan\n" + NET, 3, ["learning_rate", "nan"]),
+    (GOOD + "learning_rate =\n" + NET, 3, ["learning_rate", "missing"]),
+    (GOOD + "batch = 0\n" + NET, 3, ["batch", "from 1"]),
+    (GOOD + "batch = 2.5\n" + NET, 3, ["batch", "2.5"]),
+    (GOOD + "batch = 8\nbatch = 9\n" + NET, 4, ["batch", "line 3"]),
+    (GOOD + "batch = 8\nmicro_batch = 9\n" + NET, 4, ["micro_batch", "9", "8"]),
+    (GOOD + "optimizer = adamx\n" + NET, 3, ["optimizer", "adamx", "lion"]),
+    (GOOD + "schedule = step\n" + NET, 3, ["schedule", "every"]),
+    (GOOD + "schedule = wsd\n" + NET, 3, ["schedule", "decay"]),
+    (GOOD + "schedule = cosine\nwarmup = 999\n" + NET, 4, ["warmup", "999", "130"]),
+    (GOOD + "loss = l1\n" + NET, 3, ["loss", "l1", "huber"]),
+    (GOOD + "nesterov = yes\n" + NET, 3, ["nesterov", "momentum"]),
+    (GOOD + "nesterov = true\n" + NET, 3, ["nesterov", "true", "yes no"]),
+    (GOOD + "validate = 0.95\n" + NET, 3, ["validate", "0.9"]),
+    (GOOD + "validate = 0.1\nvalidate_data = x.idx\n" + NET, 3, ["validate", "validate_data"]),
+    (GOOD + "validate_targets = y.idx\n" + NET, 3, ["validate_targets", "validate_data"]),
+    (GOOD + "patience = 3\n" + NET, 3, ["patience", "validate"]),
+    (GOOD + "shape = 8 9\n" + NET, 3, ["shape", "64"]),
+    (GOOD + "shape = 8 x 8\n" + NET, 3, ["shape", "one to three"]),
+    (GOOD + "label = last\n" + NET, 3, ["label", "targets"]),
+    (GOOD + "backend = gpu\n" + NET, 3, ["backend", "gpu", "scalar"]),
+    ("data = x.idx\n" + NET, 1, ["targets"]),
+    ("data = none.idx\ntargets = y.idx\n" + NET, None, ["none.idx"]),
+    ("data = x.idx\ntargets = x.idx\n" + NET, 4, ["64 labels", "1 rows"]),
+    ("data = digits.csv\nlabel = colour\n" + NET, None, ["digits.csv", "label column"]),
+    ("data = text.txt\n" + NET, None, ["text.txt", "embedding", "decoder"]),
+    ("data = text.txt\nvocab = 7\nnetwork {\nembedding 8\nlinear classes\n}\n", 2, ["vocab", "7", "256"]),
+    ("data = text.txt\nwindow = 90000\nnetwork {\nembedding 8\nlinear classes\n}\n", 2, ["window", "90000"]),
+    ("data = text.txt\nloss = mse\nnetwork {\nembedding 8\nlinear classes\n}\n", 2, ["loss", "cross_entropy"]),
+    (GOOD + "network {\n  linear 8\n", 3, ["network", "'}'"]),
+    (GOOD + "network {\n  conv3d 8\n}\n", 4, ["unknown layer", "conv3d"]),
+    (GOOD + "network {\n  linear\n}\n", 4, ["linear", "size", "missing"]),
+    (GOOD + "network {\n  linear -3\n}\n", 4, ["linear", "-3"]),
+    (GOOD + "network {\n  linear 8 swish\n}\n", 4, ["linear", "swish"]),
+    (GOOD + "network {\n  linear 8 stride 2\n}\n", 4, ["linear", "stride"]),
+    (GOOD + "network {\n  dropout 1\n}\n", 4, ["dropout", "1"]),
+    (GOOD + "network {\n  conv2d 8 0\n}\n", 4, ["conv2d", "kernel", "0"]),
+    (GOOD + "network {\n  conv2d 8 9\n}\n", 4, ["kernel is larger"]),
+    (GOOD + "network {\n  conv2d 8 3 groups 3\n}\n", 4, ["groups", "divide"]),
+    (GOOD + "network {\n  conv2d 8 3\n  linear classes\n}\n", 5, ["36 rows", "1 labels"]),
+    (GOOD + "network {\n  residual {\n    linear 9\n  }\n  linear classes\n}\n", 4, ["residual", "shape"]),
+    (GOOD + "network {\n  residual\n  }\n}\n", 4, ["residual", "'{'"]),
+    (GOOD + "network {\n  linear 9\n}\n", 4, ["9 outputs", "10 classes"]),
+    (GOOD + NET + NET, 6, ["network", "already"]),
+    (GOOD + "network {\n  lstm 8\n  last\n  linear classes\n}\n", None, ["sequences"]),
+    (GOOD + "network {\n  decoder layers 2\n}\n", 4, ["decoder", "width", "heads"]),
+    (GOOD + "network {\n  linear 4\n  embedding 8\n}\n", 5, ["embedding", "first"]),
+    ("data = text.txt\nnetwork {\n  decoder layers 1 width 30 heads 4\n}\n", 3, ["30", "4 heads"]),
+    ("data = text.txt\nnetwork {\n  decoder layers 1 width 32 heads 4 kv_heads 3\n}\n", 3, ["kv_heads", "3"]),
+    ("data = waves.npy\ntargets = kinds.npy\nloss = mse\nnetwork {\nlstm 4\nlast\nlinear 1\n}\n", 3, ["last", "cross_entropy"]),
+    ("data = waves.npy\ntargets = y.idx\n" + NET, None, ["300", "400"]),
+)
+BAD_OPTIONS = (
+    (["--frobnicate", "3"], ["--frobnicate", "--help"]),
+    (["--batch"], ["--batch", "missing"]),
+    (["--batch", "many"], ["--batch", "many"]),
+    (["--batch", "3", "--batch", "4"], ["--batch", "twice"]),
+    (["other.train"], ["one config file", "other.train"]),
+    (["--network", "linear 4; relu 7"], ["--network", "relu", "7"]),
+    (["--network", "linear classes; }"], ["--network", "'}'"]),
+    (["--metrics", "/nowhere/m.csv"], ["--metrics", "/nowhere/m.csv"]),
+    (["--sample-every", "5"], ["--sample-every", "text"]),
+    (["--out", "/nowhere/m.qorus", "--epochs", "1"], ["/nowhere/m.qorus", "written"]),
+)
+
+
+def refused(name, words, line, *command):
+    """One line of error that names the place and what is wrong, no model, no half-written file."""
+    done = subprocess.run([QORUS, "train", *command], cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
+    lines = [l for l in done.stderr.splitlines() if l.startswith("qorus: ") and "parameters," not in l and "an epoch" not in l]
+    good = (done.returncode in (1, 2) and done.stdout == "" and len(lines) == 1 and all(w in lines[0] for w in words)
+            and (line is None or f"bad.train:{line}:" in lines[0]) and not (FOLDER / "model.qorus").exists()
+            and not list(FOLDER.glob("*.part")))
+    tell(f"refused: {name}", good, (done.returncode, done.stdout, done.stderr))
+
+
+def bad_configs():
+    """Every message names file, line and field."""
+    for text, line, words in BAD_FILES:
+        (FOLDER / "bad.train").write_text(text)
+        refused(" ".join(words), words, line, "bad.train")
+    for options, words in BAD_OPTIONS:
+        refused(" ".join(options), words, None, "mlp.train", *options)
+    (FOLDER / "bad.train").write_bytes(b"data = x\0.idx\n")
+    refused("a file that is no text", ["bad.train", "text?"], None, "bad.train")
+    refused("no such config", ["none.train"], None, "none.train")
+
+
+def main():
+    """All of it."""
+    make_data()
+    classifier("mlp", "x.idx", "y.idx")
+    classifier("cnn", "x.idx", "y.idx")
+    classifier("lstm", "waves.npy", "kinds.npy")
+    language_model()
+    values()
+    same_bits()
+    going_on()
+    metrics()
+    terminal()
+    telling()
+    bad_configs()
+    finish()
+
+
+main()
