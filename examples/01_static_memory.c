@@ -42,7 +42,7 @@ int main(int argc, char **argv)
     size_t size = in != NULL ? fread(file_bytes, 1, sizeof(file_bytes), in) : 0;
     q_diag d = {Q_OK, "", "", 0, 0, 0};
     q_file file;
-    q_file_build build = {&file, NULL, 0, NULL, 0};
+    q_file_build build = {.file = &file};
     q_tokenizer tokenizer;
     q_backend backend;
     q_context context = {NULL, &backend, 1, 0};

@@ -56,7 +56,7 @@ int main(int argc, char **argv)
     const q_allocator from_slow = {&slow, heap_alloc, heap_free};
     q_diag d = {Q_OK, "", "", 0, 0, 0};
     q_file file;
-    q_file_build build = {&file, NULL, 0, NULL, 0};
+    q_file_build build = {.file = &file};
     q_backend backend;
     q_context context = {NULL, &backend, 1, 0};
     q_plan_config config;

@@ -96,10 +96,6 @@ Q_NODISCARD q_error_code q_model_size(q_build_fn build, const void *user, size_t
 Q_NODISCARD q_error_code q_model_init(q_model **model, q_block memory, q_build_fn build, const void *user,
                                       q_diag *diag);
 
-/*
- * The builder of a model in a file: language models from their architecture record, others from their graph
- * records. `user` is a q_file_build.
- */
 typedef struct q_class_swap {
     uint32_t id;              /* a library class the builder would use ... */
     const q_layer_class *cls; /* ... and the class to use instead: same inputs and parameters; its config is
@@ -107,15 +103,27 @@ typedef struct q_class_swap {
     const void *config;
 } q_class_swap;
 
+/*
+ * A model in a file: language models from their architecture record, others from their graph records. To train it on:
+ *
+ *   trains    parameters it says yes to become slots of reals: trainable, of the file's values once q_session_load_params
+ *             has run. So do, frozen, the parameters that forward of a training step writes (running statistics)
+ */
 typedef struct q_file_build {
     const q_file *file;
     const q_layer_class *const *classes; /* the caller's classes that graph records may name */
     size_t n_classes;
     const q_class_swap *swaps;
     size_t n_swaps;
+    /* (optional; default: every parameter is used in place) Does the parameter of that name train? */
+    bool (*trains)(void *user, const char *name);
+    void *user;
 } q_file_build;
 
 void q_build_from_file(q_graph *g, const void *file_build);
+/* The same as a part of a builder of the caller's, with a loss behind it, say: adds the file's inputs, parameters and nodes
+   and returns the output of that name. Only graph records (a decoder: q_graph_decoder). Q_NONE: the build has failed. */
+q_value q_graph_file(q_graph *g, const q_file_build *build, const char *output);
 
 /*
  * A decoder-only language model from its architecture record: of a file, or one made by the program, which then has no

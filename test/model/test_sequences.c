@@ -430,7 +430,7 @@ static void test_q8_0(const char *file)
     s.kv_type = Q_KV_Q8_0;
     check(flow_load(&f, &s) == Q_OK, "the sample opens");
     {
-        q_file_build b = {&f.file, NULL, 0, NULL, 0};
+        q_file_build b = {.file = &f.file};
         q_error_code e = q_model_size(q_build_from_file, &b, &f.model_size, &f.diag);
         e = e == Q_OK ? flow_model(&f, &s, (q_block){flow_heap.take(NULL, f.model_size, "model"), f.model_size}) : e;
         check(e == Q_OK, "its model");

@@ -15,6 +15,9 @@ typedef struct net {
     uint32_t n_memory;
 } net;
 
+/* Networks described by qorus/net.h (built.c). */
+void test_built(void);
+
 void check(bool ok, const char *what);
 void must(q_error_code e, const q_diag *d);
 

@@ -444,6 +444,7 @@ int main(int argc, char **argv)
     test_types();
     test_choice();
     test_decoder();
+    test_built();
     net_open(&n, build_mlp, NULL, Q_PLAN_TRAIN);
     test_bad_arguments(&n);
     test_bad_models(&n);
