@@ -5,7 +5,7 @@
  *   train_settings.c  the table of settings             train_config.c  a config file and the command line, read
  *   train_layers.c    the lines of a network, read
  *   train_data.c      files -> samples                  train_words.c  a text -> vocabulary and windows
- *   train_network.c   the lines of a network -> a graph  train_nodes.c   one of its layers
+ *   train_network.c   the lines of a network -> a graph
  *   train.c           model, plan, session, trainer; the run
  *   train_report.c    progress, metrics, summary        train_text.c   samples of text on the way
  *   train_save.c      the model's file and the file a stopped training goes on from
@@ -221,8 +221,6 @@ typedef struct train_network {
         uint8_t kinds[Q_CAP_LAYERS];
     } decoder;
     bool is_decoder;
-    uint32_t bad_layer; /* the builder's complaint: layer and text */
-    const char *bad;
 } train_network;
 
 /* Which form the network's layers want the data in, and for texts the window. Says what is wrong and returns false. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* A network as a graph: the lines in order, residuals, the loss; and whether it fits the data. */
-#include "train_nodes.h"
+/* The lines of a network as a graph, layer by layer (qorus/net.h), the loss behind it; and whether it fits the data. */
+#include "train.h"
 
 #include <string.h>
 
 #include "qorus/base/fma.h"
+#include "qorus/net.h"
 
 enum { DEFAULT_WINDOW = 64, DEFAULT_CONTEXT = 256 };
 
@@ -37,121 +38,200 @@ bool train_form_of(const train_settings *s, train_form *form, uint32_t *window)
     return true;
 }
 
-/* ---- The whole --------------------------------------------------------------------------------------------- */
+/* ---- Layers ------------------------------------------------------------------------------------------------ */
 
-/* Closes a residual: what its layers made plus what went in. */
-static void close_residual(building *b, const flow *before, flow *x)
+/* A graph being built from the lines of a network. Line i is the scope "i", counted from 1: "3.conv2d.w". */
+typedef struct building {
+    q_net net;
+    const train_network *n;
+} building;
+
+static uint32_t size_of(const building *b, const train_layer *l)
 {
-    q_value in[2];
-    if (before->h != x->h || before->w != x->w || before->c != x->c || before->sym != x->sym) {
-        (void)layer_misfit(b, "residual: its layers change the shape, so that there is nothing to add");
-        return;
+    if (l->size != TRAIN_CLASSES) {
+        return l->size;
     }
-    in[0] = before->value;
-    in[1] = x->value;
-    b->kind = "add";
-    x->value = layer_node(b, &q_layer_add, "", NULL, in, 2, NULL, 0);
+    return b->n->settings->loss == LOSS_CROSS_ENTROPY ? b->n->data->classes : b->n->data->target_width;
 }
 
-/* All lines in order; a text's rows are chosen before its last linear. */
-static void add_layers(building *b, flow *x)
+/* A layer of one input, without parameters. */
+static q_edge plain(building *b, const q_layer_class *cls, const char *name, const void *config, q_edge x)
 {
-    const train_settings *s = b->n->settings;
-    flow opened[TRAIN_MAX_DEPTH];
-    uint32_t opener[TRAIN_MAX_DEPTH];
-    uint32_t depth = 0;
-    bool select = b->n->data->form == FORM_TEXT;
-    for (uint32_t i = 0; i < s->n_layers && b->n->bad == NULL; i++) {
-        uint32_t op = s->layers[i].op;
-        b->index = i;
-        b->layer = &s->layers[i];
-        if (op == OP_RESIDUAL || op == OP_BLOCK) {
-            q_graph_block(b->g, depth == 0 ? i + 1 : opener[0] + 1);
-            opener[depth] = i;
-            opened[depth++] = *x;
-        } else if (op == OP_CLOSE) {
-            depth--;
-            b->index = opener[depth];
-            if (s->layers[opener[depth]].op == OP_RESIDUAL) {
-                close_residual(b, &opened[depth], x);
-            }
-            q_graph_block(b->g, depth == 0 ? 0 : opener[0] + 1);
-        } else {
-            b->kind = "select";
-            if (select && i + 1 == s->n_layers && op == OP_LINEAR) {
-                layer_select(b, x);
-                select = false;
-            }
-            layer_add(b, x);
-        }
-    }
-    if (select && b->n->bad == NULL) {
-        b->kind = "select";
-        layer_select(b, x);
-    }
+    const q_net_layer_desc desc = {cls, name, config, &x, NULL, 1, 0, NULL};
+    return q_net_layer(&b->net, &desc);
 }
 
-static q_value input(building *b, const char *name, uint32_t dtype, const uint32_t dim[4], uint32_t sym, uint32_t limit)
+static q_edge conv2d(building *b, const train_layer *l, q_edge x)
 {
-    q_input_desc d;
-    memset(&d, 0, sizeof(d));
-    d.name = name;
-    d.type.dtype = dtype;
-    for (uint32_t i = 0; i < Q_MAX_DIMS; i++) {
-        d.type.dim[i] = (q_count){dim[i], Q_SYM_ONE};
+    uint32_t stride = l->stride != 0 ? l->stride : 1;
+    const q_conv2d_config config = {l->kernel, l->kernel,   stride,      stride,    l->pad,
+                                    l->pad,    l->dilation, l->dilation, l->groups, Q_ACT_NONE};
+    if (x.value != Q_NONE && (x.type.dim[3].n % l->groups != 0 || size_of(b, l) % l->groups != 0)) {
+        char name[24];
+        (void)snprintf(name, sizeof(name), "%sconv2d", b->net.scope);
+        q_graph_fail(b->net.graph, Q_ERR_INVALID_ARG, name, "groups must divide the channels before and behind it");
     }
-    d.type.dim[dtype == Q_I32 ? 3 : sym == Q_SYM_BATCH ? 0 : 2].sym = sym;
-    d.limit = limit;
-    return q_graph_input(b->g, &d);
+    x = q_net_convolve(&b->net, "conv2d", x, size_of(b, l), &config);
+    return q_net_activate(&b->net, x, (q_activation)l->activation);
 }
 
-static flow first_value(building *b)
+static q_edge pool(building *b, const train_layer *l, q_edge x)
 {
-    const train_data *d = b->n->data;
-    const uint32_t sample[4] = {1, d->height, d->rows, d->columns};
-    const uint32_t row[4] = {1, 1, 1, d->columns};
-    const uint32_t one[4] = {1, 1, 1, 1};
-    flow x = {0, d->height, d->rows, d->columns, Q_SYM_BATCH};
-    if (d->form == FORM_SAMPLES) {
-        x.value = input(b, "x", Q_REAL, sample, Q_SYM_BATCH, 0);
-        return x;
-    }
-    x.sym = Q_SYM_TOKENS;
-    x.w = 1;
-    x.value = d->form == FORM_ROWS ? input(b, "x", Q_REAL, row, Q_SYM_TOKENS, 0)
-                                   : input(b, "tokens", Q_I32, one, Q_SYM_TOKENS, d->classes);
+    uint32_t kind = l->op == OP_MAX_POOL ? Q_POOL_MAX : Q_POOL_AVERAGE;
+    const q_pool2d_config config = {kind, l->kernel, l->kernel, l->stride, l->stride, l->pad, l->pad, 0};
+    return plain(b, &q_layer_pool2d, "pool", &config, x);
+}
+
+static q_edge batchnorm(building *b, const train_layer *l, q_edge x)
+{
+    b->net.momentum = (float)l->rate;
+    return q_net_batchnorm(&b->net, "batchnorm", x, (q_activation)l->activation);
+}
+
+static q_edge dropout(building *b, const train_layer *l, q_edge x)
+{
+    const q_dropout_config config = {(float)l->rate, 0};
+    return plain(b, &q_layer_dropout, "dropout", &config, x);
+}
+
+static q_edge rnn(building *b, const train_layer *l, q_edge x)
+{
+    return q_net_rnn(&b->net, "rnn", x, size_of(b, l), l->activation != Q_ACT_NONE ? (q_activation)l->activation : Q_ACT_TANH);
+}
+
+static q_edge embedding(building *b, const train_layer *l, q_edge x)
+{
+    const q_init normal = {Q_INIT_NORMAL, 0, 1};
+    b->net.init = normal;
+    x = q_net_embedding(&b->net, "embedding", x, b->n->data->classes, size_of(b, l));
+    memset(&b->net.init, 0, sizeof(b->net.init));
     return x;
 }
 
-static q_value target_input(building *b)
+/* Which rows are wanted. While training all of them are there, and targets that are to be ignored leave rows out. */
+static q_edge select_rows(building *b, q_edge x)
+{
+    return b->n->answers ? q_net_select_rows(&b->net, x) : x;
+}
+
+static q_edge add_layer(building *b, const train_layer *l, q_edge x)
+{
+    b->net.bias = !l->no_bias;
+    switch (l->op) {
+    case OP_LINEAR:
+        return q_net_linear(&b->net, "linear", x, size_of(b, l), (q_activation)l->activation);
+    case OP_ACTIVATION:
+        return q_net_activate(&b->net, x, (q_activation)l->activation);
+    case OP_CONV2D:
+        return conv2d(b, l, x);
+    case OP_MAX_POOL:
+    case OP_AVERAGE_POOL:
+    case OP_GLOBAL_POOL:
+        return pool(b, l, x);
+    case OP_BATCHNORM:
+        return batchnorm(b, l, x);
+    case OP_LAYERNORM:
+        return q_net_layernorm(&b->net, "layernorm", x);
+    case OP_RMSNORM:
+        return q_net_rmsnorm(&b->net, "rmsnorm", x);
+    case OP_DROPOUT:
+        return dropout(b, l, x);
+    case OP_FLATTEN:
+        return q_net_flatten(&b->net, x);
+    case OP_EMBEDDING:
+        return embedding(b, l, x);
+    case OP_LAST:
+        return select_rows(b, x);
+    case OP_RNN:
+        return rnn(b, l, x);
+    case OP_LSTM:
+        return q_net_lstm(&b->net, "lstm", x, size_of(b, l));
+    default:
+        return q_net_gru(&b->net, "gru", x, size_of(b, l));
+    }
+}
+
+/* ---- The whole --------------------------------------------------------------------------------------------- */
+
+/* All lines in order; what is open within what, and the value that went in there. A text's rows are chosen before its last
+   linear. */
+static q_edge add_layers(building *b, q_edge x)
+{
+    const train_settings *s = b->n->settings;
+    q_edge before[TRAIN_MAX_DEPTH];
+    uint32_t opener[TRAIN_MAX_DEPTH];
+    uint32_t depth = 0;
+    bool select = b->n->data->form == FORM_TEXT;
+    for (uint32_t i = 0; i < s->n_layers; i++) {
+        const train_layer *l = &s->layers[i];
+        bool closes = l->op == OP_CLOSE;
+        uint32_t line = closes ? opener[depth - 1] : i;
+        char scope[12];
+        uint32_t outer;
+        (void)snprintf(scope, sizeof(scope), "%u", line + 1);
+        outer = q_net_enter(&b->net, scope, Q_NONE);
+        if (l->op == OP_RESIDUAL || l->op == OP_BLOCK) {
+            opener[depth] = i;
+            before[depth++] = x;
+            q_graph_block(b->net.graph, opener[0] + 1);
+        } else if (closes) {
+            depth--;
+            x = s->layers[line].op == OP_RESIDUAL ? q_net_add(&b->net, before[depth], x) : x;
+            q_graph_block(b->net.graph, depth == 0 ? 0 : opener[0] + 1);
+        } else {
+            if (select && i + 1 == s->n_layers && l->op == OP_LINEAR) {
+                x = select_rows(b, x);
+                select = false;
+            }
+            x = add_layer(b, l, x);
+        }
+        q_net_leave(&b->net, outer);
+    }
+    return select ? select_rows(b, x) : x;
+}
+
+static q_edge first_value(building *b)
+{
+    const train_data *d = b->n->data;
+    if (d->form == FORM_TEXT) {
+        return q_net_tokens(&b->net, "tokens", d->classes);
+    }
+    return d->form == FORM_ROWS ? q_net_rows(&b->net, "x", d->columns)
+                                : q_net_images(&b->net, "x", d->height, d->rows, d->columns);
+}
+
+static q_edge target_input(building *b)
 {
     const train_data *d = b->n->data;
     bool samples = d->form == FORM_SAMPLES;
-    bool labels = b->n->settings->loss == LOSS_CROSS_ENTROPY;
-    const uint32_t dim[4] = {1, 1, 1, samples ? d->target_width : 1};
-    return input(b, "targets", labels ? (uint32_t)Q_I32 : (uint32_t)Q_REAL, dim, samples ? Q_SYM_BATCH : Q_SYM_TOKENS,
-                 !labels ? 0 : d->form == FORM_ROWS ? TRAIN_IGNORED + 1 : d->classes);
+    q_input_desc desc;
+    if (b->n->settings->loss != LOSS_CROSS_ENTROPY) {
+        return q_net_features(&b->net, "targets", d->target_width);
+    }
+    memset(&desc, 0, sizeof(desc));
+    desc.name = "targets";
+    desc.type.dtype = Q_I32;
+    for (uint32_t i = 0; i < Q_MAX_DIMS; i++) {
+        desc.type.dim[i].n = 1;
+    }
+    desc.type.dim[3].n = samples ? d->target_width : 1;
+    desc.type.dim[3].sym = samples ? Q_SYM_BATCH : Q_SYM_TOKENS;
+    desc.limit = d->form == FORM_ROWS ? TRAIN_IGNORED + 1 : d->classes;
+    return q_net_input(&b->net, &desc);
 }
 
-static void add_loss(building *b, q_value y, q_value targets)
+static void add_loss(building *b, q_edge y, q_edge targets)
 {
+    static const q_layer_class *const classes[] = {&q_layer_cross_entropy, &q_layer_mse, &q_layer_huber, &q_layer_bce};
     const train_settings *s = b->n->settings;
     const q_cross_entropy_config entropy = {TRAIN_IGNORED, (float)s->label_smoothing};
     const q_huber_config huber = {(float)s->delta, 0};
-    static const q_layer_class *const classes[] = {&q_layer_cross_entropy, &q_layer_mse, &q_layer_huber, &q_layer_bce};
     const void *const configs[] = {&entropy, NULL, &huber, NULL}; /* as train_loss */
-    q_node_desc d;
-    q_value loss;
-    memset(&d, 0, sizeof(d));
-    d.cls = classes[s->loss];
-    d.name = "loss";
-    d.config = configs[s->loss];
-    d.n_in = 2;
-    d.in[0] = y;
-    d.in[1] = targets;
-    loss = q_graph_node(b->g, &d);
-    q_graph_output(b->g, "loss", loss);
-    q_graph_output(b->g, "count", loss + 1);
+    const q_edge in[2] = {y, targets};
+    q_edge count = y;
+    const q_net_layer_desc desc = {classes[s->loss], "loss", configs[s->loss], in, NULL, 2, 0, &count};
+    q_net_output(&b->net, "loss", q_net_layer(&b->net, &desc));
+    q_net_output(&b->net, "count", count);
 }
 
 /* Where the answers do not fit the targets there is no loss, and train_network_open says why. */
@@ -164,35 +244,38 @@ static bool answers_fit(const train_network *n)
     return n->rows == 1 && n->columns == d->target_width;
 }
 
+static q_edge add_decoder(building *b, q_edge tokens)
+{
+    q_decoder_build d;
+    q_edge logits = tokens;
+    memset(&d, 0, sizeof(d));
+    d.struct_size = sizeof(d);
+    d.flags = b->n->answers ? 0 : Q_DECODER_ALL_ROWS;
+    d.arch = &b->n->decoder.arch;
+    logits.value = q_graph_decoder(b->net.graph, &d, tokens.value);
+    logits.type.dtype = Q_REAL;
+    logits.type.dim[2] = (q_count){1, b->n->answers ? Q_SYM_SELECTED : Q_SYM_TOKENS};
+    logits.type.dim[3] = (q_count){d.arch->n_vocab, Q_SYM_ONE};
+    return logits;
+}
+
 void train_build(q_graph *g, const void *network)
 {
     train_network *n = (train_network *)(uintptr_t)network;
-    building b = {g, n, NULL, 0, "", ""};
-    q_value targets = Q_NONE;
-    flow x = first_value(&b);
-    if (!n->answers) {
-        targets = target_input(&b);
-    }
-    if (n->is_decoder) {
-        q_decoder_build d;
-        memset(&d, 0, sizeof(d));
-        d.struct_size = sizeof(d);
-        d.flags = n->answers ? 0 : Q_DECODER_ALL_ROWS;
-        d.arch = &n->decoder.arch;
-        x.value = q_graph_decoder(g, &d, x.value);
-        x.c = d.arch->n_vocab;
-    } else {
-        add_layers(&b, &x);
-    }
-    n->columns = x.c;
-    n->rows = x.h * x.w;
-    if (n->bad != NULL || x.value == Q_NONE) {
-        return;
-    }
+    building b;
+    q_edge x;
+    q_edge targets;
+    b.n = n;
+    q_net_begin(&b.net, g);
+    x = first_value(&b);
+    targets = n->answers ? x : target_input(&b);
+    x = n->is_decoder ? add_decoder(&b, x) : add_layers(&b, x);
+    n->columns = x.type.dim[3].n;
+    n->rows = x.type.dim[1].n * x.type.dim[2].n;
     if (!n->answers && answers_fit(n)) {
-        add_loss(&b, x.value, targets);
+        add_loss(&b, x, targets);
     }
-    q_graph_output(g, n->settings->loss == LOSS_CROSS_ENTROPY || n->settings->loss == LOSS_BCE ? "logits" : "values", x.value);
+    q_net_output(&b.net, n->settings->loss == LOSS_CROSS_ENTROPY || n->settings->loss == LOSS_BCE ? "logits" : "values", x);
 }
 
 /* ---- Checks ------------------------------------------------------------------------------------------------ */
@@ -287,8 +370,7 @@ bool train_network_open(train_network *n, const train_settings *s, const train_d
         make_arch(n);
     }
     if (q_model_size(train_build, n, &bytes, &diag) != Q_OK) {
-        return n->bad != NULL ? train_complain_layer(s, n->bad_layer, "%s", n->bad)
-                              : train_say_failure(s, "network", &diag) == EXIT_DONE;
+        return train_say_failure(s, "network", &diag) == EXIT_DONE;
     }
     return check_answers(n);
 }
