@@ -67,7 +67,7 @@ static q_edge conv2d(building *b, const train_layer *l, q_edge x)
     const q_conv2d_config config = {l->kernel, l->kernel,   stride,      stride,    l->pad,
                                     l->pad,    l->dilation, l->dilation, l->groups, Q_ACT_NONE};
     if (x.value != Q_NONE && (x.type.dim[3].n % l->groups != 0 || size_of(b, l) % l->groups != 0)) {
-        char name[24];
+        char name[Q_CAP_NAME + 8];
         (void)snprintf(name, sizeof(name), "%sconv2d", b->net.scope);
         q_graph_fail(b->net.graph, Q_ERR_INVALID_ARG, name, "groups must divide the channels before and behind it");
     }
