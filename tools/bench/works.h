@@ -6,13 +6,14 @@
 #ifndef QORUS_TOOLS_BENCH_WORKS_H
 #define QORUS_TOOLS_BENCH_WORKS_H
 
+#include "qorus/net.h"
 #include "qorus/train.h"
 
 /* Samples are rows of the batch or, of language models, spans of tokens. */
 typedef struct work work;
 struct work {
     const char *name;
-    q_value (*draw)(q_graph *g, const work *w, q_value x); /* its logits */
+    q_edge (*draw)(q_net *n, const work *w, q_edge x); /* its logits */
     uint32_t batch;   /* samples of a step */
     uint32_t rows;    /* of a sample in its inputs */
     uint32_t height;  /* of an image, whose pixels they are; else 1 */
