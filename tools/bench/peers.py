@@ -219,6 +219,8 @@ def parse(arguments):
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default=PARTS, help=f"some of {PARTS}")
     parser.add_argument("--torch", default=f"{PEERS}/torch/bin/python", help="a Python that has PyTorch")
+    parser.add_argument("--real-time", action="store_true", help="train: both sides before other processes, where the machine "
+                        "has other work (root; chrt)")
     parser.add_argument("--save", action="store_true", help="write docs/results/peers-<cpu>.md and .json")
     parser.add_argument("--tiny", action="store_true", help="one thread only")
     return parser.parse_args(arguments)
@@ -258,7 +260,8 @@ def main(arguments=None):
 
 def command_of(options):
     """How to repeat it."""
-    return "make bench-peers" + ("" if options.only == PARTS else f" BENCH_ARGS='--only {options.only}'")
+    some = " ".join(["--only " + options.only] * (options.only != PARTS) + ["--real-time"] * options.real_time)
+    return "make bench-peers" + (f" BENCH_ARGS='{some}'" if some else "")
 
 
 def finish(options, facts, text, lines):

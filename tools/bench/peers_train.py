@@ -20,10 +20,10 @@ SAME_LOSS = 1e-5
 class Torch:
     """One process of PyTorch."""
 
-    def __init__(self, python, work, threads):
+    def __init__(self, python, work, threads, urgent):
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "train_torch.py")
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        self.process = subprocess.Popen([python, script, work, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([python, script, work, str(threads), *urgent], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, text=True, env=environment)
         self.facts = self.ask("facts")
         self.ways = ["eager", "compile"] + (["eager-last", "compile-last"] if work == "cnn" else [])
@@ -57,7 +57,11 @@ class Train:
 
     def ours(self, what, work, threads):
         """One process of our own."""
-        return json_lines([self.o.parts, what, work, self.peers.best, threads])[0]
+        return self.parts(what, work, self.peers.best, threads)[0]
+
+    def parts(self, *words):
+        """What our measuring program prints."""
+        return json_lines([*(["chrt", "-f", "20"] if self.o.real_time else []), self.o.parts, *words])
 
     def in_turn(self, torch, what, unit, work, threads):
         """(their samples, ours, the rounds' median ratio, our last answer, what each of their ways took first)."""
@@ -77,7 +81,7 @@ class Train:
 
     def one(self, work, threads, peak):
         """Both comparisons of one work."""
-        torch = Torch(self.o.torch, work, threads)
+        torch = Torch(self.o.torch, work, threads, ["real-time"] if self.o.real_time else [])
         asked = torch.ask("train eager")
         row, ours, mine = self.in_turn(torch, "train", "ms", work, threads)
         rate = mine["operations"] / ours.median * 1e-6
@@ -98,7 +102,7 @@ class Train:
         """The text of the part."""
         version = None
         for threads in self.peers.threads:
-            peak = max(r["gop_s"] for r in json_lines([self.o.parts, "peak", threads]) if r.get("kind") == "f32")
+            peak = max(r["gop_s"] for r in self.parts("peak", threads) if r.get("kind") == "f32")
             for work in WORKS:
                 version = self.one(work, threads, peak)
         head = ["work", "threads", "eager", "compile", "better way", "PyTorch", "qorus", "ratio", f">= {AIM}"]
