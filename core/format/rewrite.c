@@ -41,10 +41,18 @@ static const char *rewrite_name(const q_rewrite *w, uint32_t index)
     return q_file_name(w->file, q_file_record(w->file, index)->name_offset);
 }
 
-/* True if the tensor is to change its type. */
-static bool rewrite_changes(const q_rewrite *w, const q_file_tensor_record *r)
+/* The type a matrix is to have. */
+static uint32_t rewrite_dtype(const q_rewrite *w, uint32_t index)
 {
-    return r->layout == Q_PANEL16 && r->dtype != w->dtype;
+    return w->change != NULL ? w->change->type(w->change->user, index) : w->dtype;
+}
+
+/* True if the tensor is to change its type or its values. */
+static bool rewrite_changes(const q_rewrite *w, uint32_t index)
+{
+    const q_file_tensor_record *r = q_file_record(w->file, index);
+    return r->layout == Q_PANEL16 &&
+           (r->dtype != rewrite_dtype(w, index) || (w->change != NULL && w->change->adjusts(w->change->user, index)));
 }
 
 static q_error_code rewrite_check(const q_rewrite *w, q_diag *diag)
@@ -92,15 +100,20 @@ static q_error_code rewrite_tables(const q_rewrite *w, rewrite_plan *p, q_diag *
 static q_error_code rewrite_bytes(const q_rewrite *w, uint32_t index, uint64_t *bytes, q_diag *diag)
 {
     const q_file_tensor_record *r = q_file_record(w->file, index);
+    uint32_t dtype;
     *bytes = r->size.v;
-    if (!rewrite_changes(w, r)) {
+    if (!rewrite_changes(w, index)) {
         return Q_OK;
     }
-    if (r->ne[3].v % q_dtype_block(w->dtype) != 0) {
-        return q_fail(diag, Q_ERR_INVALID_SIZE, rewrite_name(w, index), "columns, multiple of", q_dtype_block(w->dtype),
+    dtype = rewrite_dtype(w, index);
+    if (dtype > Q_BF16) {
+        return q_fail(diag, Q_ERR_INVALID_DTYPE, rewrite_name(w, index), "type", Q_BF16, dtype);
+    }
+    if (r->ne[3].v % q_dtype_block(dtype) != 0) {
+        return q_fail(diag, Q_ERR_INVALID_SIZE, rewrite_name(w, index), "columns, multiple of", q_dtype_block(dtype),
                       r->ne[3].v);
     }
-    if (!q_matrix_bytes(w->dtype, Q_PANEL16, r->ne[2].v, r->ne[3].v, bytes)) {
+    if (!q_matrix_bytes(dtype, Q_PANEL16, r->ne[2].v, r->ne[3].v, bytes)) {
         return q_fail(diag, Q_ERR_OVERFLOW, rewrite_name(w, index), "size", 0, 0);
     }
     return Q_OK;
@@ -120,7 +133,7 @@ static q_error_code rewrite_data(const q_rewrite *w, rewrite_plan *p, uint64_t *
         if (!q_align_u64(p->data_end, Q_ALIGN, &p->data_end) || !q_add_u64(p->data_end, bytes, &p->data_end)) {
             return q_fail(diag, Q_ERR_OVERFLOW, rewrite_name(w, i), "offset", 0, 0);
         }
-        if (rewrite_changes(w, r) && r->ne[3].v > *widest) {
+        if (rewrite_changes(w, i) && r->ne[3].v > *widest) {
             *widest = r->ne[3].v;
         }
     }
@@ -205,19 +218,24 @@ static q_error_code rewrite_write(const q_rewrite *w, uint64_t at, const void *b
     return e == Q_OK ? Q_OK : q_fail(diag, e, what, "write", 0, 0);
 }
 
-/* One panel of 16 rows, of which `rows` exist, into p->panel_out. */
-static q_error_code rewrite_panel(const q_rewrite *w, const rewrite_plan *p, const q_file_tensor_record *r,
-                                  const uint8_t *panel, size_t rows, q_diag *diag)
+/* One panel of 16 rows, of which `rows` exist, the first being `row`, into p->panel_out. */
+static q_error_code rewrite_panel(const q_rewrite *w, const rewrite_plan *p, uint32_t index, const uint8_t *panel,
+                                  size_t row, size_t rows, q_diag *diag)
 {
+    const q_file_tensor_record *r = q_file_record(w->file, index);
+    uint32_t dtype = rewrite_dtype(w, index);
     size_t k = (size_t)r->ne[3].v;
     q_error_code e = q_panel_unpack(r->dtype, panel, rows, k, p->plain_in, diag);
     if (e == Q_OK) {
         e = q_dequantize(r->dtype, p->plain_in, rows, k, p->values, diag);
     }
-    if (e == Q_OK) {
-        e = q_quantize(w->dtype, p->values, rows, k, p->plain_out, diag);
+    if (e == Q_OK && w->change != NULL && w->change->adjusts(w->change->user, index)) {
+        w->change->adjust(w->change->user, index, row, rows, p->values);
     }
-    return e == Q_OK ? q_panel_pack(w->dtype, p->plain_out, rows, k, p->panel_out, diag) : e;
+    if (e == Q_OK) {
+        e = q_quantize(dtype, p->values, rows, k, p->plain_out, diag);
+    }
+    return e == Q_OK ? q_panel_pack(dtype, p->plain_out, rows, k, p->panel_out, diag) : e;
 }
 
 /* Writes a matrix in its new type from `at` on and hashes it. */
@@ -227,11 +245,11 @@ static q_error_code rewrite_matrix(const q_rewrite *w, const rewrite_plan *p, ui
     const q_file_tensor_record *r = q_file_record(w->file, index);
     size_t rows = (size_t)r->ne[2].v;
     size_t old_bytes = (size_t)q_panel_bytes(r->dtype, (uint32_t)r->ne[3].v);
-    size_t new_bytes = (size_t)q_panel_bytes(w->dtype, (uint32_t)r->ne[3].v);
+    size_t new_bytes = (size_t)q_panel_bytes(rewrite_dtype(w, index), (uint32_t)r->ne[3].v);
     const uint8_t *panel = w->file->base + r->offset.v;
     for (size_t row = 0; row < rows; row += Q_PANEL_ROWS) {
         size_t n = rows - row < Q_PANEL_ROWS ? rows - row : Q_PANEL_ROWS;
-        q_error_code e = rewrite_panel(w, p, r, panel, n, diag);
+        q_error_code e = rewrite_panel(w, p, index, panel, row, n, diag);
         if (e != Q_OK) {
             uint64_t element = diag != NULL ? diag->offset : 0;
             (void)q_fail(diag, e, rewrite_name(w, index), "value or scale", 0, 0);
@@ -269,13 +287,13 @@ static q_error_code rewrite_tensor(const q_rewrite *w, const rewrite_plan *p, ui
         return e;
     }
     out->offset.v = at;
-    if (rewrite_changes(w, r)) {
+    if (rewrite_changes(w, index)) {
         q_sha256_init(&hash);
         e = rewrite_matrix(w, p, index, at, &hash, diag);
         q_sha256_final(&hash, out->sha256);
         out->size.v = bytes;
-        out->dtype = (uint8_t)w->dtype;
-        out->flags &= w->dtype == Q_F32 ? UINT32_MAX : ~(uint32_t)Q_TENSOR_TRAINABLE;
+        out->dtype = (uint8_t)rewrite_dtype(w, index);
+        out->flags &= out->dtype == Q_F32 ? UINT32_MAX : ~(uint32_t)Q_TENSOR_TRAINABLE;
     } else {
         e = rewrite_write(w, at, w->file->base + r->offset.v, (size_t)bytes, rewrite_name(w, index), diag);
     }

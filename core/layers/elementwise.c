@@ -2,31 +2,25 @@
 /* Elementwise layers: add (of two values, or of a value and a row for all of its rows), mul, silu_mul (SwiGLU's silu(a)*b), softmax. All may work in place. */
 #include "layers.h"
 
+/* Two inputs, or one and a vector. */
 static q_error_code binary_shape(const q_node_info *info, q_diag *diag)
 {
-    for (uint32_t i = 0; i < 2; i++) {
+    for (uint32_t i = 0; i < info->n_in; i++) {
         if (q_expect_real(info, i, diag) != Q_OK) {
             return Q_ERR_INVALID_DTYPE;
         }
     }
+    q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
+    if (info->n_in + info->n_param != 2) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "", "n_in + n_param", 2, info->n_in);
+    }
+    if (info->n_param != 0) {
+        return q_expect_vector(info, 0, info->in[0].dim[3].n, diag);
+    }
     if (!q_dims_equal(&info->in[0], &info->in[1])) {
         return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "inputs differ", info->in[0].dim[3].n, info->in[1].dim[3].n);
     }
-    q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
     return Q_OK;
-}
-
-static q_error_code add_shape(const q_node_info *info, q_diag *diag)
-{
-    if (info->n_in + info->n_param != 2) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "", "n_in + n_param", 2, (uint64_t)info->n_in + info->n_param);
-    }
-    if (info->n_in == 2) {
-        return binary_shape(info, diag);
-    }
-    q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
-    return q_expect_real(info, 0, diag) != Q_OK ? Q_ERR_INVALID_DTYPE
-                                                : q_expect_vector(info, 0, info->in[0].dim[3].n, diag);
 }
 
 static q_binary_args binary_args(const q_layer *layer)
@@ -181,7 +175,7 @@ const q_layer_class q_layer_add = {
     .backward_stages = Q_TRAINING(1),
     .in_place = 3,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
-    .shape = add_shape,
+    .shape = binary_shape,
     .forward = add_forward,
     .backward = Q_TRAINING(add_backward),
 };

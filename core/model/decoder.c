@@ -2,10 +2,11 @@
 /*
  * The graph of a decoder-only language model, expanded from its architecture record. Per layer:
  *
- *   h = norm(x); q, k, v = h Wq, h Wk, h Wv; x += attention(rope(q), rope(k), v) Wo
- *   h = norm(x); x += (silu(h Wgate) * (h Wup)) Wdown
+ *   h = norm(x); q, k, v = h Wq, h Wk, h Wv; x += s attention(rope(q), rope(k), v) Wo
+ *   h = norm(x); x += s (silu(h Wgate) * (h Wup)) Wdown
  *
- * then the rows whose logits are wanted, the final norm, and the product with the output matrix.
+ * then the rows whose logits are wanted, the final norm, and the product with the output matrix; logits times a scale,
+ * and c tanh(logits/c) for a softcap c. A product W x with an adapter is W x + (alpha/rank) B (A x).
  */
 #include "decoder.h"
 
@@ -44,18 +45,18 @@ typedef struct decoder_param {
     q_init init;
 } decoder_param;
 
-static bool file_view(decoder *d, const char *name, q_tensor *view)
+/* False, and *view as it was, where the file has no such tensor. */
+static bool find_view(const q_file *file, const char *name, q_tensor *view)
 {
     uint32_t index;
     size_t n = 0;
     while (name[n] != '\0') {
         n++;
     }
-    if (q_file_find(d->build->file, name, n, &index) != Q_OK) {
-        q_graph_fail(d->g, Q_ERR_NOT_FOUND, name, "tensor");
+    if (q_file_find(file, name, n, &index) != Q_OK) {
         return false;
     }
-    q_file_tensor(d->build->file, index, view);
+    q_file_tensor(file, index, view);
     return true;
 }
 
@@ -64,31 +65,53 @@ static bool is_trained(const decoder *d, const char *name)
     return d->build->trains != NULL ? d->build->trains(d->build->user, name) : d->build->file == NULL;
 }
 
-/* The file's tensor in place, or a slot: where it trains, and where there is no file. */
-static q_param param(decoder *d, uint32_t layer, const decoder_param *p)
+static q_param slot(decoder *d, const char *name, const decoder_param *p, bool trainable)
 {
-    const char *name = part_name(d, layer, p->part);
     q_param_desc desc;
-    q_tensor view;
     memset(&desc, 0, sizeof(desc));
     desc.name = name;
-    desc.trainable = is_trained(d, name);
-    if (desc.trainable || d->build->file == NULL) {
-        desc.type.dtype = Q_REAL;
-        desc.type.ne[0] = desc.type.ne[1] = 1;
-        desc.type.ne[2] = p->rows;
-        desc.type.ne[3] = p->columns;
-        desc.init = p->init;
-        return q_graph_param(d->g, &desc);
-    }
-    if (!file_view(d, name, &view)) {
+    desc.trainable = trainable;
+    desc.type.dtype = Q_REAL;
+    desc.type.ne[0] = desc.type.ne[1] = 1;
+    desc.type.ne[2] = p->rows;
+    desc.type.ne[3] = p->columns;
+    desc.init = p->init;
+    return q_graph_param(d->g, &desc);
+}
+
+/* A file's tensor in place. */
+static q_param view_param(decoder *d, const q_file *file, const char *name)
+{
+    q_param_desc desc;
+    q_tensor view;
+    if (!find_view(file, name, &view)) {
+        q_graph_fail(d->g, Q_ERR_NOT_FOUND, name, "tensor");
         return Q_NONE;
     }
+    memset(&desc, 0, sizeof(desc));
+    desc.name = name;
     desc.view = &view;
     desc.type.dtype = view.dtype;
     desc.type.layout = view.layout;
     memcpy(desc.type.ne, view.ne, sizeof(view.ne));
     return q_graph_param(d->g, &desc);
+}
+
+/* The file's tensor in place, or a slot: where it trains, and where there is no file. A core that only runs models has no
+   slots of decoders. */
+static q_param param(decoder *d, uint32_t layer, const decoder_param *p)
+{
+    const char *name = part_name(d, layer, p->part);
+    bool trains = Q_TRAINING(is_trained(d, name));
+    return Q_TRAINING(trains || d->build->file == NULL) ? slot(d, name, p, trains)
+                                                        : view_param(d, d->build->file, name);
+}
+
+/* Of the file of adapters, or a slot that trains. */
+static q_param adapter_param(decoder *d, uint32_t layer, const decoder_param *p)
+{
+    const char *name = part_name(d, layer, p->part);
+    return d->build->adapters != NULL ? view_param(d, d->build->adapters, name) : slot(d, name, p, true);
 }
 
 static q_param matrix(decoder *d, uint32_t layer, const char *part, uint32_t rows, uint32_t columns, double deviation)
@@ -129,6 +152,13 @@ static q_value norm(decoder *d, uint32_t layer, const char *part, q_value x, uin
     return node(d, &q_layer_rmsnorm, &c, layer, part, &x, 1, &w, 1);
 }
 
+/* factor * x, which is x itself for 1. */
+static q_value scaled(decoder *d, uint32_t layer, const char *part, float factor, q_value x)
+{
+    const q_scale_config c = {factor, 0};
+    return factor == 1.0f ? x : node(d, &q_layer_scale, &c, layer, part, &x, 1, NULL, 0);
+}
+
 static q_value binary(decoder *d, const q_layer_class *cls, uint32_t layer, const char *part, q_value a, q_value b)
 {
     q_value in[2];
@@ -147,16 +177,71 @@ typedef struct decoder_product {
     double deviation; /* of its first weights */
 } decoder_product;
 
+/* ---- Adapters --------------------------------------------------------------------------------------------- */
+
+/* "q" and ".lora_a" make "q.lora_a". */
+static const char *joined(char name[NAME_BYTES], const char *part, const char *more)
+{
+    q_text t;
+    q_text_init(&t, name, NAME_BYTES);
+    q_text_str(&t, part);
+    q_text_str(&t, more);
+    return name;
+}
+
+/* W x, with first weights of that deviation. */
+static q_value plain_product(decoder *d, uint32_t layer, const char *part, uint32_t rows, uint32_t columns,
+                             double deviation, q_value x)
+{
+    static const q_linear_config plain = {Q_ACT_NONE, 0};
+    const decoder_param p = {part, rows, columns, {Q_INIT_NORMAL, 0, deviation}};
+    q_param w = adapter_param(d, layer, &p);
+    return node(d, &q_layer_linear, &plain, layer, part, &x, 1, &w, 1);
+}
+
+/* Rank of the adapter of a product; 0: it has none. */
+static uint32_t adapter_rank(decoder *d, uint32_t layer, const char *part)
+{
+    const q_decoder_build *b = d->build;
+    char name[NAME_BYTES];
+    q_tensor a;
+    if (b->adapters != NULL) {
+        return find_view(b->adapters, part_name(d, layer, joined(name, part, ".lora_a")), &a) ? a.ne[2] : 0;
+    }
+    return b->adapts != NULL && b->adapts(b->user, part_name(d, layer, part)) ? b->lora_rank : 0;
+}
+
+/* (alpha/rank) B (A x), where product p has an adapter; else Q_NONE. */
+static q_value adapter(decoder *d, uint32_t layer, const decoder_product *p, q_value x)
+{
+    uint32_t rank = adapter_rank(d, layer, p->part);
+    char name[NAME_BYTES];
+    if (rank == 0) {
+        return Q_NONE;
+    }
+    if (p->activation != Q_ACT_NONE) {
+        q_graph_fail(d->g, Q_ERR_UNSUPPORTED, part_name(d, layer, p->part), "adapter of a product with an activation");
+        return Q_NONE;
+    }
+    x = plain_product(d, layer, joined(name, p->part, ".lora_a"), rank, p->columns,
+                      1.0 / q_sqrt_f64((double)p->columns), x);
+    x = plain_product(d, layer, joined(name, p->part, ".lora_b"), p->rows, rank, 0, x);
+    return scaled(d, layer, joined(name, p->part, ".lora_scale"), (float)(d->build->lora_alpha / rank), x);
+}
+
 static q_value product(decoder *d, uint32_t layer, const decoder_product *p, q_value x)
 {
     q_linear_config c = {p->activation, 0};
     q_param w[2];
     uint32_t n = 1;
+    char name[NAME_BYTES];
+    q_value more = Q_TRAINING(1) ? adapter(d, layer, p, x) : Q_NONE; /* before the product, which then adds it */
     w[0] = matrix(d, layer, p->part, p->rows, p->columns, p->deviation);
     if (p->bias != NULL) {
         w[n++] = vector(d, layer, p->bias, p->rows, 0);
     }
-    return node(d, &q_layer_linear, &c, layer, p->part, &x, 1, w, n);
+    x = node(d, &q_layer_linear, &c, layer, p->part, &x, 1, w, n);
+    return more == Q_NONE ? x : binary(d, &q_layer_add, layer, joined(name, p->part, ".lora_add"), more, x);
 }
 
 static q_value rope_table(decoder *d, const char *part, double base, q_value tokens)
@@ -243,9 +328,11 @@ static q_value block(decoder *d, uint32_t layer, q_value x)
                                Q_ACT_NONE, residual_deviation(d)};
     q_value y = product(d, layer, &o, attention(d, layer, norm(d, layer, "attn_norm", x, 0)));
     y = post ? norm(d, layer, "attn_post_norm", y, 0) : y;
+    y = scaled(d, layer, "attn_scale", d->arch->residual_scale, y);
     x = binary(d, &q_layer_add, layer, "attn_add", x, y);
     y = feed_forward(d, layer, norm(d, layer, "ffn_norm", x, 0));
     y = post ? norm(d, layer, "ffn_post_norm", y, 0) : y;
+    y = scaled(d, layer, "ffn_scale", d->arch->residual_scale, y);
     return binary(d, &q_layer_add, layer, "ffn_add", x, y);
 }
 
@@ -254,6 +341,15 @@ static q_value embed(decoder *d, q_value tokens, q_param *weight)
     q_embedding_config c = {d->arch->embed_scale, 0};
     *weight = matrix(d, Q_NONE, "embed", d->arch->n_vocab, d->arch->d_model, 0.02);
     return node(d, &q_layer_embedding, &c, Q_NONE, "embed", &tokens, 1, weight, 1);
+}
+
+/* c * tanh(x/c), x/c as a product with 1/c. */
+static q_value capped(decoder *d, float cap, q_value x)
+{
+    static const q_activation_config tanh = {Q_ACT_TANH, 0};
+    x = scaled(d, Q_NONE, "softcap_in", 1.0f / cap, x);
+    x = node(d, &q_layer_activation, &tanh, Q_NONE, "softcap_tanh", &x, 1, NULL, 0);
+    return scaled(d, Q_NONE, "softcap_out", cap, x);
 }
 
 static q_value head(decoder *d, q_value x, q_param embedding)
@@ -266,7 +362,9 @@ static q_value head(decoder *d, q_value x, q_param embedding)
         x = node(d, &q_layer_select_rows, NULL, Q_NONE, "select_rows", &x, 1, NULL, 0);
     }
     x = norm(d, Q_NONE, "norm", x, 0);
-    return node(d, &q_layer_linear, &c, Q_NONE, "logits", &x, 1, &w, 1);
+    x = node(d, &q_layer_linear, &c, Q_NONE, "logits", &x, 1, &w, 1);
+    x = scaled(d, Q_NONE, "logit_scale", d->arch->logit_scale, x);
+    return d->arch->logit_softcap != 0 ? capped(d, d->arch->logit_softcap, x) : x;
 }
 
 /* What the format can say and this builder does not do yet, by field. */
@@ -275,16 +373,19 @@ static const char *unsupported_field(const q_file_arch *a)
     if (a->kind != Q_ARCH_DECODER) {
         return "kind";
     }
-    if (a->residual_scale != 1.0f) {
-        return "residual_scale";
-    }
-    if (a->logit_scale != 1.0f) {
-        return "logit_scale";
-    }
-    if (a->logit_softcap != 0.0f) {
-        return "logit_softcap";
-    }
     return a->rope_scaling > Q_ROPE_LLAMA3 ? "rope_scaling" : NULL;
+}
+
+static const char *bad_adapter_field(const q_decoder_build *b)
+{
+    bool any = b->adapts != NULL || b->adapters != NULL;
+    if (any && (!(b->lora_alpha - b->lora_alpha == 0) || b->lora_alpha == 0)) {
+        return "lora_alpha";
+    }
+    if (b->adapters != NULL) {
+        return b->file == NULL || b->adapts != NULL ? "adapters" : NULL;
+    }
+    return b->adapts != NULL && (b->lora_rank == 0 || b->lora_rank > Q_CAP_WIDTH) ? "lora_rank" : NULL;
 }
 
 /* True if what the caller asks can be built; otherwise the build has failed. */
@@ -292,10 +393,17 @@ static bool request_is_good(q_graph *g, const q_decoder_build *b)
 {
     q_diag d;
     const char *field = NULL;
-    if (b == NULL || b->struct_size != sizeof(*b) || (b->flags & ~(uint32_t)Q_DECODER_ALL_ROWS) != 0 || (b->file == NULL && b->arch == NULL)) {
-        q_graph_fail(g, Q_ERR_INVALID_ARG, "q_decoder_build", b == NULL || b->struct_size != sizeof(*b) ? "struct_size"
-                                                              : (b->flags & ~(uint32_t)Q_DECODER_ALL_ROWS) != 0 ? "flags"
-                                                                                                        : "arch");
+    if (b == NULL || b->struct_size != sizeof(*b)) {
+        field = "struct_size";
+    } else if ((b->flags & ~(uint32_t)Q_DECODER_ALL_ROWS) != 0) {
+        field = "flags";
+    } else if (b->file == NULL && Q_TRAINING(b->arch) == NULL) {
+        field = "arch";
+    } else if (Q_TRAINING(1)) {
+        field = bad_adapter_field(b);
+    }
+    if (field != NULL) {
+        q_graph_fail(g, Q_ERR_INVALID_ARG, "q_decoder_build", field);
         return false;
     }
     if (b->arch != NULL && (b->arch->n_layers > Q_CAP_LAYERS || q_file_arch_check(b->arch, b->arch->n_layers, &d) != Q_OK)) {

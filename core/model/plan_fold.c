@@ -14,7 +14,7 @@ static uint32_t folding_product(const q_plan *plan, uint32_t k)
     const plan_step *p;
     plan_view view;
     uint32_t can;
-    if (s->cls != &q_layer_batchnorm || v->producer == Q_NONE || v->n_uses != 1 || v->output) {
+    if (s->cls->id != Q_LAYER_BATCHNORM || v->producer == Q_NONE || v->n_uses != 1 || v->output) {
         return Q_NONE;
     }
     p = &plan->steps[v->producer];

@@ -36,6 +36,11 @@ typedef struct write_plan {
     size_t work_size;
 } write_plan;
 
+static inline bool q_write_has_graph(const q_write *w)
+{
+    return w->arch == NULL && w->keeps == NULL;
+}
+
 /* Counts what there is at most and lays work out; work NULL: only work_size. */
 q_error_code q_write_layout(const q_write *w, write_plan *p, void *work, size_t work_size, q_diag *diag);
 

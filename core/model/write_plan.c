@@ -19,6 +19,7 @@ static q_error_code write_check(const q_write *w, q_diag *diag)
                         : w->write == NULL                         ? "write"
                         : w->tokenizer_size != 0 && w->tokenizer == NULL ? "tokenizer"
                         : w->arch != NULL && w->layer_kinds == NULL      ? "layer_kinds"
+                        : w->arch != NULL && w->keeps != NULL            ? "keeps"
                         : w->outputs != NULL && w->n_outputs == 0        ? "n_outputs"
                                                                    : NULL;
     if (field != NULL) {
@@ -93,7 +94,7 @@ q_error_code q_write_layout(const q_write *w, write_plan *p, void *work, size_t 
     if (e != Q_OK) {
         return e;
     }
-    if (wanted_outputs(w) > Q_CAP_GRAPH_IO && w->arch == NULL) {
+    if (wanted_outputs(w) > Q_CAP_GRAPH_IO && q_write_has_graph(w)) {
         return q_fail(diag, Q_ERR_LIMIT, "graph", "n_outputs", Q_CAP_GRAPH_IO, wanted_outputs(w));
     }
     p->w = w;
@@ -162,7 +163,7 @@ static void number_params(write_plan *p, const model_node *n)
 {
     for (uint32_t i = 0; i < n->n_param; i++) {
         uint32_t param = p->m->param_refs[n->first_param + i];
-        if (p->record[param] == Q_NONE) {
+        if (p->record[param] == Q_NONE && (p->w->keeps == NULL || p->w->keeps(p->w->user, p->m->params[param].name))) {
             p->param[p->n_records] = param;
             p->record[param] = p->n_records++;
             p->string_bytes += q_write_length(p->m->params[param].name) + 1;
@@ -194,6 +195,15 @@ static q_error_code number_nodes(write_plan *p, q_diag *diag)
     return Q_OK;
 }
 
+/* Parameters alone: all nodes are looked at, and none is kept. */
+static q_error_code select_params(write_plan *p, q_diag *diag)
+{
+    for (uint32_t i = 0; i < p->m->n.nodes; i++) {
+        number_params(p, &p->m->nodes[i]);
+    }
+    return p->n_records != 0 ? Q_OK : q_fail(diag, Q_ERR_NOT_FOUND, "q_write", "keeps", 1, 0);
+}
+
 q_error_code q_write_select(write_plan *p, q_diag *diag)
 {
     q_error_code e;
@@ -201,6 +211,9 @@ q_error_code q_write_select(write_plan *p, q_diag *diag)
     memset(p->record, 0xff, p->m->n.params * sizeof(*p->record));
     memset(p->node_kept, 0, p->m->n.nodes);
     memset(p->other_use, 0, p->m->n.params);
+    if (p->w->keeps != NULL) {
+        return select_params(p, diag);
+    }
     e = mark_outputs(p, diag);
     if (e != Q_OK) {
         return e;

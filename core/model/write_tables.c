@@ -38,7 +38,7 @@ static q_error_code place_sections(write_plan *p, q_diag *diag)
     size[Q_SECTION_NAMES] = p->n_records * sizeof(uint32_t);
     size[Q_SECTION_STRINGS] = p->string_bytes;
     size[Q_SECTION_ARCH] = arch != NULL ? sizeof(*arch) + arch->n_layers : 0;
-    size[Q_SECTION_GRAPH] = arch != NULL ? 0 : graph_bytes(p);
+    size[Q_SECTION_GRAPH] = q_write_has_graph(p->w) ? graph_bytes(p) : 0;
     size[Q_SECTION_TOKENIZER] = p->w->tokenizer_size;
     size[Q_SECTION_META] = q_write_length(p->w->meta);
     if (size[Q_SECTION_STRINGS] > Q_CAP_STRINGS || size[Q_SECTION_GRAPH] > Q_CAP_GRAPH) {
@@ -58,7 +58,7 @@ static q_error_code place_sections(write_plan *p, q_diag *diag)
     }
     h->section[Q_SECTION_TENSORS].count = h->section[Q_SECTION_NAMES].count = p->n_records;
     h->section[Q_SECTION_ARCH].count = arch != NULL ? arch->n_layers : 0;
-    h->section[Q_SECTION_GRAPH].count = arch != NULL ? 0 : p->n_nodes;
+    h->section[Q_SECTION_GRAPH].count = q_write_has_graph(p->w) ? p->n_nodes : 0;
     return Q_OK;
 }
 
@@ -282,7 +282,7 @@ q_error_code q_write_tables(write_plan *p, q_diag *diag)
         uint8_t *arch = p->tables + h->section[Q_SECTION_ARCH].offset.v;
         memcpy(arch, p->w->arch, sizeof(*p->w->arch));
         memcpy(arch + sizeof(*p->w->arch), p->w->layer_kinds, p->w->arch->n_layers);
-    } else {
+    } else if (q_write_has_graph(p->w)) {
         fill_graph(p, &names);
     }
     copy_section(p, Q_SECTION_TOKENIZER, p->w->tokenizer);

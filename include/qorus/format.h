@@ -147,10 +147,10 @@ typedef struct q_file_arch {
     float norm_offset;     /* added to norm weights: 0 or 1 */
     float embed_scale;     /* 1 unless the model says so; this and the next three > 0 */
     float attn_scale;      /* usually 1/sqrt(head_dim) */
-    float residual_scale;
-    float logit_scale;
+    float residual_scale; /* of what a sublayer gives, before it is added to x */
+    float logit_scale;    /* of the logits */
     float attn_softcap;    /* >= 0; 0: none */
-    float logit_softcap;   /* >= 0; 0: none */
+    float logit_softcap;   /* >= 0; c > 0: logits become c*tanh(logits/c), scaled before; 0: none */
     uint32_t rope_scaling; /* q_rope_scaling */
     uint32_t rope_dims;    /* rotated values of a head: even, 2 .. head_dim */
     uint32_t rope_pairing; /* 1: half-split (i, i + rope_dims/2); converters permute to it */

@@ -125,6 +125,10 @@ void q_build_from_file(q_graph *g, const void *file_build);
    and returns the output of that name. Only graph records (a decoder: q_graph_decoder). Q_NONE: the build has failed. */
 q_value q_graph_file(q_graph *g, const q_file_build *build, const char *output);
 
+enum {
+    Q_DECODER_ALL_ROWS = 1u << 0 /* logits [TOKENS, vocabulary] of every row, whatever a step selects: what a loss wants */
+};
+
 /*
  * A decoder-only language model from its architecture record: of a file, or one made by the program, which then has no
  * weights yet. With training in mind:
@@ -132,13 +136,14 @@ q_value q_graph_file(q_graph *g, const q_file_build *build, const char *output);
  *   trains    parameters it says yes to become slots of reals: trainable, of the file's values once q_session_load_params
  *             has run, or of usual initial ones (normal of 0.02, of 0.02/sqrt(2 layers) before the residual; norms 1)
  *             once q_session_init_params has
+ *   adapts    products it says yes to ("layers.3.q", "layers.3.down") become W x + (alpha/rank) B (A x), with A and B slots
+ *             that train: "<product>.lora_a" [rank, columns] (normal of 1/sqrt(columns)) and "<product>.lora_b" [rows, rank]
+ *             (0). W may be quantised and stays as it is. Hu et al. 2021, arXiv:2106.09685 (LoRA)
+ *   adapters  a file with such A and B (q_write.keeps): used in place, nothing trains. Which products and which rank follow
+ *             from its tensors; alpha is not in it
  *
  * Each layer is a block of its own for Q_PLAN_RECOMPUTE.
  */
-enum {
-    Q_DECODER_ALL_ROWS = 1u << 0 /* logits [TOKENS, vocabulary] of every row, whatever a step selects: what a loss wants */
-};
-
 typedef struct q_decoder_build {
     uint32_t struct_size;     /* sizeof(q_decoder_build) */
     uint32_t flags;           /* Q_DECODER_* */
@@ -148,7 +153,13 @@ typedef struct q_decoder_build {
     size_t n_swaps;
     /* (optional; default: nothing, or without a file everything) Does the parameter of that name train? */
     bool (*trains)(void *user, const char *name);
+    /* (optional; default: none) Does the product of that name get an adapter? Not with an activation behind it. */
+    bool (*adapts)(void *user, const char *name);
     void *user;
+    const q_file *adapters; /* (optional) instead of adapts, over a model in a file */
+    double lora_alpha;      /* with either: finite, not 0 */
+    uint32_t lora_rank;     /* with adapts: 1 .. Q_CAP_WIDTH */
+    uint32_t reserved;
 } q_decoder_build;
 
 void q_build_decoder(q_graph *g, const void *decoder_build);

@@ -16,10 +16,20 @@
 extern "C" {
 #endif
 
+/* What a rewrite changes besides types; all three must say the same each time they are asked. */
+typedef struct q_rewrite_change {
+    void *user;
+    uint32_t (*type)(void *user, uint32_t tensor); /* of matrix `tensor`, instead of q_rewrite.dtype */
+    bool (*adjusts)(void *user, uint32_t tensor);  /* do the values of the matrix change? */
+    /* Changes rows row .. row + rows - 1 of it: values [rows][columns], before they are put into their type. */
+    void (*adjust)(void *user, uint32_t tensor, size_t row, size_t rows, float *values);
+} q_rewrite_change;
+
 typedef struct q_rewrite {
     uint32_t struct_size; /* sizeof(q_rewrite) */
     uint32_t dtype;       /* Q_F32, Q_Q8_0, Q_Q4_0, Q_Q4_1, Q_F16 or Q_BF16 */
     const q_file *file;   /* open; its bytes stay while the rewrite runs */
+    const q_rewrite_change *change; /* (optional) */
     const char *note;     /* (optional) line for META: UTF-8, terminated, no control characters */
     void *user;
     /* Takes n bytes of the new file. The calls cover it without gap or overlap; the tables come last. An error

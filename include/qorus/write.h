@@ -45,6 +45,8 @@ typedef struct q_write {
     void *user;
     /* (optional; default: dtype) The type of a matrix; must say the same each time it is asked. */
     uint32_t (*type)(void *user, const char *name, const q_param_type *type);
+    /* (optional) A file of the parameters it says yes to, and of nothing else: no nodes, no architecture. Adapters, say. */
+    bool (*keeps)(void *user, const char *name);
     /* Takes n bytes of the new file. The calls cover it without gap or overlap; the tables come last. An error ends the
        writing and is returned. */
     Q_NODISCARD q_error_code (*write)(void *user, uint64_t offset, const void *bytes, size_t n);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Language models whose parameters are slots: taken from a file or made of drawn numbers, for training. */
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "flow.h"
@@ -124,6 +126,121 @@ static void test_spread(const char *file)
               ((float *)t.data)[0] == 1.0f && ((float *)t.data)[t.ne[3] - 1] == 1.0f, "norms begin as 1");
 }
 
+/* ---- Scales of the architecture --------------------------------------------------------------------------- */
+
+enum { ARCH_ROOM = sizeof(q_file_arch) + 64 };
+
+/* The file's architecture with its layer kinds behind it, as a build takes it. */
+static void copy_arch(const q_file *file, uint8_t bytes[ARCH_ROOM], q_file_arch *arch)
+{
+    memcpy(bytes, q_file_get_arch(file), sizeof(*arch) + q_file_get_arch(file)->n_layers);
+    memcpy(arch, bytes, sizeof(*arch));
+}
+
+/* Times factor, every weight of products that enter the residual stream. */
+static void scale_branches(flow *f, float factor)
+{
+    for (q_param p = 0; p < q_model_n_params(f->model); p++) {
+        const char *name = q_model_param_name(f->model, p);
+        size_t n = strlen(name);
+        q_tensor t;
+        if ((n > 2 && strcmp(name + n - 2, ".o") == 0) || strstr(name, ".down") != NULL) {
+            check(q_session_param(f->session, p, &t, &f->diag) == Q_OK, "%s is a slot", name);
+            for (size_t i = 0; i < (size_t)t.ne[2] * t.ne[3]; i++) {
+                ((float *)t.data)[i] *= factor;
+            }
+        }
+    }
+}
+
+typedef struct logit_rows {
+    float *at;
+    size_t n;
+} logit_rows;
+
+static q_error_code keep_rows(void *user, uint32_t first, uint32_t n, const q_tensor *rows)
+{
+    logit_rows *r = (logit_rows *)user;
+    (void)first;
+    for (uint32_t i = 0; i < n; i++) {
+        memcpy(r->at + r->n, (const uint8_t *)rows->data + i * rows->nb[2], rows->ne[3] * sizeof(float));
+        r->n += rows->ne[3];
+    }
+    return Q_OK;
+}
+
+/* Logits of all of some tokens; *n: how many. */
+static float *all_logits(flow *f, size_t *n)
+{
+    int32_t tokens[TOKENS];
+    const void *inputs[1];
+    logit_rows rows = {NULL, 0};
+    q_step step;
+    flow_tokens(f, tokens, TOKENS, 5);
+    rows.at = (float *)malloc((size_t)TOKENS * q_plan_output_columns(f->plan, 0) * sizeof(float));
+    memset(&step, 0, sizeof(step));
+    inputs[0] = tokens;
+    step.inputs = inputs;
+    step.n_tokens = TOKENS;
+    step.select = Q_SELECT_ALL;
+    step.rows = keep_rows;
+    step.rows_user = &rows;
+    check(rows.at != NULL && q_session_rewind(f->session, 0, &f->diag) == Q_OK &&
+              q_model_forward(f->session, &step, &f->diag) == Q_OK, "logits of all tokens");
+    *n = rows.n;
+    return rows.at;
+}
+
+/* A model of the file's weights, in slots, under another architecture. */
+static void open_scaled(flow *f, flow_setup s, const q_file *file, const q_file_arch *arch, uint8_t bytes[ARCH_ROOM])
+{
+    q_decoder_build b = decoder_of(NULL);
+    memcpy(bytes, arch, sizeof(*arch));
+    b.arch = (const q_file_arch *)(const void *)bytes;
+    s.decoder = &b;
+    s.precision = Q_PRECISION_EXACT;
+    flow_open(f, &s, &flow_heap);
+    check(q_session_load_params(f->session, file, NULL, &f->diag) == Q_OK, "slots loaded");
+}
+
+/* A residual scale of 1/2 is that of halved weights, bit for bit: halving is exact. A logit scale is one product; a softcap
+   is c*tanh(x/c) within a few roundings. */
+static void test_scales(const char *file)
+{
+    static _Alignas(128) uint8_t bytes[4][ARCH_ROOM];
+    flow_setup s = flow_defaults(file);
+    flow views = {0};
+    flow f[4] = {{0}, {0}, {0}, {0}};
+    q_file_arch arch;
+    float *logits[3];
+    size_t n[3];
+    uint32_t wrong[2] = {0, 0};
+    flow_open(&views, &s, &flow_heap);
+    for (uint32_t i = 0; i < 4; i++) {
+        copy_arch(&views.file, bytes[i], &arch);
+        arch.residual_scale = i == 1 ? 0.5f : 1.0f;
+        arch.logit_scale = i >= 2 ? 0.3f : 1.0f;
+        arch.logit_softcap = i == 3 ? 2.5f : 0.0f;
+        open_scaled(&f[i], s, &views.file, &arch, bytes[i]);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        logits[i] = all_logits(&f[i == 0 ? 0 : i + 1], &n[i]);
+    }
+    for (size_t i = 0; i < n[0]; i++) {
+        double want = 2.5 * tanh((double)logits[1][i] / 2.5);
+        double gap = fabs((double)logits[2][i] - want);
+        wrong[0] += logits[1][i] == logits[0][i] * 0.3f ? 0u : 1u;
+        wrong[1] += gap <= 1e-6 * fabs(want) + 1e-12 ? 0u : 1u;
+    }
+    check(n[0] == n[1] && n[0] == n[2] && n[0] != 0 && wrong[0] == 0, "%s: logit_scale (%u wrong)", file, wrong[0]);
+    check(wrong[1] == 0, "%s: logit_softcap (%u wrong)", file, wrong[1]);
+    scale_branches(&f[0], 0.5f);
+    check(hash_of(&f[1]) != 0 && hash_of(&f[0]) == hash_of(&f[1]), "%s: residual_scale", file);
+    for (uint32_t i = 0; i < 3; i++) {
+        free(logits[i]);
+    }
+}
+
 static void refused(q_decoder_build b, q_error_code want, const char *field)
 {
     q_diag d = {Q_OK, "", "", 0, 0, 0};
@@ -174,6 +291,7 @@ void test_decoder(const char *file)
     test_slots(file);
     test_scratch(file);
     test_spread(file);
+    test_scales(file);
     test_refusals(file);
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         const char *slash = strrchr(file, '/');
