@@ -219,6 +219,18 @@ def values():
          and "accuracy" in err2, (out[:80], err, err2))
 
 
+def examples():
+    """The files of examples/train, on the data made here, for a few steps."""
+    for name, data in (("mlp", ("x.idx", "y.idx")), ("cnn", ("x.idx", "y.idx")), ("lstm", ("waves.npy", "kinds.npy")),
+                       ("text", ("text.txt",))):
+        targets = ("--targets", data[1]) if len(data) == 2 else ()
+        done = subprocess.run([QORUS, "train", ROOT / f"examples/train/{name}.train", "--data", data[0], *targets, "--steps", "12",
+                               "--batch", "8", "--warmup", "2", "--sample-every", "0", "--out", "example.qorus",
+                               "--metrics", "example.csv"],
+                              cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
+        tell(f"examples/train/{name}.train", done.returncode == 0 and "validation loss" in done.stdout, done.stderr)
+
+
 # ---- The same bits -------------------------------------------------------------------------------------------
 
 def same_bits():
@@ -448,6 +460,7 @@ def main():
     classifier("lstm", "waves.npy", "kinds.npy")
     language_model()
     values()
+    examples()
     same_bits()
     going_on()
     metrics()
