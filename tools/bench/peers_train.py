@@ -2,8 +2,8 @@
 """Part `train` of peers.py: whole training steps, and one sample forward, beside PyTorch on the CPU.
 
 PyTorch is a server (train_torch.py), so that its compiling is not timed and both sides take turns; it sleeps while we run.
-Its best way counts, found in a first round: eager or torch.compile, of images also with channels last; its optimizer is
-the fused AdamW.
+Every way is measured in every round, eager and torch.compile, of images also with channels last; the one of the lowest
+median counts. Its optimizer is the fused AdamW.
 """
 import json
 import os
@@ -37,11 +37,6 @@ class Torch:
         except (OSError, ValueError) as error:
             raise Failed(f"train_torch.py: {line}: {error}") from error
 
-    def best(self, what):
-        """(fastest way, what each way took)."""
-        took = {way: self.ask(f"{what} {way}")["median"] for way in self.ways}
-        return min(took, key=took.get), took
-
     def close(self):
         """Ends it."""
         self.process.stdin.close()
@@ -64,19 +59,22 @@ class Train:
         return json_lines([*(["chrt", "-f", "20"] if self.o.real_time else []), self.o.parts, *words])
 
     def in_turn(self, torch, what, unit, work, threads):
-        """(their samples, ours, the rounds' median ratio, our last answer, what each of their ways took first)."""
-        way, took = torch.best(what)
-        theirs, ours, mine = Samples(), Samples(), {}
+        """(row of the table, our samples, our last answer)."""
+        ways, ours, mine = {way: Samples() for way in torch.ways}, Samples(), {}
+        for way in ways:  # makes and warms it up
+            torch.ask(f"{what} {way}")
         for _ in range(self.o.rounds):
-            theirs.add(torch.ask(f"{what} {way}")["median"])
+            for way, samples in ways.items():
+                samples.add(torch.ask(f"{what} {way}")["median"])
             mine = self.ours(what, work, threads)
             ours.add(mine[unit])
-        ratio = Samples(x / y for x, y in zip(theirs.values, ours.values)).median
-        self.peers.note(comparison="pytorch", what=what, work=work, threads=threads, way=way, first_round=took, unit=unit,
-                        pytorch=theirs.values, qorus=ours.values, ratio=ratio)
-        say(f"bench-peers: {work} {what} {threads}T: {ratio:.2f} of {way}")
-        row = [WORKS[work], f"{threads}T", number(took["eager"]), number(took["compile"]), way, spread(theirs), spread(ours),
-               f"{ratio:.2f}", "yes" if ratio >= AIM else "no"]
+        best = min(ways, key=lambda way: ways[way].median)
+        ratio = Samples(x / y for x, y in zip(ways[best].values, ours.values)).median
+        self.peers.note(comparison="pytorch", what=what, work=work, threads=threads, way=best, unit=unit,
+                        pytorch={way: samples.values for way, samples in ways.items()}, qorus=ours.values, ratio=ratio)
+        say(f"bench-peers: {work} {what} {threads}T: {ratio:.2f} of {best}")
+        row = [WORKS[work], f"{threads}T", number(ways["eager"].median), number(ways["compile"].median), best,
+               spread(ways[best]), spread(ours), f"{ratio:.2f}", "yes" if ratio >= AIM else "no"]
         return row, ours, mine
 
     def one(self, work, threads, peak):
