@@ -47,6 +47,7 @@ $(eval $(call test_program,test_faults,$(wildcard test/fault/*.c) test/port/faul
 $(eval $(call test_program,test_gradient,$(wildcard test/gradient/*.c)))
 $(eval $(call test_program,test_trajectories,$(wildcard test/trajectory/*.c),-lm))
 $(eval $(call test_program,test_norm,test/norm/test_norm.c,-lm))
+$(eval $(call test_program,test_narrow,$(wildcard test/narrow/*.c),-lm))
 $(eval $(call test_program,test_train,$(wildcard test/train/*.c),-lm))
 $(eval $(call test_program,test_model,$(filter-out test/model/fuzz_%,$(wildcard test/model/*.c)),-lm))
 $(eval $(call test_program,test_mock,$(wildcard test/mock/*.c) test/model/flow.c))

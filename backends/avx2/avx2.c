@@ -36,6 +36,7 @@ static void avx2_fill_rows(q_kernels *k)
     k->activate = q_activate_avx2;
     k->scale = q_scale_avx2;
     k->dropout = q_dropout_avx2;
+    k->round = q_round_avx2;
     k->activate_grad = q_activate_grad_avx2;
     k->exp = q_exp_avx2;
     k->softmax = q_softmax_avx2;

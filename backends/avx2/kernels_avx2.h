@@ -62,6 +62,7 @@ void q_activate_grad_avx2(const q_work *work, const q_activate_grad_args *a);
 void q_exp_avx2(const q_work *work, const q_unary_args *a);
 void q_scale_avx2(const q_work *work, const q_scale_args *a);
 void q_dropout_avx2(const q_work *work, const q_dropout_args *a);
+void q_round_avx2(const q_work *work, const q_round_args *a);
 void q_softmax_avx2(const q_work *work, const q_softmax_args *a);
 void q_causal_mask_avx2(const q_work *work, const q_causal_mask_args *a);
 void q_reduce_sum_avx2(const q_work *work, const q_reduce_args *a);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quantize.c: activations to 8 bits, one scale per block of 32.
+ * quantize.c: activations to 8 bits, one scale per block of 32; and values rounded to that, or to a half, and back.
  *
  *   amax = max |x|, NaN left out;  d = amax/127;  q = rint(x * (127/amax)) within +-127, NaN gives
  *   0
@@ -74,4 +74,38 @@ void q_quantize_a8_avx2(const q_work *work, const q_quantize_a8_args *a)
             }
         }
     }
+}
+
+static inline void round_quantize(__m256 v[4], uint8_t *plane)
+{
+    quantize_block_avx2(v, plane, Q_BLOCK, 0);
+}
+
+static inline __m256 round_quants(const uint8_t *q)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)q)));
+}
+
+static inline __m256 round_f16(__m256 x)
+{
+    return _mm256_cvtph_ps(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+
+static inline __m256 round_bf16(__m256 x)
+{
+    const __m256i upper = _mm256_set1_epi32((int)0xffff0000u);
+    __m256i u = _mm256_castps_si256(x);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    __m256i near = _mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7fff)), odd);
+    __m256i quiet = _mm256_or_si256(u, _mm256_set1_epi32(0x400000));
+    __m256 nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
+    return _mm256_blendv_ps(_mm256_castsi256_ps(_mm256_and_si256(near, upper)),
+                            _mm256_castsi256_ps(_mm256_and_si256(quiet, upper)), nan);
+}
+
+#include "../x86/round.h"
+
+void q_round_avx2(const q_work *work, const q_round_args *a)
+{
+    round_rows(work, a);
 }

@@ -29,6 +29,7 @@ static void avx512_fill_rows(q_kernels *k)
     k->activate = q_activate_avx512;
     k->scale = q_scale_avx512;
     k->dropout = q_dropout_avx512;
+    k->round = q_round_avx512;
     k->activate_grad = q_activate_grad_avx512;
     k->exp = q_exp_avx512;
     k->softmax = q_softmax_avx512;

@@ -43,6 +43,7 @@ void q_activate_grad_avx512(const q_work *work, const q_activate_grad_args *a);
 void q_exp_avx512(const q_work *work, const q_unary_args *a);
 void q_scale_avx512(const q_work *work, const q_scale_args *a);
 void q_dropout_avx512(const q_work *work, const q_dropout_args *a);
+void q_round_avx512(const q_work *work, const q_round_args *a);
 void q_softmax_avx512(const q_work *work, const q_softmax_args *a);
 void q_reduce_sum_avx512(const q_work *work, const q_reduce_args *a);
 void q_reduce_max_avx512(const q_work *work, const q_reduce_args *a);

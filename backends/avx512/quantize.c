@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quantize.c: activations to 8 bits, one scale per block of 32.
+ * quantize.c: activations to 8 bits, one scale per block of 32; and values rounded to that, or to a half, and back.
  *
  *   amax = max |x|, NaN left out;  d = amax/127;  q = rint(x * (127/amax)) within +-127, NaN gives 0
  *
@@ -109,4 +109,41 @@ void q_quantize_a8_avx512(const q_work *work, const q_quantize_a8_args *a)
             quantize_part(1, a, x, out, b);
         }
     }
+}
+
+static inline void round_quantize(__m512 v[2], uint8_t *plane)
+{
+    __m512 block[QUANTIZE_BLOCKS][2];
+    block[0][0] = v[0];
+    block[0][1] = v[1];
+    quantize_blocks_avx512(1, block, plane, Q_BLOCK, 0);
+    v[0] = block[0][0];
+    v[1] = block[0][1];
+}
+
+static inline __m512 round_quants(const uint8_t *q)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)q)));
+}
+
+static inline __m512 round_f16(__m512 x)
+{
+    return _mm512_cvtph_ps(_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+
+static inline __m512 round_bf16(__m512 x)
+{
+    __m512i u = _mm512_castps_si512(x);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    __m512i near = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd);
+    __m512i quiet = _mm512_or_si512(u, _mm512_set1_epi32(0x400000));
+    __m512i r = _mm512_mask_mov_epi32(near, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), quiet);
+    return _mm512_castsi512_ps(_mm512_and_si512(r, _mm512_set1_epi32((int)0xffff0000u)));
+}
+
+#include "../x86/round.h"
+
+void q_round_avx512(const q_work *work, const q_round_args *a)
+{
+    round_rows(work, a);
 }

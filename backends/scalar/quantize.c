@@ -10,7 +10,10 @@
  * values give 0 and it gives 0*infinity, which is NaN, hence 0; d = infinity then carries it on.
  *
  * A second plane does the same to x - q*d.
+ *
+ * round takes values there, or to a half, and back.
  */
+#include "qorus/base/half.h"
 #include "scalar.h"
 
 static float quantize_magnitude(float x)
@@ -83,5 +86,50 @@ void q_quantize_a8_scalar(const q_work *work, const q_quantize_a8_args *a)
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
         quantize_row(a, r);
+    }
+}
+
+/* A block of its own is a row of 32 values. */
+static void round_block(uint32_t planes, const q_real *x, q_real *out)
+{
+    Q_ALIGNED(Q_ALIGN) uint8_t plane[Q_ALIGN];
+    float v[Q_BLOCK];
+    float y[Q_BLOCK];
+    for (uint32_t i = 0; i < Q_BLOCK; i++) {
+        v[i] = (float)x[i];
+    }
+    for (uint32_t p = 0; p < planes; p++) {
+        quantize_plane(v, plane, Q_BLOCK, 0);
+        for (uint32_t i = 0; i < Q_BLOCK; i++) {
+            float t = (float)(int8_t)plane[i] * *(const float *)(const void *)(plane + Q_BLOCK);
+            y[i] = p == 0 ? t : y[i] + t;
+        }
+    }
+    for (uint32_t i = 0; i < Q_BLOCK; i++) {
+        out[i] = (q_real)y[i];
+    }
+}
+
+static void round_row(const q_round_args *a, const q_real *x, q_real *out)
+{
+    if (a->dtype == Q_A8 || a->dtype == Q_A8X2) {
+        for (uint32_t i = 0; i < a->dim; i += Q_BLOCK) {
+            round_block(a->dtype == Q_A8X2 ? 2 : 1, x + i, out + i);
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < a->dim; i++) {
+        float v = (float)x[i];
+        out[i] = (q_real)(a->dtype == Q_F16 ? q_f32_from_f16(q_f16_from_f32(v)) : q_f32_from_bf16(q_bf16_from_f32(v)));
+    }
+}
+
+void q_round_scalar(const q_work *work, const q_round_args *a)
+{
+    uint32_t begin;
+    uint32_t end;
+    q_share(work, q_count_value(work->run, a->rows), &begin, &end);
+    for (uint32_t r = begin; r < end; r++) {
+        round_row(a, scalar_row(a->x, a->x_stride, r), scalar_row_out(a->out, a->out_stride, r));
     }
 }

@@ -34,6 +34,7 @@ static void scalar_fill_rows(q_kernels *k)
     k->activate = q_activate_scalar;
     k->scale = q_scale_scalar;
     k->dropout = q_dropout_scalar;
+    k->round = q_round_scalar;
     k->exp = q_exp_scalar;
     k->softmax = q_softmax_scalar;
     k->causal_mask = q_causal_mask_scalar;

@@ -48,6 +48,7 @@ void q_activate_scalar(const q_work *work, const q_activate_args *a);
 void q_exp_scalar(const q_work *work, const q_unary_args *a);
 void q_scale_scalar(const q_work *work, const q_scale_args *a);
 void q_dropout_scalar(const q_work *work, const q_dropout_args *a);
+void q_round_scalar(const q_work *work, const q_round_args *a);
 void q_softmax_scalar(const q_work *work, const q_softmax_args *a);
 void q_causal_mask_scalar(const q_work *work, const q_causal_mask_args *a);
 void q_reduce_sum_scalar(const q_work *work, const q_reduce_args *a);

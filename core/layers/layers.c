@@ -212,6 +212,8 @@ const q_layer_class *q_layer_builtin(uint32_t id)
         return &q_layer_dropout;
     case Q_LAYER_DROP_PATH:
         return &q_layer_drop_path;
+    case Q_LAYER_FAKE_QUANTIZE:
+        return &q_layer_fake_quantize;
     case Q_LAYER_RESHAPE:
         return &q_layer_reshape;
     case Q_LAYER_SCALE:

@@ -141,6 +141,12 @@ static bool run_layer(q_session *s, uint32_t step, bool backward, const q_work *
             }
         }
     }
+    if (Q_TRAINING(1) && s->plan->steps[step].rounds[backward ? 1 : 0] != Q_F32) {
+        if (!q_barrier_meet(&s->barrier, w->n_workers, s->context.port)) {
+            return false;
+        }
+        q_session_round(s, step, backward, w);
+    }
     return true;
 }
 

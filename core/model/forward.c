@@ -288,6 +288,9 @@ q_error_code q_model_forward(q_session *session, const q_step *step, q_diag *dia
     s->run.seed = step->seed;
     s->run.step = step->index;
     s->run.n_batch = whole.n_batch;
+    if (q_plan_trains(&s->plan->config)) {
+        e = q_session_cast(s, diag);
+    }
     for (uint32_t first = 0; first < whole.n_tokens && e == Q_OK; first += s->run.n_tokens) {
         uint32_t left = whole.n_tokens - first;
         uint32_t max = s->plan->config.max.tokens;

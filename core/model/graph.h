@@ -74,6 +74,12 @@ struct q_graph {
 /* Bytes of a parameter's view from the first to the last; q_graph_param has seen that this fits a size. */
 size_t q_view_bytes(const model_param *param);
 
+/* True if the node reads its parameter i as a matrix that files hold in panels of any weight type. */
+static inline bool q_reads_matrix(const model_node *n, uint32_t i)
+{
+    return i == 0 && (n->cls->id == Q_LAYER_LINEAR || n->cls->id == Q_LAYER_EMBEDDING);
+}
+
 /* A number made from a name, the same in every graph. */
 uint32_t q_graph_name_key(const char *name);
 

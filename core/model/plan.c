@@ -81,6 +81,10 @@ void q_plan_view_step(const q_plan *plan, const plan_step *step, plan_view *view
     }
     for (uint32_t i = 0; i < step->n_param; i++) {
         view->param[i] = m->params[step->params[i]].type;
+        if (plan->params[step->params[i]].panels) {
+            view->param[i].dtype = plan->params[step->params[i]].cast_type;
+            view->param[i].layout = Q_PANEL16;
+        }
     }
     view->info.config = step->config;
     view->info.n_in = step->n_in;
@@ -132,6 +136,9 @@ static q_error_code config_check(const q_plan_config *c, q_diag *diag)
     if (c->workspace_size % Q_ALIGN != 0 || c->workspace_size > SIZE_MAX / 2 / Q_MAX_WORKERS) {
         return q_fail(diag, Q_ERR_INVALID_SIZE, what, "workspace_size", Q_ALIGN, c->workspace_size);
     }
+    if (!q_plan_trains(c) && (c->weight_type != NULL || c->value_type != NULL)) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, c->weight_type != NULL ? "weight_type" : "value_type", 0, 1);
+    }
     return c->devices != NULL ? c->devices->hooks->check_config(c, diag) : Q_OK;
 }
 
@@ -141,15 +148,16 @@ static uint32_t kv_dtype_of(const q_plan_config *c)
     return c->kv_type == Q_KV_BY_PRECISION && c->precision == Q_PRECISION_EXACT ? Q_REAL : dtypes[c->kv_type];
 }
 
-/* At most one quantised twin per value, a copy of both per device, one step per node, twin and copy, and four pieces per
+/* At most one quantised twin per value, two in training, a copy of both per device, one step per node, twin and copy, and four pieces per
    thing that has any. */
 static void plan_layout(q_arena *arena, const q_model *m, q_plan *fill, q_plan **out)
 {
     uint32_t n_devices = q_plan_n_devices(&fill->config);
     bool train = q_plan_trains(&fill->config);
     uint32_t runs = train && (fill->config.flags & Q_PLAN_RECOMPUTE) != 0 ? 2 : 1; /* of a step */
-    uint32_t values = m->n.values * 2 * (runs + n_devices);
-    uint32_t steps = (m->n.nodes + m->n.values * (1 + 2 * n_devices)) * runs;
+    uint32_t twins = train ? 2 : 1;
+    uint32_t values = m->n.values * (1 + twins) * (runs + n_devices);
+    uint32_t steps = (m->n.nodes + m->n.values * (twins + 2 * n_devices)) * runs;
     *out = (q_plan *)q_arena_alloc(arena, sizeof(q_plan), Q_ALIGN);
     fill->cap_values = values;
     fill->cap_steps = steps;
@@ -217,9 +225,12 @@ q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model, co
     p->kv_dtype = kv_dtype_of(config);
     p->model = model;
     e = q_plan_infer(p, diag);
+    if (e == Q_OK && q_plan_trains(config) && config->value_type != NULL) {
+        e = q_plan_round(p, diag);
+    }
     if (e == Q_OK) {
         q_plan_own_activations(p);
-        if ((config->flags & Q_PLAN_NO_FUSE) == 0) {
+        if ((config->flags & Q_PLAN_NO_FUSE) == 0 && config->value_type == NULL) {
             if (config->mode == Q_PLAN_INFER) {
                 q_plan_fold(p);
             }

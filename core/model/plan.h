@@ -25,7 +25,7 @@ typedef struct plan_value {
     const char *name;  /* of the node or input that makes it */
     uint32_t producer; /* step, or Q_NONE for an input */
     uint32_t root;     /* the value whose memory it takes: itself, or through in-place its operand */
-    uint32_t a8;       /* its quantised twin, or Q_NONE */
+    uint32_t a8;       /* its quantised twin, or Q_NONE; in training one with one plane, whose twin has the other number */
     uint32_t same;     /* the value itself; of a node left out because it changes nothing, the one that stands for it */
     uint32_t origin;   /* the value itself; of one made again for backward, the one that was made first: whose gradient
                           it shares */
@@ -64,6 +64,7 @@ typedef struct plan_step {
     uint32_t twin;     /* a copy: of which step; else Q_NONE */
     uint32_t backward_time;
     uint32_t accumulate; /* bit i: adds to the gradient of what it reads i-th (q_plan_reads) instead of storing */
+    uint8_t rounds[2]; /* q_dtype that outputs and gradients are rounded to; Q_F32: none */
     uint8_t place;     /* what runs it, as of values; a transfer is run by the device it goes to or comes from */
     plan_piece constants; /* in the session's block of constants */
     plan_piece prepared;  /* PREPARED of its device: the constants again */
@@ -84,6 +85,9 @@ typedef struct plan_param {
     plan_piece slot;   /* PARAM region; 0 bytes for views */
     plan_piece grad;   /* TRAIN region */
     plan_piece moment; /* TRAIN region: config.moments tensors like grad, one behind the other */
+    plan_piece cast;   /* TRAIN region: the parameter in the type it is used in; 0 bytes: used as it is */
+    uint8_t cast_type; /* q_dtype */
+    bool panels;       /* the cast is one of panels */
     bool used;
     bool grad_fed;     /* some step adds to grad */
 } plan_param;
@@ -116,6 +120,8 @@ struct q_plan {
     q_needs needs;
     size_t workspace_offset; /* SCRATCH, tag 0 */
     size_t constant_bytes;   /* of all steps */
+    plan_piece cast_stage;   /* TRAIN region: what workers make casts in */
+    size_t cast_stage_bytes; /* of one worker */
     plan_piece *prepared;    /* [devices * model params] PREPARED; NULL without devices */
     size_t device_workspace[Q_MAX_DEVICES]; /* offset in SCRATCH of the device */
 };
@@ -179,6 +185,12 @@ void q_plan_touch(plan_piece *piece, uint32_t time);
 q_error_code q_plan_mark_gradients(q_plan *plan, q_diag *diag);
 void q_plan_order_backward(q_plan *plan);
 void q_plan_live_backward(q_plan *plan);
+
+/* cast.c: which parameters are used in another type (before shapes are inferred), and where the casts lie. */
+q_error_code q_plan_cast(q_plan *plan, q_diag *diag);
+q_error_code q_plan_place_casts(q_plan *plan, q_diag *diag);
+/* What steps are to be rounded to, for each of them. */
+q_error_code q_plan_round(q_plan *plan, q_diag *diag);
 
 /* The passes, in order. */
 q_error_code q_plan_infer(q_plan *plan, q_diag *diag);  /* prune, shapes, quantised inputs: fills steps */

@@ -60,39 +60,63 @@ plan_step *q_plan_new_step(q_plan *plan, const q_layer_class *cls, const char *n
     return s;
 }
 
-/* The A8 twin of value v, made by a step of its own the first time it is asked for. view is overwritten: one is
-   large for a stack that is to stay below 4 KiB. */
-static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t dtype, uint32_t *twin, plan_view *view,
-                                   q_diag *diag)
+/* A value made of v by a step of its own. view is overwritten: one is large for a stack that is to stay below 4 KiB. */
+static q_error_code new_twin(q_plan *plan, uint32_t v, const q_layer_class *cls, const void *config, plan_view *view,
+                             q_diag *diag)
 {
-    plan_value *value = &plan->values[v];
-    plan_value *a8;
+    const plan_value *value = &plan->values[v];
+    plan_value *twin = &plan->values[plan->n_values];
     plan_step *s;
-    if (value->a8 != Q_NONE) {
-        *twin = value->a8;
-        for (uint32_t t = value->a8; t != Q_NONE && dtype == Q_A8X2; t = plan->values[t].copy) {
-            plan->values[t].type.dtype = Q_A8X2;
-        }
-        return Q_OK;
-    }
-    a8 = &plan->values[plan->n_values];
-    a8->name = value->name;
-    a8->used = true;
-    a8->producer = plan->n_steps;
-    s = q_plan_new_step(plan, &q_layer_quantize, value->name);
-    s->place = a8->place = value->place;
+    twin->name = value->name;
+    twin->used = true;
+    twin->producer = plan->n_steps;
+    s = q_plan_new_step(plan, cls, value->name);
+    s->config = config;
+    s->place = twin->place = value->place;
     s->n_in = 1;
     s->in[0] = v;
     s->out = plan->n_values++;
-    value->a8 = s->out;
-    *twin = s->out;
     q_plan_view_step(plan, s, view);
     if (s->cls->shape(&view->info, diag) != Q_OK) {
         return q_diag_node(diag, Q_ERR_INVALID_SHAPE, s->name);
     }
-    a8->type = view->out[0];
-    a8->type.dtype = dtype;
+    twin->type = view->out[0];
     return Q_OK;
+}
+
+/* The A8 twin of value v, made the first time it is asked for. */
+static q_error_code quantised_twin(q_plan *plan, uint32_t v, uint32_t dtype, uint32_t *twin, plan_view *view,
+                                   q_diag *diag)
+{
+    q_error_code e;
+    *twin = plan->values[v].a8;
+    if (*twin != Q_NONE) {
+        for (uint32_t t = *twin; t != Q_NONE && dtype == Q_A8X2; t = plan->values[t].copy) {
+            plan->values[t].type.dtype = Q_A8X2;
+        }
+        return Q_OK;
+    }
+    *twin = plan->values[v].a8 = plan->n_values;
+    e = new_twin(plan, v, &q_layer_quantize, NULL, view, diag);
+    plan->values[*twin].type.dtype = dtype;
+    return e;
+}
+
+/* In training: reals that have been that type, which gradients pass. One and two planes are values of their own. */
+static q_error_code rounded_twin(q_plan *plan, uint32_t v, uint32_t dtype, uint32_t *twin, plan_view *view, q_diag *diag)
+{
+    static const q_fake_quantize_config configs[2] = {{1, 0}, {2, 0}};
+    const q_fake_quantize_config *config = &configs[dtype == Q_A8X2 ? 1 : 0];
+    uint32_t last = v;
+    while (plan->values[last].a8 != Q_NONE) {
+        last = plan->values[last].a8;
+        if (plan->steps[plan->values[last].producer].config == config) {
+            *twin = last;
+            return Q_OK;
+        }
+    }
+    *twin = plan->values[last].a8 = plan->n_values;
+    return new_twin(plan, v, &q_layer_fake_quantize, config, view, diag);
 }
 
 /* What a class may answer: see q_value_type. */
@@ -150,7 +174,8 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
     for (uint32_t i = 0; i < probe.n_in && node->cls->input_dtype != NULL; i++) {
         uint32_t dtype = node->cls->input_dtype(&view.info, i);
         if (q_dtype_is_a8(dtype) && view.in[i].dtype == Q_REAL) {
-            e = quantised_twin(plan, probe.in[i], dtype, &probe.in[i], &view, diag);
+            e = q_plan_trains(&plan->config) ? rounded_twin(plan, probe.in[i], dtype, &probe.in[i], &view, diag)
+                                             : quantised_twin(plan, probe.in[i], dtype, &probe.in[i], &view, diag);
             if (e != Q_OK) {
                 return e;
             }
@@ -233,6 +258,12 @@ q_error_code q_plan_infer(q_plan *plan, q_diag *diag)
     const q_model *m = plan->model;
     init_values(plan);
     mark_used(plan);
+    if (q_plan_trains(&plan->config)) {
+        q_error_code e = q_plan_cast(plan, diag);
+        if (e != Q_OK) {
+            return e;
+        }
+    }
     for (uint32_t k = 0; k < m->n.nodes; k++) {
         if (plan->node_used[k]) {
             q_error_code e = add_node(plan, &m->nodes[k], diag);

@@ -178,6 +178,9 @@ q_error_code q_plan_place(q_plan *plan, q_diag *diag)
     if (e == Q_OK) {
         e = place_params(plan, diag);
     }
+    if (e == Q_OK && q_plan_trains(&plan->config)) {
+        e = q_plan_place_casts(plan, diag);
+    }
     if (e == Q_OK && plan->config.devices != NULL) {
         e = plan->config.devices->hooks->place_prepared(plan, diag);
     }

@@ -22,6 +22,7 @@ static void session_layout(q_arena *arena, const q_plan *plan, q_session *fill, 
     if (train) {
         fill->grads = (q_tensor *)q_arena_alloc(arena, plan->n_values * sizeof(q_tensor), Q_ALIGN);
         fill->param_grads = (q_tensor *)q_arena_alloc(arena, n_params * sizeof(q_tensor), Q_ALIGN);
+        fill->casts = (q_tensor *)q_arena_alloc(arena, n_params * sizeof(q_tensor), Q_ALIGN);
         fill->use_grads = (q_tensor *)q_arena_alloc(arena, plan->model->n.param_refs * sizeof(q_tensor), Q_ALIGN);
         fill->back_layers = (q_layer *)q_arena_alloc(arena, (plan->n_steps + plan->n_again) * sizeof(q_layer), Q_ALIGN);
     }
@@ -170,6 +171,18 @@ static void bind_param(const model_param *p, uint8_t *data, q_tensor *t)
     copy_name(t, p->name);
 }
 
+/* A parameter in the type it is used in. */
+static void bind_cast(const q_session *s, uint32_t i)
+{
+    const plan_param *slot = &s->plan->params[i];
+    model_param p = s->plan->model->params[i];
+    if (slot->panels) {
+        p.type.dtype = slot->cast_type;
+        p.type.layout = Q_PANEL16;
+    }
+    bind_param(&p, piece_at(s, Q_REGION_TRAIN, &slot->cast), &s->casts[i]);
+}
+
 static void bind_tensors(q_session *s)
 {
     const q_plan *plan = s->plan;
@@ -185,6 +198,7 @@ static void bind_tensors(q_session *s)
         bind_param(p, piece_at(s, Q_REGION_PARAM, &slot->slot), &s->params[i]);
         if (s->param_grads != NULL) {
             bind_param(p, piece_at(s, Q_REGION_TRAIN, &slot->grad), &s->param_grads[i]);
+            bind_cast(s, i);
         }
     }
     for (uint32_t i = 0; s->use_grads != NULL && i < plan->model->n.param_refs; i++) {
@@ -258,7 +272,8 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
         layer->out_rows[i] = q_plan_rows(&s->plan->values[step->out + i].type);
     }
     for (uint32_t i = 0; i < step->n_param; i++) {
-        layer->param[i] = &s->params[step->params[i]];
+        bool cast = s->plan->params[step->params[i]].cast.bytes != 0;
+        layer->param[i] = cast ? &s->casts[step->params[i]] : &s->params[step->params[i]];
     }
     layer->activation = step->activation;
     layer->fold = step->fold == Q_NONE ? NULL : &s->values[step->fold];

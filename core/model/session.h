@@ -38,6 +38,7 @@ struct q_session {
     q_tensor *params;   /* [model params] */
     q_tensor *param_grads; /* [model params], training only */
     q_tensor *use_grads;   /* [model param_refs] of second and later uses, training only */
+    q_tensor *casts;       /* [model params] as steps see those that are used in another type, training only */
     uint32_t *selected; /* [max.selected] */
     uint64_t *ticks;    /* unused without an observer */
     uint8_t *workspaces;
@@ -84,6 +85,11 @@ q_error_code q_session_check_spans(q_session *s, const q_step *step, q_run *whol
 void q_session_cut_spans(q_session *s, const q_step *step, uint32_t first, uint32_t n_whole);
 /* Moves the positions on, or says that states were cut off. */
 void q_session_end_spans(q_session *s, const q_step *step, uint32_t n_tokens, bool good);
+
+/* Casts of the parameters as they are now. Q_ERR_NON_FINITE names one that does not fit its type. */
+q_error_code q_session_cast(q_session *s, q_diag *diag);
+/* This worker's share of rounding what a step has made, forward or backward; the step is over. */
+void q_session_round(const q_session *s, uint32_t step, bool backward, const q_work *work);
 
 /* Gradients of parameters start from zero. */
 void q_session_zero_grads(const q_session *s);

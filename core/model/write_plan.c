@@ -153,11 +153,6 @@ static void mark_nodes(write_plan *p)
     }
 }
 
-static bool reads_matrix(const model_node *n, uint32_t i)
-{
-    return i == 0 && (n->cls->id == Q_LAYER_LINEAR || n->cls->id == Q_LAYER_EMBEDDING);
-}
-
 /* The tensors of one node: those named for the first time are the file's next records. */
 static void number_params(write_plan *p, const model_node *n)
 {
@@ -168,7 +163,7 @@ static void number_params(write_plan *p, const model_node *n)
             p->record[param] = p->n_records++;
             p->string_bytes += q_write_length(p->m->params[param].name) + 1;
         }
-        p->other_use[param] = p->other_use[param] != 0 || !reads_matrix(n, i);
+        p->other_use[param] = p->other_use[param] != 0 || !q_reads_matrix(n, i);
     }
     p->n_refs += n->n_param;
 }

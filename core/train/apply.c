@@ -71,23 +71,33 @@ static void rescale_weights(const q_trainer *t, const q_work *work)
     }
 }
 
+q_update q_trainer_part(const q_trainer *t, const trained *x, size_t first, size_t n)
+{
+    q_update u;
+    memset(&u, 0, sizeof(u));
+    u.n = n;
+    u.w = x->w + first;
+    u.grad = x->grad + first;
+    for (uint32_t i = 0; i < Q_MAX_MOMENTS; i++) {
+        u.moment[i] = x->moment[i] != NULL ? x->moment[i] + first : NULL;
+    }
+    u.learning_rate = t->report.learning_rate * t->groups[x->group].rate_scale;
+    u.weight_decay = t->config.optimizer.weight_decay * t->groups[x->group].decay_scale;
+    u.grad_scale = t->grad_scale;
+    u.limit = t->config.clip_value;
+    u.step = t->steps;
+    u.config = &t->config.optimizer;
+    return u;
+}
+
 static void update_weights(const q_trainer *t, const q_work *work)
 {
-    for (uint32_t i = 0; i < t->n_trained; i++) {
-        const trained *x = &t->list[i];
-        q_update u;
-        memset(&u, 0, sizeof(u));
-        u.n = x->n;
-        u.w = x->w;
-        u.grad = x->grad;
-        memcpy(u.moment, x->moment, sizeof(u.moment));
-        u.learning_rate = t->report.learning_rate * t->groups[x->group].rate_scale;
-        u.weight_decay = t->config.optimizer.weight_decay * t->groups[x->group].decay_scale;
-        u.grad_scale = t->grad_scale;
-        u.limit = t->config.clip_value;
-        u.step = t->steps;
-        u.config = &t->config.optimizer;
+    for (uint32_t i = 0; i < t->n_trained && t->audit == NULL; i++) {
+        q_update u = q_trainer_part(t, &t->list[i], 0, t->list[i].n);
         t->config.optimizer.cls->update(&t->session->context.backend->kernels, work, &u);
+    }
+    if (t->audit != NULL && work->worker == 0) {
+        q_trainer_audited(t, work);
     }
 }
 
@@ -117,6 +127,9 @@ static void apply_worker(void *arg, const q_work *work)
     }
     q_session_meet(s, work);
     if (t->bad != NULL) {
+        if (t->audit != NULL && work->worker == 0) {
+            q_trainer_audited(t, work);
+        }
         return;
     }
     if (t->config.weight_norm > 0) {

@@ -365,6 +365,12 @@ q_error_code q_trainer_exchange_average(q_trainer *trainer, q_diag *diag)
     return Q_OK;
 }
 
+void q_trainer_audit(q_trainer *trainer, void (*seen)(void *user, const q_audit *audit), void *user)
+{
+    trainer->audit = seen;
+    trainer->audit_user = user;
+}
+
 uint64_t q_trainer_steps(const q_trainer *trainer)
 {
     return trainer->steps;

@@ -33,6 +33,8 @@ struct q_trainer {
     bool exchanged;        /* parameters and averages have changed places */
     double loss;
     double count;
+    void (*audit)(void *user, const q_audit *audit); /* NULL: nobody asks */
+    void *audit_user;
     trained *list;         /* [n_trained] */
     q_real *partial;       /* sums of squares of all of them */
 
@@ -50,6 +52,12 @@ q_error_code q_train_reset_sequences(q_session *s, const q_step *step, q_diag *d
 
 /* The micro-batches since the last update are as if they had not been. */
 void q_trainer_forget(q_trainer *t);
+
+/* One parameter's part of an update: elements [first, first + n) of it. */
+q_update q_trainer_part(const q_trainer *t, const trained *x, size_t first, size_t n);
+
+/* Worker 0: the updates of all parameters, none where one is bad, told to the auditor. */
+void q_trainer_audited(const q_trainer *t, const q_work *work);
 
 /* The update itself, on all workers. Returns false, and bad is set, if a gradient is not finite. */
 bool q_trainer_apply(q_trainer *t);

@@ -92,6 +92,26 @@ typedef struct q_dropout_args {
     q_real factor;
 } q_dropout_args;
 
+/*
+ * out[r][i] = x[r][i] rounded to a narrower type and taken back to a real. out may equal x.
+ *
+ *   F16, BF16  nearest, ties to even (qorus/base/half.h)
+ *   A8         what quantize_a8 makes of the row: scale * quant; dim a multiple of 32
+ *   A8X2       the same of both planes: their two products, added
+ *
+ * Reals become F32 first.
+ */
+typedef struct q_round_args {
+    q_count rows;
+    uint32_t dim;
+    uint32_t dtype; /* q_dtype: Q_F16, Q_BF16, Q_A8 or Q_A8X2 */
+    uint32_t reserved;
+    const q_real *x;
+    size_t x_stride;
+    q_real *out;
+    size_t out_stride;
+} q_round_args;
+
 /* The threshold that drops a share `rate` of all elements, 0 <= rate < 1: the least number of 2^-24 not below it. */
 static inline uint32_t q_dropout_threshold(float rate)
 {

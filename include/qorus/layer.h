@@ -303,6 +303,11 @@ typedef struct q_dropout_config {
     uint32_t reserved;
 } q_dropout_config;
 
+typedef struct q_fake_quantize_config {
+    uint32_t planes; /* 1, or 2 where the product behind it has two (q_linear_config) */
+    uint32_t reserved;
+} q_fake_quantize_config;
+
 typedef struct q_huber_config {
     float delta; /* > 0 */
     uint32_t reserved;
@@ -420,6 +425,12 @@ extern const q_layer_class q_layer_concat;
  */
 extern const q_layer_class q_layer_dropout;
 extern const q_layer_class q_layer_drop_path;
+/*
+ * Training: x rounded to 8-bit activations by the kernel that fast mode uses, and taken back; backward passes the gradient
+ * straight through (Bengio et al. 2013, arXiv:1308.3432). Columns a multiple of 32. Plans for training in fast mode insert
+ * it where those for inference quantise; those leave out the ones that a graph has. Of weights: q_plan_config.weight_type.
+ */
+extern const q_layer_class q_layer_fake_quantize;
 /* Keeps the rows whose logits are wanted. */
 extern const q_layer_class q_layer_select_rows;
 extern const q_layer_class q_layer_quantize;

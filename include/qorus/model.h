@@ -231,6 +231,22 @@ typedef struct q_plan_config {
        class `transfer`; inputs come from and outputs go to host memory; parameters are laid out in PREPARED of every
        device that reads them. Refused: training plans, nodes of classes without Q_LAYER_DEVICE, parameters in slots. */
     const q_devices *devices;
+    /*
+     * (optional; training) The type in which a parameter in a slot of reals is used: q_write.type, of the same meaning, may
+     * be the same function. What linear and embedding layers alone read as their matrix is quantised and packed before
+     * every forward by the code that writes files, and then goes through the kernels that run files: products of a file of
+     * that type have the bits of the training's. Other trainable parameters can be rounded to Q_F16 or Q_BF16, which files
+     * do not do, and stay as they are for any other answer. Gradients pass straight through to the slot, which keeps its
+     * precision. In fast mode activations are rounded too (q_layer_fake_quantize). Q_F32: as it is.
+     */
+    uint32_t (*weight_type)(void *user, const char *name, const q_param_type *type);
+    /*
+     * (optional; training) Simulation of narrow types: what a node makes is rounded to Q_F16 or Q_BF16 as soon as it has run:
+     * its outputs or, with `gradient`, what its backward stores or adds to, gradients of parameters too. Nothing is fused.
+     * Q_F32: kept. Not asked: outputs of the node that makes the loss.
+     */
+    uint32_t (*value_type)(void *user, const char *node, bool gradient);
+    void *type_user;
 } q_plan_config;
 
 /* Bytes a session needs of each region kind, per tag; tag Q_MAX_TAGS + i is memory of device i. FILE is what the model's

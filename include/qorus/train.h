@@ -95,6 +95,25 @@ Q_NODISCARD q_error_code q_trainer_backward(q_trainer *trainer, const q_step *st
  */
 Q_NODISCARD q_error_code q_trainer_update(q_trainer *trainer, q_train_report *report, q_diag *diag);
 
+/* What an audited update says of a parameter: the mean gradient before clipping, the weights before the update, and how far
+   the update moves them: update_norm / weight_norm is the ratio to watch. Sums of finite elements alone. */
+typedef struct q_audit {
+    const char *name;
+    q_param param;
+    uint32_t group;
+    uint64_t n;          /* elements */
+    uint64_t zeros;      /* of the gradient */
+    uint64_t non_finite; /* of the gradient */
+    double norm;
+    double max;          /* largest magnitude */
+    double weight_norm;
+    double update_norm;  /* 0 where a gradient that is not finite stops the update */
+} q_audit;
+
+/* From the next update on `seen` hears of every trainable parameter, within q_trainer_update, which then runs on one worker and
+   makes the same bits; NULL ends that. Cost: one more pass over gradients and weights. */
+void q_trainer_audit(q_trainer *trainer, void (*seen)(void *user, const q_audit *audit), void *user);
+
 /* The loss of a batch with the parameters as they are; nothing is dropped, nothing changes. */
 Q_NODISCARD q_error_code q_trainer_evaluate(q_trainer *trainer, const q_step *step, q_train_part *part, q_diag *diag);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_scale.c: values times a factor, all of them or those that dropout keeps.
+ * check_scale.c: values times a factor, all of them or those that dropout keeps; values rounded to narrower types.
  */
 #include <stdio.h>
 #include <string.h>
@@ -119,4 +119,50 @@ void bench_dropout(check *c)
     a.out = check_rows(c, 64, a.dim, FILL_UNIT, &a.out_stride);
     CHECK_TIME(c, dropout, &a, t);
     check_report(c, "64 x 1536", t, 64.0 * 1536, 64.0 * 1536 * 8);
+}
+
+void check_round(check *c)
+{
+    for (uint32_t i = 0; i < 400; i++) {
+        char text[96];
+        q_round_args a;
+        check_begin(c);
+        check_fill fill = check_fill_any(c);
+        uint32_t rows = scale_rows(c);
+        bool in_place = check_below(c, 3) == 0;
+        memset(&a, 0, sizeof(a));
+        a.rows.n = rows;
+        a.dtype = CHECK_PICK(c, Q_F16, Q_BF16, Q_A8, Q_A8X2);
+        a.dim = a.dtype == Q_F16 || a.dtype == Q_BF16 ? scale_dim(c) : Q_BLOCK * (1u + check_below(c, 7));
+        check_pair y = check_in_out(c, rows, a.dim, fill);
+        a.out_stride = y.stride;
+        a.x = check_rows(c, rows, a.dim, fill, &a.x_stride);
+        q_round_args b = a;
+        a.out = y.expected;
+        b.out = y.got;
+        if (in_place) {
+            a.x = a.out;
+            b.x = b.out;
+            a.x_stride = b.x_stride = y.stride;
+        }
+        (void)snprintf(text, sizeof(text), "rows %u dim %u dtype %u fill %d in place %d", rows, a.dim, a.dtype, (int)fill,
+                       in_place);
+        CHECK_RUN(c, round, &a, &b);
+        check_pair_same(c, y, text);
+    }
+}
+
+void bench_round(check *c)
+{
+    q_round_args a;
+    double t;
+    check_begin(c);
+    memset(&a, 0, sizeof(a));
+    a.rows.n = 64;
+    a.dim = 1536;
+    a.dtype = Q_BF16;
+    a.x = check_rows(c, 64, a.dim, FILL_UNIT, &a.x_stride);
+    a.out = check_rows(c, 64, a.dim, FILL_UNIT, &a.out_stride);
+    CHECK_TIME(c, round, &a, t);
+    check_report(c, "64 x 1536 to BF16", t, 64.0 * 1536, 64.0 * 1536 * 8);
 }

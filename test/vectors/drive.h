@@ -112,6 +112,7 @@ void vec_build_q_activate_args(vec_run *c, void *args);
 void vec_build_q_activate_grad_args(vec_run *c, void *args);
 void vec_build_q_scale_args(vec_run *c, void *args);
 void vec_build_q_dropout_args(vec_run *c, void *args);
+void vec_build_q_round_args(vec_run *c, void *args);
 void vec_build_q_pair_loss_args(vec_run *c, void *args);
 void vec_build_q_cross_entropy_args(vec_run *c, void *args);
 

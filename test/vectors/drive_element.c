@@ -62,6 +62,19 @@ void vec_build_q_dropout_args(vec_run *c, void *args)
     a->out_stride = vec_stride(c, VEC_Y);
 }
 
+void vec_build_q_round_args(vec_run *c, void *args)
+{
+    q_round_args *a = (q_round_args *)args;
+    a->rows = vec_count(c);
+    a->dim = vec_u32(c);
+    a->dtype = vec_u32(c);
+    a->reserved = 0;
+    a->x = (const q_real *)vec_or_output(c, VEC_X);
+    a->x_stride = vec_stride_or_output(c, VEC_X);
+    a->out = (q_real *)vec_needed(c, VEC_Y);
+    a->out_stride = vec_stride(c, VEC_Y);
+}
+
 void vec_build_q_pair_loss_args(vec_run *c, void *args)
 {
     q_pair_loss_args *a = (q_pair_loss_args *)args;

@@ -136,6 +136,7 @@ typedef union vec_args {
     q_activate_grad_args activate_grad;
     q_scale_args scale;
     q_dropout_args dropout;
+    q_round_args round;
     q_pair_loss_args pair_loss;
     q_cross_entropy_args cross_entropy;
 } vec_args;

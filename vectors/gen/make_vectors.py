@@ -16,6 +16,7 @@ sys.path[:0] = [str(ROOT / "tools"), str(HERE)]
 import kernel_attention  # noqa: E402
 import kernel_attention_grad  # noqa: E402
 import kernel_cache  # noqa: E402
+import kernel_round  # noqa: E402
 import kernel_scale  # noqa: E402
 import kernel_activation  # noqa: E402
 import kernel_elementwise  # noqa: E402
@@ -31,7 +32,7 @@ import kernel_optim  # noqa: E402
 import kernel_training  # noqa: E402
 import qvec  # noqa: E402
 
-FAMILIES = (kernel_gemm, kernel_rows, kernel_elementwise, kernel_activation, kernel_scale, kernel_rope, kernel_cache,
+FAMILIES = (kernel_gemm, kernel_rows, kernel_elementwise, kernel_activation, kernel_round, kernel_scale, kernel_rope, kernel_cache,
             kernel_attention, kernel_image, kernel_norm, kernel_recurrent, kernel_training, kernel_optim,
             kernel_language, kernel_attention_grad, kernel_loss)
 NOT_DATA = {"MANIFEST", "README.md"}
