@@ -173,7 +173,7 @@ model-needed:
 
 # ---- Proof --------------------------------------------------------------------------------------------------
 
-BARE_SUITES := bare one-hash one-hash-large proof
+BARE_SUITES := bare one-hash one-hash-large proof bare-train
 
 ifeq ($(PORT),bare-x86)
 test: all command test-programs

@@ -1,40 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* A network of a trajectory in training. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "tools/common/backends.h"
+/* A network of a trajectory in training. Needs no libc. */
+#include "qorus/base/mem.h"
+#include "qorus/base/text.h"
+#include "../../tools/common/backends.h"
 #include "trajectory.h"
-#ifdef Q_REAL_DOUBLE
-/* One worker, plain C. */
-#define q_posix_port(posix) NULL
-#define q_posix_init(posix, workers, diag) Q_OK
-#define q_cpu_detect() 0
-#else
-#include "port/posix/posix.h"
-#include "port/x86/cpu_detect.h"
-
-static q_posix posix;
-#endif
-
-enum { MOST_WORKERS = 7 };
 
 static void must(q_error_code e, const q_diag *d)
 {
     if (e != Q_OK) {
-        printf("error %d: %s: %s (need %llu, have %llu)\n", (int)e, d->what, d->field, (unsigned long long)d->need,
-               (unsigned long long)d->have);
-        exit(1);
+        host_fail(d->what, d->field, d->need, d->have);
     }
+}
+
+static uint64_t features(void)
+{
+    const q_port *port = host_port();
+    return port != NULL ? port->cpu_features(port->user) : 0;
 }
 
 static void *hold(bench *b, size_t bytes)
 {
-    void *p = aligned_alloc(128, (bytes + 255) / 128 * 128);
-    if (p == NULL) {
-        exit(1);
-    }
+    void *p = host_take(bytes);
     memset(p, 0xff, bytes);
     b->memory[b->n_memory++] = p;
     return p;
@@ -147,7 +133,7 @@ static void open_session(bench *b, uint32_t workers, uint32_t flags, uint32_t mo
 {
     static const uint8_t kinds[] = {Q_REGION_PARAM, Q_REGION_SCRATCH, Q_REGION_TRAIN, Q_REGION_STATE};
     q_diag d = {Q_OK, "", "", 0, 0, 0};
-    q_context context = {q_posix_port(&posix), &b->backend, workers, 0};
+    q_context context = {host_port(), &b->backend, workers, 0};
     q_plan_config pc;
     q_needs needs;
     q_region regions[4];
@@ -178,20 +164,15 @@ static void open_session(bench *b, uint32_t workers, uint32_t flags, uint32_t mo
 
 void bench_open(bench *b, const network *net, const trajectory *t, const char *recipe, const bench_options *o)
 {
-    static bool ready;
     q_diag d = {Q_OK, "", "", 0, 0, 0};
     q_train_config config = config_of(t, recipe);
     size_t n;
-    if (!ready) {
-        must(q_posix_init(&posix, MOST_WORKERS, &d), &d);
-        ready = true;
-    }
     memset(b, 0, sizeof(*b));
     b->net = net;
     b->t = t;
     b->each = o->each != 0 ? o->each : TRAJECTORY_BATCH;
-    if (!backend_make(&b->backend, o->backend != NULL ? o->backend : "scalar", q_cpu_detect())) {
-        exit(1);
+    if (!backend_make(&b->backend, o->backend != NULL ? o->backend : "scalar", features())) {
+        host_fail(o->backend, "backend", 1, 0);
     }
     load_data(b);
     open_session(b, o->workers != 0 ? o->workers : 1, o->plan_flags, q_train_moments(&config));
@@ -203,14 +184,14 @@ void bench_open(bench *b, const network *net, const trajectory *t, const char *r
 void bench_close(bench *b)
 {
     for (uint32_t i = 0; i < b->n_memory; i++) {
-        free(b->memory[i]);
+        host_give(b->memory[i]);
     }
 }
 
 bool bench_has(const char *backend)
 {
     q_backend probe;
-    return backend_make(&probe, backend, q_cpu_detect());
+    return backend_make(&probe, backend, features());
 }
 
 /* ---- Steps ------------------------------------------------------------------------------------------------ */
@@ -258,6 +239,7 @@ void bench_hash(const bench *b, char hex[2 * Q_SHA256_BYTES + 1])
 {
     uint8_t sum[Q_SHA256_BYTES];
     q_sha256 hash;
+    q_text text;
     q_sha256_init(&hash);
     for (q_param p = 0; p < q_model_n_params(b->model); p++) {
         q_diag d;
@@ -266,7 +248,8 @@ void bench_hash(const bench *b, char hex[2 * Q_SHA256_BYTES + 1])
         q_sha256_update(&hash, t.data, (size_t)t.ne[2] * t.ne[3] * sizeof(q_real));
     }
     q_sha256_final(&hash, sum);
+    q_text_init(&text, hex, 2 * Q_SHA256_BYTES + 1);
     for (uint32_t i = 0; i < Q_SHA256_BYTES; i++) {
-        (void)snprintf(hex + 2 * i, 3, "%02x", sum[i]);
+        q_text_hex(&text, sum[i], 2);
     }
 }

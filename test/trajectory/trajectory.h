@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * trajectory.h: trainings of small networks that PyTorch has made before (vectors/train, vectors/gen/trajectories.py): the
- * file, the graphs, and a trainer at work on them.
+ * file, the graphs, and a trainer at work on them, with a libc and without.
  */
 #ifndef TEST_TRAJECTORY_H
 #define TEST_TRAJECTORY_H
@@ -11,11 +11,21 @@
 
 enum { TRAJECTORY_BATCH = 8, TRAJECTORY_IGNORED = -1, TRAJECTORY_INPUTS = 2 };
 
+/* ---- What the host gives: host_posix.c, main_bare.c -------------------------------------------------------- */
+
+/* NULL: memory alone. */
+const q_port *host_port(void);
+/* A multiple of 128, until it is given back; ends the program where there is none. */
+void *host_take(size_t bytes);
+void host_give(void *memory);
+/* Says so and ends the program. */
+void host_fail(const char *what, const char *field, uint64_t need, uint64_t have);
+
 /* ---- The file --------------------------------------------------------------------------------------------- */
 
 typedef struct trajectory {
     char name[32]; /* of the network */
-    uint8_t *bytes;
+    const uint8_t *bytes;
     size_t size;
 } trajectory;
 
@@ -30,7 +40,11 @@ typedef struct record {
     const void *data;
 } record;
 
-/* Reads FOLDER/NAME.qtrj; ends the program if it is not what the generator writes. */
+/* The bytes of a file NAME.qtrj, at a multiple of 32; ends the program if they are not what the generator writes. */
+void trajectory_use(trajectory *t, const char *name, const void *bytes, size_t size);
+/* Bytes of the file that begins there, 0 if `left` bytes do not hold it. */
+size_t trajectory_size(const void *bytes, size_t left);
+/* Where there are files: reads FOLDER/NAME.qtrj. */
 void trajectory_open(trajectory *t, const char *folder, const char *name);
 void trajectory_close(trajectory *t);
 uint32_t trajectory_n_records(const trajectory *t);

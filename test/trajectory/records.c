@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* A file of vectors/train: see vectors/README.md. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+/* A file of vectors/train: see vectors/README.md. Needs no libc. */
+#include "qorus/base/mem.h"
+#include "qorus/base/text.h"
 
 #include "trajectory.h"
 
 enum { HEADER_BYTES = 32, RECORD_BYTES = 96, NAME_BYTES = 64 };
-
-static void wrong(const char *path, const char *what)
-{
-    printf("%s: %s\n", path, what);
-    exit(1);
-}
 
 static uint32_t number_at(const trajectory *t, size_t at)
 {
@@ -21,28 +14,12 @@ static uint32_t number_at(const trajectory *t, size_t at)
     return x;
 }
 
-static void read_all(trajectory *t, const char *path)
+static void check_records(const trajectory *t)
 {
-    FILE *f = fopen(path, "rb");
-    long size;
-    if (f == NULL || fseek(f, 0, SEEK_END) != 0 || (size = ftell(f)) < HEADER_BYTES || fseek(f, 0, SEEK_SET) != 0) {
-        wrong(path, "cannot be read");
-        return;
-    }
-    t->size = (size_t)size;
-    t->bytes = (uint8_t *)aligned_alloc(64, (t->size + 63) / 64 * 64);
-    if (t->bytes == NULL || fread(t->bytes, 1, t->size, f) != t->size) {
-        wrong(path, "cannot be read");
-    }
-    (void)fclose(f);
-}
-
-static void check_records(const trajectory *t, const char *path)
-{
-    uint32_t n = trajectory_n_records(t);
-    if (memcmp(t->bytes, "QTRJ", 4) != 0 || number_at(t, 4) != 1 || number_at(t, 12) != t->size ||
+    uint32_t n = t->size >= HEADER_BYTES ? trajectory_n_records(t) : 0;
+    if (t->size < HEADER_BYTES || memcmp(t->bytes, "QTRJ", 4) != 0 || number_at(t, 4) != 1 || number_at(t, 12) != t->size ||
         (t->size - HEADER_BYTES) / RECORD_BYTES < n) {
-        wrong(path, "is no file of a trajectory");
+        host_fail(t->name, "is no file of a trajectory", HEADER_BYTES, t->size);
     }
     for (uint32_t i = 0; i < n; i++) {
         size_t at = HEADER_BYTES + (size_t)i * RECORD_BYTES + NAME_BYTES;
@@ -51,24 +28,28 @@ static void check_records(const trajectory *t, const char *path)
         size_t bytes = number_at(t, at + 16);
         if (number_at(t, at) > RECORD_I32 || bytes != width * number_at(t, at + 4) * number_at(t, at + 8) ||
             offset > t->size || bytes > t->size - offset || offset % 32 != 0) {
-            wrong(path, "has a record that is none");
+            host_fail(t->name, "has a record that is none", n, i);
         }
     }
 }
 
-void trajectory_open(trajectory *t, const char *folder, const char *name)
+void trajectory_use(trajectory *t, const char *name, const void *bytes, size_t size)
 {
-    char path[512];
-    (void)snprintf(path, sizeof(path), "%s/%s.qtrj", folder, name);
-    (void)snprintf(t->name, sizeof(t->name), "%s", name);
-    read_all(t, path);
-    check_records(t, path);
+    q_text text;
+    q_text_init(&text, t->name, sizeof(t->name));
+    q_text_str(&text, name);
+    t->bytes = (const uint8_t *)bytes;
+    t->size = size;
+    check_records(t);
 }
 
-void trajectory_close(trajectory *t)
+size_t trajectory_size(const void *bytes, size_t left)
 {
-    free(t->bytes);
-    t->bytes = NULL;
+    uint32_t size = 0;
+    if (left >= HEADER_BYTES) {
+        memcpy(&size, (const uint8_t *)bytes + 12, sizeof(size));
+    }
+    return size <= left ? size : 0;
 }
 
 uint32_t trajectory_n_records(const trajectory *t)
@@ -92,10 +73,14 @@ record trajectory_record(const trajectory *t, uint32_t i)
 bool trajectory_find(const trajectory *t, const char *group, const char *name, record *out)
 {
     char wanted[NAME_BYTES];
-    (void)snprintf(wanted, sizeof(wanted), "%s/%s", group, name);
+    q_text text;
+    q_text_init(&text, wanted, sizeof(wanted));
+    q_text_str(&text, group);
+    q_text_str(&text, "/");
+    q_text_str(&text, name);
     for (uint32_t i = 0; i < trajectory_n_records(t); i++) {
         *out = trajectory_record(t, i);
-        if (strcmp(out->name, wanted) == 0) {
+        if (text.length < sizeof(wanted) && memcmp(out->name, wanted, text.length + 1) == 0) {
             return true;
         }
     }
@@ -106,8 +91,7 @@ record trajectory_need(const trajectory *t, const char *group, const char *name)
 {
     record r;
     if (!trajectory_find(t, group, name, &r)) {
-        printf("%s: no record %s/%s\n", t->name, group, name);
-        exit(1);
+        host_fail(group, name, 1, 0);
     }
     return r;
 }
