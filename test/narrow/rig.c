@@ -165,7 +165,7 @@ static uint32_t value_type(void *user, const char *name, bool gradient)
 
 q_error_code rig_plan(rig *r, const rig_options *o, q_diag *d)
 {
-    q_file_build from = {o->file, NULL, 0, NULL, 0};
+    q_file_build from = {.file = o->file};
     q_build_fn build = o->file != NULL ? q_build_from_file : o->decoder ? build_decoder : build_network;
     const void *user = o->file != NULL ? (const void *)&from : o;
     q_plan_config *c = &r->plan_config;
