@@ -16,7 +16,7 @@ X86_INLINE void activate_rows(const uint32_t activation, const q_work *work, con
         float *out = x86_row_out(a->out, a->out_stride, r);
         for (uint32_t i = part.col0; i < part.col1; i += 8) {
             uint32_t n = part.col1 - i;
-            vec_store_n(out + i, n, avx2_activation(activation, vec_load_n(x + i, n)));
+            vec_store_n(out + i, n, vec_activation(activation, vec_load_n(x + i, n)));
         }
     }
 }
@@ -88,7 +88,7 @@ static inline __m256 activation_grad_m256(uint32_t activation, __m256 v, __m256 
     case Q_ACT_GELU_ERF:
         return _mm256_mul_ps(dy, gelu_erf_slope_m256(v));
     default:
-        return avx2_through(activation, v, dy);
+        return vec_through(activation, v, dy);
     }
 }
 

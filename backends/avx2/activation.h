@@ -8,7 +8,7 @@
 #include "elementary_avx2.h"
 #include "kernels_avx2.h"
 
-static inline __m256 avx2_activation(uint32_t activation, __m256 y)
+static inline __m256 vec_activation(uint32_t activation, __m256 y)
 {
     switch (activation) {
     case Q_ACT_NONE:
@@ -29,7 +29,7 @@ static inline __m256 avx2_activation(uint32_t activation, __m256 y)
 }
 
 /* dy through an activation whose output is y: none, relu, sigmoid or tanh. */
-static inline __m256 avx2_through(uint32_t activation, __m256 y, __m256 dy)
+static inline __m256 vec_through(uint32_t activation, __m256 y, __m256 dy)
 {
     const __m256 one = _mm256_set1_ps(1.0f);
     switch (activation) {

@@ -150,7 +150,7 @@ void q_batchnorm_avx2(const q_work *work, const q_batchnorm_args *a)
             v = a->mean != NULL ? _mm256_sub_ps(v, vec_load_n(a->mean + i, left)) : v;
             v = _mm256_mul_ps(v, vec_load_n(a->scale + i, left));
             v = _mm256_add_ps(v, vec_load_n(a->shift + i, left));
-            vec_store_n(y + i, left, avx2_activation(a->activation, v));
+            vec_store_n(y + i, left, vec_activation(a->activation, v));
         }
     }
 }
@@ -164,7 +164,7 @@ static inline __m256 norm_g(const q_batchnorm_grad_args *a, uint32_t r, uint32_t
     if (a->activation == Q_ACT_NONE) {
         return dy;
     }
-    return avx2_through(a->activation, vec_load_n(x86_row(a->y, a->y_stride, r) + i, left), dy);
+    return vec_through(a->activation, vec_load_n(x86_row(a->y, a->y_stride, r) + i, left), dy);
 }
 
 static inline __m256 norm_h(const q_batchnorm_grad_args *a, uint32_t r, uint32_t i, uint32_t left)

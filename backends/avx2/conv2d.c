@@ -78,11 +78,11 @@ static void conv_begin(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j,
                       float acc[][CONV_COLUMNS])
 {
     if (!from_to) {
-        q_tile_start_avx2(rows, x->epilogue.bias, j, lanes, acc[0]);
+        q_tile_start_avx2(rows, x->epilogue.bias, j, lanes, acc[0], Q_PANEL_ROWS);
         return;
     }
     for (uint32_t t = 0; t < rows; t++) {
-        q_tile_start_avx2(1, x86_row(x->to, x->to_stride, conv_place_row(x->source.pass, r + t)), j, lanes, acc[t]);
+        q_tile_start_avx2(1, x86_row(x->to, x->to_stride, conv_place_row(x->source.pass, r + t)), j, lanes, acc[t], Q_PANEL_ROWS);
     }
 }
 
@@ -90,7 +90,7 @@ static void conv_end(const conv_job *x, uint32_t r, uint32_t rows, uint32_t j, u
                        float acc[][CONV_COLUMNS])
 {
     if (finished && !x->back) {
-        q_tile_finish_avx2(&x->epilogue, r, rows, j, lanes, acc[0], x->to, x->to_stride);
+        q_tile_finish_avx2(&x->epilogue, r, rows, j, lanes, acc[0], Q_PANEL_ROWS, x->to, x->to_stride);
         return;
     }
     for (uint32_t t = 0; t < rows; t++) {

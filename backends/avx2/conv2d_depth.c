@@ -92,7 +92,7 @@ static void depth_run(const depth_lanes *k, uint32_t at, uint32_t j, uint32_t n)
     depth_space *space = k->space;
     uint32_t row = depth_row_of(x->source.pass, at, j);
     uint32_t step = x->source.pass->w.step;
-    q_tile_start_avx2(n, x->epilogue != NULL ? x->epilogue->bias : NULL, k->c, k->lanes, space->acc[0]);
+    q_tile_start_avx2(n, x->epilogue != NULL ? x->epilogue->bias : NULL, k->c, k->lanes, space->acc[0], Q_PANEL_ROWS);
     for (uint32_t t = 0; t < n && x->accumulate != 0; t++) {
         _mm256_store_ps(space->acc[t], vec_load_n(x86_row(x->to, x->to_stride, row + t * step) + k->c, k->lanes));
     }
@@ -102,7 +102,7 @@ static void depth_run(const depth_lanes *k, uint32_t at, uint32_t j, uint32_t n)
         depth_chains(1, k, at, j);
     }
     if (x->epilogue != NULL) {
-        q_tile_finish_avx2(x->epilogue, row, n, k->c, k->lanes, space->acc[0], x->to, x->to_stride);
+        q_tile_finish_avx2(x->epilogue, row, n, k->c, k->lanes, space->acc[0], Q_PANEL_ROWS, x->to, x->to_stride);
         return;
     }
     for (uint32_t t = 0; t < n; t++) {

@@ -178,7 +178,7 @@ static void weight_tile(const weight_job *x, uint32_t m, uint32_t rows, uint32_t
                         weight_space *space)
 {
     for (uint32_t t = 0; t < rows; t++) {
-        q_tile_start_avx2(1, x86_row(x->grad, x->grad_stride, m + t), j, lanes, space->acc[t]);
+        q_tile_start_avx2(1, x86_row(x->grad, x->grad_stride, m + t), j, lanes, space->acc[t], Q_PANEL_ROWS);
     }
     memset(space->b, 0, sizeof(space->b));
     for (uint32_t p = 0; p < x->pixels; p += WEIGHT_SLAB) {

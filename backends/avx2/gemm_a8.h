@@ -237,13 +237,13 @@ X86_INLINE void a8_few_rows(const uint32_t dtype, const q_gemm_args *a, x86_part
         uint32_t lanes = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
         a8_panel w = a8_panel_at(a, dtype, p);
         for (uint32_t r = part.row0; r < part.row1; r++) {
-            q_tile_start_avx2(1, a->epilogue.bias, m0, lanes, acc);
+            q_tile_start_avx2(1, a->epilogue.bias, m0, lanes, acc, Q_PANEL_ROWS);
             if (second == 0) {
                 a8_stream(dtype, 1, w, a8_x_at(a, r, 0), 0, a->k / Q_BLOCK, acc);
             } else {
                 a8_stream(dtype, 2, w, a8_x_at(a, r, 0), second, a->k / Q_BLOCK, acc);
             }
-            q_tile_finish_avx2(&a->epilogue, r, 1, m0, lanes, acc, a->y, a->y_stride);
+            q_tile_finish_avx2(&a->epilogue, r, 1, m0, lanes, acc, Q_PANEL_ROWS, a->y, a->y_stride);
         }
     }
 }
@@ -367,7 +367,7 @@ X86_INLINE void a8_panel_rows(const uint32_t dtype, const q_gemm_args *a, a8_spa
     uint32_t lanes = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
     uint32_t all = a->k / Q_BLOCK;
     a8_panel w = a8_panel_at(a, dtype, p);
-    q_tile_start_avx2(rows, a->epilogue.bias, m0, lanes, space->acc[0]);
+    q_tile_start_avx2(rows, a->epilogue.bias, m0, lanes, space->acc[0], Q_PANEL_ROWS);
     for (uint32_t b = 0; b < all; b += A8_SLAB_BLOCKS) {
         uint32_t n = all - b < A8_SLAB_BLOCKS ? all - b : (uint32_t)A8_SLAB_BLOCKS;
         const uint8_t *q = dtype == Q_Q8_0 ? w.q + (size_t)b * 512u : space->quants;
@@ -380,7 +380,7 @@ X86_INLINE void a8_panel_rows(const uint32_t dtype, const q_gemm_args *a, a8_spa
         }
         a8_slab_rows(dtype, a, space, q, b, n, r, rows);
     }
-    q_tile_finish_avx2(&a->epilogue, r, rows, m0, lanes, space->acc[0], a->y, a->y_stride);
+    q_tile_finish_avx2(&a->epilogue, r, rows, m0, lanes, space->acc[0], Q_PANEL_ROWS, a->y, a->y_stride);
 }
 
 X86_INLINE void a8_gemm(const uint32_t dtype, const q_work *work, const q_gemm_args *a)

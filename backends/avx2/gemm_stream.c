@@ -66,12 +66,12 @@ X86_INLINE __m256 stream_weight(const uint32_t dtype, const uint32_t c, __m256i 
                                    __m256 m)
 {
     if (dtype == Q_Q8_0) {
-        return _mm256_mul_ps(d, gemm_signed_column(q, (int)c));
+        return _mm256_mul_ps(d, veci_signed_column(q, c));
     }
     if (dtype == Q_Q4_0) {
-        return _mm256_mul_ps(d, _mm256_sub_ps(gemm_nibble_column(q, (int)c), _mm256_set1_ps(8.0f)));
+        return _mm256_mul_ps(d, _mm256_sub_ps(veci_nibble_column(q, c), _mm256_set1_ps(8.0f)));
     }
-    return _mm256_add_ps(_mm256_mul_ps(d, gemm_nibble_column(q, (int)c)), m);
+    return _mm256_add_ps(_mm256_mul_ps(d, veci_nibble_column(q, c)), m);
 }
 
 /* Four columns, whose bytes are at q + `at` of each panel, nibbles `shift` bits up, by 4 values of
@@ -152,7 +152,7 @@ X86_INLINE void stream_row(const uint32_t dtype, const uint32_t n, const q_gemm_
     for (uint32_t i = 0; i < n; i++) {
         uint32_t m0 = (p + i) * Q_PANEL_ROWS;
         lanes[i] = a->m - m0 < Q_PANEL_ROWS ? a->m - m0 : (uint32_t)Q_PANEL_ROWS;
-        q_tile_start_avx2(1, a->epilogue.bias, m0, lanes[i], out[i]);
+        q_tile_start_avx2(1, a->epilogue.bias, m0, lanes[i], out[i], Q_PANEL_ROWS);
         acc[i][0] = _mm256_load_ps(out[i]);
         acc[i][1] = _mm256_load_ps(out[i] + 8);
     }
@@ -167,7 +167,7 @@ X86_INLINE void stream_row(const uint32_t dtype, const uint32_t n, const q_gemm_
     for (uint32_t i = 0; i < n; i++) {
         _mm256_store_ps(out[i], acc[i][0]);
         _mm256_store_ps(out[i] + 8, acc[i][1]);
-        q_tile_finish_avx2(&a->epilogue, r, 1, (p + i) * Q_PANEL_ROWS, lanes[i], out[i], a->y,
+        q_tile_finish_avx2(&a->epilogue, r, 1, (p + i) * Q_PANEL_ROWS, lanes[i], out[i], Q_PANEL_ROWS, a->y,
                            a->y_stride);
     }
 }

@@ -26,7 +26,7 @@ enum {
     Q_AVX2_TILE_ROWS = 6,    /* rows of x in a register tile: 12 accumulators, 2 weights, 1 x */
     Q_AVX2_GROUP_ROWS = 96,  /* rows of x that share a decoded slab; multiple of every tile */
     Q_AVX2_SLAB = 256,       /* columns of a slab of f32 weights: 16 KiB */
-    Q_AVX2_WORKSPACE = 114688 /* bytes of workspace of each worker */
+    Q_AVX2_WORKSPACE = 184320 /* bytes of workspace of each worker */
 };
 
 /* -- kernels ----------------------------------------------------------------------------------- */
@@ -126,12 +126,16 @@ void q_pool2d_grad_avx2(const q_work *work, const q_pool2d_grad_args *a);
 void q_tile_f32_avx2(uint32_t rows, uint32_t k, const float *x, size_t x_row, size_t x_step,
                      const float *b, size_t b_step, float *acc);
 
-/* acc[t][i] = bias[m0 + i] or 0, for t < rows, i < 16; lanes beyond `lanes` become 0. */
-void q_tile_start_avx2(uint32_t rows, const float *bias, uint32_t m0, uint32_t lanes, float *acc);
+/* acc[t][i] = bias[m0 + i] or 0, for t < rows, i < 16; lanes beyond `lanes` become 0. Rows of acc lie acc_row floats
+   apart. */
+void q_tile_start_avx2(uint32_t rows, const float *bias, uint32_t m0, uint32_t lanes, float *acc, size_t acc_row);
 
-/* Applies the epilogue to acc [rows][16] and stores lanes m0 .. m0 + lanes - 1 of rows r .. of y.
-   */
-void q_tile_finish_avx2(const q_epilogue *e, uint32_t r, uint32_t rows, uint32_t m0, uint32_t lanes,
-                        const float *acc, float *y, size_t y_stride);
+/* Applies the epilogue to acc and stores lanes m0 .. m0 + lanes - 1 of rows r .. of y. */
+void q_tile_finish_avx2(const q_epilogue *e, uint32_t r, uint32_t rows, uint32_t m0, uint32_t lanes, const float *acc,
+                        size_t acc_row, float *y, size_t y_stride);
+
+/* For bodies in backends/x86. */
+#define x86_tile_start q_tile_start_avx2
+#define x86_tile_finish q_tile_finish_avx2
 
 #endif /* Q_KERNELS_AVX2_H */

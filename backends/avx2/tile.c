@@ -7,6 +7,7 @@
  * both units busy and leave 4 registers for two weight vectors and the broadcast.
  */
 #include "activation.h"
+#include "../x86/tile.h"
 
 /* q_tile_f32_avx2 for a constant number of rows. */
 X86_INLINE void tile_f32(const uint32_t rows, uint32_t k, const float *x, size_t x_row,
@@ -66,49 +67,13 @@ void q_tile_f32_avx2(uint32_t rows, uint32_t k, const float *x, size_t x_row, si
     }
 }
 
-void q_tile_start_avx2(uint32_t rows, const float *bias, uint32_t m0, uint32_t lanes, float *acc)
+void q_tile_start_avx2(uint32_t rows, const float *bias, uint32_t m0, uint32_t lanes, float *acc, size_t acc_row)
 {
-    __m256 lo = _mm256_setzero_ps();
-    __m256 hi = _mm256_setzero_ps();
-    if (bias != NULL) {
-        lo = vec_load_n(bias + m0, lanes);
-        hi = lanes > 8u ? vec_load_n(bias + m0 + 8u, lanes - 8u) : hi;
-    }
-    for (uint32_t t = 0; t < rows; t++) {
-        _mm256_store_ps(acc + t * 16u, lo);
-        _mm256_store_ps(acc + t * 16u + 8u, hi);
-    }
+    tile_start(rows, bias, m0, lanes, acc, acc_row);
 }
 
-/* The n <= 8 finished values of row r from column m. */
-static __m256 tile_epilogue(const q_epilogue *e, uint32_t r, uint32_t m, uint32_t n, __m256 y)
+void q_tile_finish_avx2(const q_epilogue *e, uint32_t r, uint32_t rows, uint32_t m0, uint32_t lanes, const float *acc,
+                        size_t acc_row, float *y, size_t y_stride)
 {
-    if (e->scale != NULL) {
-        y = _mm256_mul_ps(y, vec_load_n(e->scale + m, n));
-    }
-    if (e->shift != NULL) {
-        y = _mm256_add_ps(y, vec_load_n(e->shift + m, n));
-    }
-    y = avx2_activation(e->activation, y);
-    if (e->gate != NULL) {
-        y = _mm256_mul_ps(y, vec_load_n(x86_row(e->gate, e->gate_stride, r) + m, n));
-    }
-    if (e->residual != NULL) {
-        y = _mm256_add_ps(vec_load_n(x86_row(e->residual, e->residual_stride, r) + m, n), y);
-    }
-    return y;
-}
-
-void q_tile_finish_avx2(const q_epilogue *e, uint32_t r, uint32_t rows, uint32_t m0, uint32_t lanes,
-                        const float *acc, float *y, size_t y_stride)
-{
-    uint32_t lo = lanes < 8u ? lanes : 8u;
-    for (uint32_t t = 0; t < rows; t++) {
-        float *out = x86_row_out(y, y_stride, r + t) + m0;
-        vec_store_n(out, lo, tile_epilogue(e, r + t, m0, lo, _mm256_load_ps(acc + t * 16u)));
-        if (lanes > 8u) {
-            __m256 v = _mm256_load_ps(acc + t * 16u + 8u);
-            vec_store_n(out + 8, lanes - 8u, tile_epilogue(e, r + t, m0 + 8u, lanes - 8u, v));
-        }
-    }
+    tile_finish(e, r, rows, m0, lanes, acc, acc_row, y, y_stride);
 }

@@ -125,4 +125,29 @@ static inline void vec_turn(vec v[VEC])
     }
 }
 
+/* -- packed weights ---------------------------------------------------------------------------- */
+
+typedef __m256i veci; /* a group of 4 columns by VEC rows: a byte each, or a nibble in the low half of one */
+
+static inline veci veci_load(const uint8_t *p)
+{
+    return _mm256_load_si256((const __m256i *)(const void *)p);
+}
+
+static inline veci veci_high_nibbles(veci q)
+{
+    return _mm256_srli_epi32(q, 4);
+}
+
+/* Column i of the group, sign-extended, as floats. */
+X86_INLINE vec veci_signed_column(veci q, const uint32_t i)
+{
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(q, (int)(24u - 8u * i)), 24));
+}
+
+X86_INLINE vec veci_nibble_column(veci q, const uint32_t i)
+{
+    return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(q, (int)(8u * i)), _mm256_set1_epi32(15)));
+}
+
 #endif /* QORUS_BACKENDS_AVX2_VEC_H */

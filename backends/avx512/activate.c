@@ -16,7 +16,7 @@ X86_INLINE void activate_rows_avx512(const uint32_t activation, const q_work *wo
         float *out = x86_row_out(a->out, a->out_stride, r);
         for (uint32_t i = part.col0; i < part.col1; i += 16) {
             uint32_t n = part.col1 - i;
-            vec_store_n(out + i, n, avx512_activation(activation, vec_load_n(x + i, n)));
+            vec_store_n(out + i, n, vec_activation(activation, vec_load_n(x + i, n)));
         }
     }
 }
@@ -88,7 +88,7 @@ static inline __m512 activation_grad_m512(uint32_t activation, __m512 v, __m512 
     case Q_ACT_GELU_ERF:
         return _mm512_mul_ps(dy, gelu_erf_slope_m512(v));
     default:
-        return avx512_through(activation, v, dy);
+        return vec_through(activation, v, dy);
     }
 }
 

@@ -8,7 +8,7 @@
 #include "elementary_avx512.h"
 #include "kernels_avx512.h"
 
-static inline __m512 avx512_activation(uint32_t activation, __m512 y)
+static inline __m512 vec_activation(uint32_t activation, __m512 y)
 {
     switch (activation) {
     case Q_ACT_NONE:
@@ -29,7 +29,7 @@ static inline __m512 avx512_activation(uint32_t activation, __m512 y)
 }
 
 /* dy through an activation whose output is y: none, relu, sigmoid or tanh. */
-static inline __m512 avx512_through(uint32_t activation, __m512 y, __m512 dy)
+static inline __m512 vec_through(uint32_t activation, __m512 y, __m512 dy)
 {
     const __m512 one = _mm512_set1_ps(1.0f);
     switch (activation) {

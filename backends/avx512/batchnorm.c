@@ -150,7 +150,7 @@ void q_batchnorm_avx512(const q_work *work, const q_batchnorm_args *a)
             v = a->mean != NULL ? _mm512_sub_ps(v, _mm512_maskz_loadu_ps(m, a->mean + i)) : v;
             v = _mm512_mul_ps(v, _mm512_maskz_loadu_ps(m, a->scale + i));
             v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, a->shift + i));
-            _mm512_mask_storeu_ps(y + i, m, avx512_activation(a->activation, v));
+            _mm512_mask_storeu_ps(y + i, m, vec_activation(a->activation, v));
         }
     }
 }
@@ -164,7 +164,7 @@ static inline __m512 norm_g(const q_batchnorm_grad_args *a, uint32_t r, uint32_t
     if (a->activation == Q_ACT_NONE) {
         return dy;
     }
-    return avx512_through(a->activation, _mm512_maskz_loadu_ps(m, x86_row(a->y, a->y_stride, r) + i), dy);
+    return vec_through(a->activation, _mm512_maskz_loadu_ps(m, x86_row(a->y, a->y_stride, r) + i), dy);
 }
 
 static inline __m512 norm_h(const q_batchnorm_grad_args *a, uint32_t r, uint32_t i, __mmask16 m)

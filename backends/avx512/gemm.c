@@ -5,7 +5,9 @@
  * Many rows: product.c. Few rows (decode): weights become real in registers and are used once. A chain waits 4 cycles
  * for each fma, so several panels run side by side; weights are fetched ahead of their use, see gemm_a8_stream.c.
  */
-#include "product.h"
+#include "kernels_avx512.h"
+
+#include "../x86/product.h"
 
 enum {
     GEMM_FEW_ROWS = 3, /* below: weights are streamed */
@@ -44,12 +46,12 @@ X86_INLINE void stream_fetch(const void *p)
 X86_INLINE __m512 stream_weight_avx512(const uint32_t dtype, const uint32_t c, __m512i q, __m512 d, __m512 m)
 {
     if (dtype == Q_Q8_0) {
-        return _mm512_mul_ps(d, product_signed_column(q, c));
+        return _mm512_mul_ps(d, veci_signed_column(q, c));
     }
     if (dtype == Q_Q4_0) {
-        return _mm512_mul_ps(d, _mm512_sub_ps(product_nibble_column(q, c), _mm512_set1_ps(8.0f)));
+        return _mm512_mul_ps(d, _mm512_sub_ps(veci_nibble_column(q, c), _mm512_set1_ps(8.0f)));
     }
-    return _mm512_add_ps(_mm512_mul_ps(d, product_nibble_column(q, c)), m);
+    return _mm512_add_ps(_mm512_mul_ps(d, veci_nibble_column(q, c)), m);
 }
 
 /* Four columns, whose bytes are at q + `at` of each panel, nibbles `shift` bits up, by 4 values of x. */
@@ -190,24 +192,13 @@ static void gemm_stream_avx512(const q_work *work, const q_gemm_args *a, uint32_
 
 static void gemm_exact_avx512(const q_work *work, const q_gemm_args *a, uint32_t dtype)
 {
-    product x;
-    uint32_t rows = q_count_value(work->run, a->rows);
-    x86_part part = x86_share(work, rows, q_ceil_div_u32(a->m, Q_PANEL_ROWS));
+    x86_part part = x86_share(work, q_count_value(work->run, a->rows), q_ceil_div_u32(a->m, Q_PANEL_ROWS));
     if (part.row1 - part.row0 < GEMM_FEW_ROWS) {
         gemm_stream_avx512(work, a, dtype, part);
         return;
     }
-    x.n = a->m;
-    x.k = a->k;
-    x.a = (const float *)a->x;
-    x.a_row = a->x_stride;
-    x.a_step = sizeof(float);
-    x.b = (product_b){a->weights, 0, (size_t)q_panel_bytes(dtype, a->k), dtype, false, 0};
-    x.c = a->y;
-    x.c_stride = a->y_stride;
-    x.accumulate = false;
-    x.epilogue = &a->epilogue;
-    q_product_avx512(work, &x, rows);
+    product x = product_of_gemm(work, a, dtype);
+    q_product_avx512(work, &x);
 }
 
 void q_gemm_f32_avx512(const q_work *work, const q_gemm_args *a)

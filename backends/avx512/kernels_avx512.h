@@ -101,4 +101,8 @@ void q_tile_start_avx512(uint32_t rows, const float *bias, uint32_t m0, uint32_t
 void q_tile_finish_avx512(const q_epilogue *e, uint32_t r, uint32_t rows, uint32_t m0, uint32_t lanes,
                           const float *acc, size_t acc_row, float *y, size_t y_stride);
 
+/* For bodies in backends/x86. */
+#define x86_tile_start q_tile_start_avx512
+#define x86_tile_finish q_tile_finish_avx512
+
 #endif /* Q_KERNELS_AVX512_H */

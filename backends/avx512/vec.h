@@ -122,4 +122,29 @@ X86_INLINE void vec_turn(vec v[VEC])
     }
 }
 
+/* -- packed weights ---------------------------------------------------------------------------- */
+
+typedef __m512i veci; /* a group of 4 columns by VEC rows: a byte each, or a nibble in the low half of one */
+
+static inline veci veci_load(const uint8_t *p)
+{
+    return _mm512_load_si512((const __m512i *)(const void *)p);
+}
+
+static inline veci veci_high_nibbles(veci q)
+{
+    return _mm512_srli_epi32(q, 4);
+}
+
+/* Column i of the group, sign-extended, as floats. */
+X86_INLINE vec veci_signed_column(veci q, const uint32_t i)
+{
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(q, (24u - 8u * i)), 24));
+}
+
+X86_INLINE vec veci_nibble_column(veci q, const uint32_t i)
+{
+    return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(q, (8u * i)), _mm512_set1_epi32(15)));
+}
+
 #endif /* QORUS_BACKENDS_AVX512_VEC_H */
