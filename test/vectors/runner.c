@@ -136,6 +136,8 @@ static void vec_run_block(const vec_run *c, q_run *run)
     run->step = c->head->step;
     run->learning_rate = c->head->learning_rate;
     run->training = c->head->training;
+    run->first_sample = 0;
+    run->reserved = 0;
     run->n_spans = 0;
     run->spans = NULL;
     if (spans != c->head->n_tensors) {
