@@ -22,9 +22,16 @@ enum {
 
 Q_STATIC_ASSERT(sizeof(product_space) <= Q_AVX2_WORKSPACE, "slab, chains and rows fit the workspace");
 
-void q_product_avx2(const q_work *work, const product *x)
+void q_product_avx2(const q_work *work, product *x)
 {
     product_all(work, x);
+}
+
+/* Apart from q_matmul_avx2, whose stack the deepest calls of the library share. */
+static X86_NOINLINE void product_matmul(const q_work *work, const q_matmul_args *a)
+{
+    product x = product_of_matmul(work, a);
+    product_all(work, &x);
 }
 
 void q_matmul_avx2(const q_work *work, const q_matmul_args *a)
@@ -32,10 +39,9 @@ void q_matmul_avx2(const q_work *work, const q_matmul_args *a)
     q_gemm_args few;
     if (product_streams(work, a, &few)) {
         q_gemm_f32_avx2(work, &few);
-        return;
+    } else {
+        product_matmul(work, a);
     }
-    product x = product_of_matmul(work, a);
-    product_all(work, &x);
 }
 
 void q_gemm_grad_avx2(const q_work *work, const q_gemm_grad_args *a)

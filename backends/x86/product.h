@@ -32,9 +32,9 @@ typedef struct product {
     const q_epilogue *epilogue;
 } product;
 
-/* This worker's part. */
-void q_product_avx2(const q_work *work, const product *x);
-void q_product_avx512(const q_work *work, const product *x);
+/* This worker's part, to which it narrows *x. */
+void q_product_avx2(const q_work *work, product *x);
+void q_product_avx512(const q_work *work, product *x);
 
 /* y = x * W^T, exact. */
 static inline product product_of_gemm(const q_work *work, const q_gemm_args *a, uint32_t dtype)

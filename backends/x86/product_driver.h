@@ -399,14 +399,13 @@ static x86_part product_share(const q_work *work, uint32_t rows, uint32_t panels
     return part;
 }
 
-/* This worker's part of a product. */
-static void product_all(const q_work *work, const product *x)
+/* This worker's part of a product, which becomes that. */
+static void product_all(const q_work *work, product *x)
 {
     x86_part part = product_share(work, x->m, q_ceil_div_u32(x->n, Q_PANEL_ROWS));
-    product mine = *x;
     product_turn v;
-    mine.n = part.panel1 * Q_PANEL_ROWS < x->n ? part.panel1 * Q_PANEL_ROWS : x->n;
-    v.x = &mine;
+    x->n = part.panel1 * Q_PANEL_ROWS < x->n ? part.panel1 * Q_PANEL_ROWS : x->n;
+    v.x = x;
     v.space = (product_space *)work->workspace;
     v.rest_in_c = x->epilogue->residual != x->c;
     for (v.i = part.row0; v.i < part.row1; v.i += v.rows) {
@@ -415,8 +414,8 @@ static void product_all(const q_work *work, const product *x)
         v.rows = q_ceil_div_u32(tiles, q_ceil_div_u32(left, PRODUCT_GROUP)) * PRODUCT_ROWS;
         v.rows = v.rows < left ? v.rows : left;
         uint32_t end;
-        for (v.begin = part.panel0 * Q_PANEL_ROWS; v.begin < mine.n; v.begin = end) {
-            end = v.rest_in_c || mine.n - v.begin < PRODUCT_REST ? mine.n : v.begin + (uint32_t)PRODUCT_REST;
+        for (v.begin = part.panel0 * Q_PANEL_ROWS; v.begin < x->n; v.begin = end) {
+            end = v.rest_in_c || x->n - v.begin < PRODUCT_REST ? x->n : v.begin + (uint32_t)PRODUCT_REST;
             product_block(&v, end);
         }
     }

@@ -147,22 +147,23 @@ static q_error_code check_param(const gradcheck *c, q_gradcheck_param *found)
 {
     uint32_t samples = c->config->samples;
     uint64_t stride;
-    q_tensor w;
-    q_tensor grad;
-    q_error_code e = q_session_param(c->session, found->param, &w, c->diag);
+    q_real *w = NULL;
+    q_tensor t;
+    q_error_code e = q_session_param(c->session, found->param, &t, c->diag);
     if (e == Q_OK) {
-        e = q_session_param_grad(c->session, found->param, &grad, c->diag);
+        w = (q_real *)t.data;
+        e = q_session_param_grad(c->session, found->param, &t, c->diag);
     }
     if (e != Q_OK) {
         return e;
     }
-    found->elements = (uint64_t)w.ne[0] * w.ne[1] * w.ne[2] * w.ne[3];
+    found->elements = (uint64_t)t.ne[0] * t.ne[1] * t.ne[2] * t.ne[3];
     stride = samples == 0 || found->elements <= samples ? 1 : found->elements / samples | 1u;
     for (uint64_t i = 0; i < found->elements; i += stride) {
-        double g = (double)((const q_real *)grad.data)[i];
+        double g = (double)((const q_real *)t.data)[i];
         slopes s;
         double excess;
-        e = slopes_at(c, (q_real *)w.data + i, &s);
+        e = slopes_at(c, w + i, &s);
         if (e != Q_OK) {
             return e;
         }
