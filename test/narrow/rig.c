@@ -222,6 +222,8 @@ static void open_session(rig *r, q_diag *d)
             regions[i].base = (uint8_t *)regions[i - 1].base + regions[i - 1].size;
         }
     }
+    regions[0].base = r->o.share != NULL ? r->o.share->params : regions[0].base;
+    r->params = regions[0].base;
     must(q_session_size(r->plan, &n, d), d);
     must(q_session_init(&r->session, (q_block){hold(r, n), n}, r->plan, &context, regions, 4, NULL, d), d);
 }
@@ -251,7 +253,7 @@ void rig_open(rig *r, const rig_options *o)
     for (uint32_t i = 0; i <= RIG_TOKENS; i++) {
         r->tokens[i] = (int32_t)(i * 7 % RIG_VOCAB);
     }
-    for (q_param p = 0; p < q_model_n_params(r->model) && o->file == NULL; p++) {
+    for (q_param p = 0; p < q_model_n_params(r->model) && o->file == NULL && o->share == NULL; p++) {
         q_tensor t;
         must(q_session_param(r->session, p, &t, &d), &d);
         fill((q_real *)t.data, (size_t)t.ne[2] * t.ne[3], &state, 0.3);

@@ -21,9 +21,11 @@ typedef struct rig_options {
     bool fake;            /* the network's middle goes through a fake_quantize of the graph's own */
     bool infer;
     const q_file *file;   /* the model is the file's */
+    const struct rig *share; /* whose PARAM region it uses */
 } rig_options;
 
-typedef struct rig {
+typedef struct rig rig;
+struct rig {
     rig_options o;
     q_backend backend;
     q_model *model;
@@ -33,10 +35,11 @@ typedef struct rig {
     q_plan_config plan_config;
     void *memory[8];
     uint32_t n_memory;
+    void *params; /* PARAM region */
     q_real x[RIG_BATCH * RIG_IN];
     q_real target[RIG_BATCH * RIG_OUT];
     int32_t tokens[RIG_TOKENS + 1];
-} rig;
+};
 
 extern uint32_t passed;
 extern uint32_t failed;

@@ -83,6 +83,34 @@ static void test_every_value(bool decoder, uint32_t type)
     rig_close(&a);
 }
 
+/* Two sessions over one PARAM region: what a precision costs, whenever one asks. */
+static void test_cost_of_precision(void)
+{
+    rig_options o = {.precision = Q_PRECISION_EXACT, .decoder = true};
+    double loss;
+    rig a;
+    rig b;
+    rig_open(&a, &o);
+    o.values = Q_BF16;
+    o.weights = Q_Q4_0;
+    o.share = &a;
+    rig_open(&b, &o);
+    (void)rig_train(&a, 30);
+    loss = rig_loss(&b);
+    check(loss != rig_loss(&a) && fabs(loss - rig_loss(&a)) < 0.5 * rig_loss(&a), "the cost of a precision, from shared slots");
+    o.share = NULL;
+    rig_close(&b);
+    rig_open(&b, &o);
+    for (q_param p = 0; p < q_model_n_params(a.model); p++) {
+        q_tensor from = rig_param(&a, q_model_param_name(a.model, p));
+        q_tensor to = rig_param(&b, q_model_param_name(a.model, p));
+        memcpy(to.data, from.data, (size_t)to.ne[2] * to.ne[3] * sizeof(q_real));
+    }
+    check(loss == rig_loss(&b), "and it is that of the same slots");
+    rig_close(&a);
+    rig_close(&b);
+}
+
 static void test_simulated_training(void)
 {
     rig_options o = {.precision = Q_PRECISION_EXACT, .values = Q_BF16, .gradients = Q_BF16, .weights = Q_BF16,
@@ -113,6 +141,7 @@ void test_values(void)
     test_every_value(true, Q_BF16);
     test_every_value(true, Q_F16);
     test_simulated_training();
+    test_cost_of_precision();
 }
 
 /* ---- Audit ------------------------------------------------------------------------------------------------- */
