@@ -96,6 +96,29 @@ check_04_several_texts() {
     runs "$1 with a file cut short" 1 "$OUT/short.qorus" a b c
 }
 
+check_05_xor() {
+    runs "$1" 0
+    is "$1: answers" "$(sed 4q "$OUT/said")" "0 xor 0 is 0
+0 xor 1 is 1
+1 xor 0 is 1
+1 xor 1 is 0"
+    says "$1" '^loss 0\.000[0-9] after 300 steps$'
+}
+
+check_06_shapes() {
+    runs "$1" 0
+    says "$1" '; 12[0-9] of 128 are right$'
+}
+
+# From its first function to the end of its class.
+check_07_own_layer() {
+    runs "$1" 0
+    says "$1" '^loss .*: the same bits$'
+    says "$1" '^without the class: not found: .*: prelu$'
+    lines=$(awk '/^static float/ { first = NR } /^};/ { print NR - first + 1; exit }' examples/07_own_layer.c)
+    is "$1: a layer in at most 60 lines" "$([ "$lines" -le 60 ] && echo yes)" yes
+}
+
 check_03_hello_world() {
     runs "$1" 0
     is "$1: ids and text" "$(cat "$OUT/said")" "256 72 101 108 108 111 32 87 111 114 108 100 257 

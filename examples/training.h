@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* training.h: what the examples that train have in common: from a builder to a trainer, all in one static array. */
+#ifndef EXAMPLES_TRAINING_H
+#define EXAMPLES_TRAINING_H
+
+#include <stdio.h>
+#include <string.h>
+
+#include "qorus.h"
+
+typedef struct training {
+    q_backend backend;
+    q_model *model;
+    q_plan *plan;
+    q_session *session;
+    q_trainer *trainer;
+} training;
+
+static _Alignas(128) unsigned char training_memory[4 << 20];
+static size_t training_used;
+
+/* The next bytes of the array; a block too small if there are none left, which whoever gets it refuses. */
+static q_block training_block(size_t size)
+{
+    size_t left = sizeof(training_memory) - training_used;
+    q_block block = {training_memory + training_used, size < left ? size : left};
+    training_used += (block.size + 127) / 128 * 128 < left ? (block.size + 127) / 128 * 128 : left;
+    return block;
+}
+
+/* A session in training of steps of `batch` samples, its parameters as the builder says that they begin. */
+static q_error_code training_open(training *t, q_build_fn build, const void *user, const q_train_config *config,
+                                  uint32_t batch, q_diag *d)
+{
+    static const unsigned char kinds[] = {Q_REGION_PARAM, Q_REGION_SCRATCH, Q_REGION_TRAIN, Q_REGION_STATE};
+    q_context context = {NULL, &t->backend, 1, 0};
+    q_plan_config c = {0};
+    q_region region[4] = {{0}};
+    q_needs needs;
+    size_t n = 0;
+    q_error_code e = q_model_size(build, user, &n, d);
+    q_backend_scalar(&t->backend);
+    c.struct_size = sizeof(c);
+    c.mode = Q_PLAN_TRAIN;
+    c.precision = Q_PRECISION_EXACT;
+    c.max = (q_maxima){batch, 1, 1, 1, 1};
+    c.n_workers = 1;
+    c.moments = q_train_moments(config);
+    e = e == Q_OK ? q_model_init(&t->model, training_block(n), build, user, d) : e;
+    e = e == Q_OK ? q_plan_size(t->model, &c, &n, d) : e;
+    e = e == Q_OK ? q_plan_init(&t->plan, training_block(n), t->model, &c, d) : e;
+    if (e != Q_OK) {
+        return e;
+    }
+    q_plan_needs(t->plan, &needs);
+    for (int i = 0; i < 4; i++) {
+        q_block block = training_block(needs.bytes[kinds[i]][0]);
+        region[i].kind = kinds[i];
+        region[i].base = block.base;
+        region[i].size = block.size;
+    }
+    e = q_session_size(t->plan, &n, d);
+    e = e == Q_OK ? q_session_init(&t->session, training_block(n), t->plan, &context, region, 4, NULL, d) : e;
+    e = e == Q_OK ? q_session_init_params(t->session, 1, d) : e;
+    e = e == Q_OK ? q_trainer_size(t->session, config, &n, d) : e;
+    return e == Q_OK ? q_trainer_init(&t->trainer, training_block(n), t->session, config, d) : e;
+}
+
+static int training_failed(const q_diag *d)
+{
+    printf("%s: %s: %s (need %llu, have %llu)\n", q_strerror(d->code), d->what, d->field, (unsigned long long)d->need,
+           (unsigned long long)d->have);
+    return 1;
+}
+
+#endif /* EXAMPLES_TRAINING_H */
