@@ -112,23 +112,30 @@ static q_error_code take_block(const engine_memory *memory, size_t size, const c
     return memory->take(memory->user, size, what, &out->base, diag);
 }
 
-q_error_code engine_plan(engine *e, const q_port *port, const options *o, uint32_t max_selected,
-                         const engine_memory *memory, q_diag *diag)
+/* The file's model, with its adapters where there are any. */
+static q_error_code make_model(engine *e, const engine_memory *memory, q_diag *diag)
 {
-    q_file_build build;
-    q_plan_config c;
+    q_file_build file = {.file = &e->file};
+    q_decoder_build decoder = {.struct_size = sizeof(decoder), .file = &e->file, .adapters = &e->adapters,
+                               .lora_alpha = e->lora_alpha};
+    q_build_fn build = e->has_adapters ? q_build_decoder : q_build_from_file;
+    const void *user = e->has_adapters ? (const void *)&decoder : (const void *)&file;
     q_block block;
-    q_error_code code = engine_backend(&e->backend, o->backend, port, diag);
-    memset(&build, 0, sizeof(build));
-    build.file = &e->file;
-    if (code == Q_OK) {
-        code = q_model_size(q_build_from_file, &build, &e->model_bytes, diag);
-    }
+    q_error_code code = q_model_size(build, user, &e->model_bytes, diag);
     if (code == Q_OK) {
         code = take_block(memory, e->model_bytes, "model", &block, diag);
     }
+    return code == Q_OK ? q_model_init(&e->model, block, build, user, diag) : code;
+}
+
+q_error_code engine_plan(engine *e, const q_port *port, const options *o, uint32_t max_selected,
+                         const engine_memory *memory, q_diag *diag)
+{
+    q_plan_config c;
+    q_block block;
+    q_error_code code = engine_backend(&e->backend, o->backend, port, diag);
     if (code == Q_OK) {
-        code = q_model_init(&e->model, block, q_build_from_file, &build, diag);
+        code = make_model(e, memory, diag);
     }
     memset(&c, 0, sizeof(c));
     c.struct_size = sizeof(c);

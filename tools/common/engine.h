@@ -18,6 +18,9 @@ typedef struct engine_memory {
 
 typedef struct engine {
     q_file file;
+    q_file adapters;   /* of adapter.h, where has_adapters */
+    double lora_alpha; /* theirs */
+    bool has_adapters; /* set before engine_plan */
     q_tokenizer tokenizer;
     bool has_tokenizer;
     q_backend backend;

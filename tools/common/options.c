@@ -46,6 +46,8 @@ static const option table[] = {
     {"--batch", "N", "most samples of one step", offsetof(options, batch), FOR_PLAN, KIND_COUNT},
     {"--backend", "NAME", BACKEND_NAMES "; default: the best this CPU runs", offsetof(options, backend),
      FOR_MODEL | FOR_CONFORM, KIND_TEXT},
+    {"--adapter", "FILE", "weights of adapters (LoRA) over the model's", offsetof(options, adapter),
+     FOR_MODEL | FOR_QUANTIZE, KIND_TEXT},
     {"--exact", "", "keep activations in f32", offsetof(options, exact), FOR_MODEL | FOR_CONFORM, KIND_FLAG},
     {"--no-fuse", "", "one kernel per node", offsetof(options, no_fuse), FOR_MODEL | FOR_CONFORM, KIND_FLAG},
     {"--check-finite", "", "stop at the first node that yields NaN or infinity", offsetof(options, check_finite),

@@ -22,6 +22,7 @@ typedef struct options {
     const char *targets; /* --targets */
     const char *backend; /* --backend */
     const char *kv;      /* --kv; NULL: by precision */
+    const char *adapter; /* --adapter */
     const char *train;   /* --train */
     const char *vectors; /* --vectors */
     const char *format;  /* --dot or --json: "dot", "json"; NULL: text */

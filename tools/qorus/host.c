@@ -75,6 +75,9 @@ void host_stop(host *h)
     if (h->mapped) {
         q_posix_close_model(&h->posix, &h->file);
     }
+    if (h->adapters_mapped) {
+        q_posix_close_model(&h->posix, &h->adapters);
+    }
     q_posix_close(&h->posix);
 }
 
@@ -83,15 +86,19 @@ static bool looks_like_gguf(const void *base, size_t size)
     return size >= 4 && memcmp(base, "GGUF", 4) == 0;
 }
 
+static bool map_file(host *h, const char *path, q_posix_model *file, bool *mapped)
+{
+    q_error_code code = h->no_mmap ? q_posix_read_model(&h->posix, path, file, &h->diag)
+                                   : q_posix_open_model(&h->posix, path, NULL, file, &h->diag);
+    *mapped = code == Q_OK;
+    return code == Q_OK || say_failure(path, &h->diag) == EXIT_DONE;
+}
+
 bool host_map(host *h, const char *path)
 {
-    q_error_code code = h->no_mmap ? q_posix_read_model(&h->posix, path, &h->file, &h->diag)
-                                   : q_posix_open_model(&h->posix, path, NULL, &h->file, &h->diag);
-    if (code != Q_OK) {
-        (void)say_failure(path, &h->diag);
+    if (!map_file(h, path, &h->file, &h->mapped)) {
         return false;
     }
-    h->mapped = true;
     if (looks_like_gguf(h->file.base, h->file.size)) {
         say("%s is a GGUF file: convert it first with tools/convert_model.py %s model.qorus", path, path);
         return false;
@@ -116,6 +123,34 @@ static bool open_model(host *h, const char *path)
 bool host_open(host *h, const char *path)
 {
     return host_map(h, path) && open_model(h, path);
+}
+
+bool host_adapters(host *h, const char *path)
+{
+    engine *e = &h->engine;
+    size_t n = 0;
+    void *copy;
+    if (path == NULL) {
+        return true;
+    }
+    if (!map_file(h, path, &h->adapters, &h->adapters_mapped)) {
+        return false;
+    }
+    if (q_file_tables_size(h->adapters.base, h->adapters.size, &n, &h->diag) != Q_OK) {
+        return say_failure(path, &h->diag) == EXIT_DONE;
+    }
+    copy = host_take(h, n, "adapters");
+    h->merge = (adapter_merge){.model = &e->file, .adapters = &e->adapters, .dtype = ADAPTER_KEEP_TYPES};
+    if (copy == NULL) {
+        return false;
+    }
+    if (q_file_open(&e->adapters, h->adapters.base, h->adapters.size, copy, n, &h->diag) != Q_OK ||
+        adapter_alpha(&e->adapters, &h->merge.alpha, &h->diag) != Q_OK || adapter_check(&h->merge, &h->diag) != Q_OK) {
+        return say_failure(path, &h->diag) == EXIT_DONE;
+    }
+    e->lora_alpha = h->merge.alpha;
+    e->has_adapters = true;
+    return true;
 }
 
 /* The section is copied first: a file rewritten under its mapping cannot undo the checks. */
@@ -162,7 +197,7 @@ static void pin_regions(host *h)
 bool host_session(host *h, const char *path, const options *o, uint32_t max_selected,
                   const q_session_config *config)
 {
-    if (!host_open(h, path)) {
+    if (!host_open(h, path) || !host_adapters(h, o->adapter)) {
         return false;
     }
     if (engine_plan(&h->engine, h->port, o, max_selected, &h->memory, &h->diag) != Q_OK ||

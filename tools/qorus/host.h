@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "../../port/posix/posix.h"
+#include "../common/adapter.h"
 #include "../common/engine.h"
 
 /* Exit codes of every command. */
@@ -15,10 +16,13 @@ typedef struct host {
     q_posix posix;
     const q_port *port;
     q_posix_model file;
+    q_posix_model adapters;
     bool mapped;
+    bool adapters_mapped;
     bool no_mmap; /* models are read, not mapped */
     engine_memory memory;
     engine engine;
+    adapter_merge merge; /* where the engine has adapters */
     q_diag diag;
 } host;
 
@@ -41,7 +45,11 @@ bool host_open(host *h, const char *path);
 /* The same for a .qtok file as well: then only h->engine.tokenizer is open, and h->engine.file.base is NULL. */
 bool host_open_any(host *h, const char *path);
 
-/* host_open, then plan and session. max_selected: rows of logits at once. */
+/* Opens a file of adapters for the model that is open, which must have all their matrices, and fills h->merge with what
+   merging them takes. NULL: there is none. */
+bool host_adapters(host *h, const char *path);
+
+/* host_open, host_adapters, then plan and session. max_selected: rows of logits at once. */
 bool host_session(host *h, const char *path, const options *o, uint32_t max_selected,
                   const q_session_config *config);
 

@@ -22,7 +22,7 @@ static const command commands[] = {
     {"perplexity", "MODEL FILE [--ctx N] [options]", "measures how well a model predicts a text", FOR_PERPLEXITY,
      command_perplexity},
     {"plan", "MODEL [options]", "prints the exact bytes a model needs, step by step", FOR_PLAN, command_plan},
-    {"quantize", "IN OUT TYPE", "rewrites the matrices: q4_0, q4_1, q8_0, f16, bf16, f32", FOR_QUANTIZE,
+    {"quantize", "IN OUT TYPE [--adapter FILE]", "rewrites the matrices: q4_0, q4_1, q8_0, f16, bf16, f32", FOR_QUANTIZE,
      command_quantize},
     {"train", "[CONFIG] [--key value ...]", "trains a network on samples or a text", 0, command_train},
     {"conform", "[MODEL] [--vectors FILE] [options]", "checks the bits this machine computes", FOR_CONFORM,

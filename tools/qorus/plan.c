@@ -34,7 +34,7 @@ static int print_plan(const engine *e, const options *o)
 
 static int plan_model(host *h, const options *o)
 {
-    if (!host_open(h, o->args[0])) {
+    if (!host_open(h, o->args[0]) || !host_adapters(h, o->adapter)) {
         return EXIT_FAILED;
     }
     if (engine_plan(&h->engine, h->port, o, 1, &h->memory, &h->diag) != Q_OK) {

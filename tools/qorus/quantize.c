@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* qorus quantize: a .qorus file again, its matrices in another type. The output appears only when it is whole. */
+/* qorus quantize: a .qorus file again, its matrices in another type, or with adapters merged into them. The output appears
+   only when it is whole. */
 #define _POSIX_C_SOURCE 200809L
 #include "host.h"
 #include "qorus/rewrite.h"
@@ -17,6 +18,7 @@ typedef struct quantize_state {
     host h;
     const char *in;
     const char *out;
+    const char *adapter; /* or NULL */
     char *temp; /* beside out, so that the last step is a rename */
     q_port_file file;
     bool bar;
@@ -62,7 +64,15 @@ static void describe(const quantize_state *s, uint32_t dtype, char note[NOTE_BYT
             count[r->dtype]++;
         }
     }
-    n = (size_t)snprintf(note, NOTE_BYTES, "requantized: %s from", types[dtype]);
+    if (s->adapter != NULL) {
+        say("adapters merged into %u matrices", s->h.merge.n_merged);
+    }
+    if (dtype == ADAPTER_KEEP_TYPES) {
+        (void)snprintf(note, NOTE_BYTES, "merged: adapters of alpha %g", s->h.merge.alpha);
+        return;
+    }
+    n = (size_t)snprintf(note, NOTE_BYTES, "requantized: %s%s from", types[dtype],
+                         s->adapter != NULL ? ", adapters merged," : "");
     for (uint32_t t = 0; t < N_TYPES; t++) {
         if (count[t] == 0) {
             continue;
@@ -137,13 +147,15 @@ static int rewrite_file(quantize_state *s, uint32_t dtype)
 {
     const q_port *port = s->h.port;
     q_rewrite w;
-    char note[NOTE_BYTES];
-    if (!host_open(&s->h, s->in)) {
+    char note[NOTE_BYTES] = "";
+    if (!host_open(&s->h, s->in) || !host_adapters(&s->h, s->adapter)) {
         return EXIT_FAILED;
     }
+    s->h.merge.dtype = dtype;
     memset(&w, 0, sizeof(w));
     w.struct_size = sizeof(w);
-    w.dtype = dtype;
+    w.dtype = dtype != ADAPTER_KEEP_TYPES ? dtype : 0;
+    w.change = s->adapter != NULL ? &s->h.merge.change : NULL;
     w.file = &s->h.engine.file;
     w.note = note;
     w.user = s;
@@ -211,8 +223,11 @@ int command_quantize(const char *const *words, uint32_t n)
     while (dtype < N_TYPES && strcmp(o.args[2], types[dtype]) != 0) {
         dtype++;
     }
+    if (dtype == N_TYPES && o.adapter != NULL && strcmp(o.args[2], "same") == 0) {
+        dtype = ADAPTER_KEEP_TYPES;
+    }
     if (dtype == N_TYPES) {
-        say("unknown type '%s': q4_0, q4_1, q8_0, f16, bf16 or f32", o.args[2]);
+        say("unknown type '%s': q4_0, q4_1, q8_0, f16, bf16 or f32; with --adapter also same", o.args[2]);
         return EXIT_USAGE;
     }
     o.threads = 1;
@@ -221,6 +236,7 @@ int command_quantize(const char *const *words, uint32_t n)
     }
     s.in = o.args[0];
     s.out = o.args[1];
+    s.adapter = o.adapter;
     status = quantize(&s, dtype);
     host_stop(&s.h);
     return status;
