@@ -12,7 +12,6 @@
  * that was never written) and thrown away: they reach neither maximum, sum nor o.
  */
 #include "attention.h"
-#include "elementary_avx2.h"
 #include "qorus/base/elementary_f32.h"
 
 /* -- weights ----------------------------------------------------------------------------------- */
@@ -49,7 +48,7 @@ static float flash_block_exp(float *p, uint32_t from, uint32_t to, float max)
     lane[1] = _mm256_setzero_ps();
     for (uint32_t j = from / 8u * 8u; j < to; j += 8) {
         float *at = p + j % Q_ATTENTION_CHUNK;
-        __m256 e = q_exp_m256(_mm256_sub_ps(_mm256_load_ps(at), m));
+        __m256 e = vec_exp(_mm256_sub_ps(_mm256_load_ps(at), m));
         e = _mm256_and_ps(e, flash_visible(j, from, to));
         _mm256_store_ps(at, e);
         lane[j / 8u % 2u] = _mm256_add_ps(lane[j / 8u % 2u], e);

@@ -9,7 +9,6 @@
  * each a chain that continues from where it was stored, and between them p and e, by rows. Operands lie in the workspace
  * without gaps, up to 64 dimensions at a time; longer heads go through them in parts.
  */
-#include "elementary_avx2.h"
 #include "kernels_avx2.h"
 #include "qorus/base/attention_grad.h"
 
@@ -154,10 +153,10 @@ X86_INLINE void flashback_weight(const q_attention_grad_args *a, __m256 seen, fl
     __m256 t = _mm256_setzero_ps();
     if (a->softcap > 0) {
         const __m256 cap = _mm256_set1_ps(a->softcap);
-        t = q_tanh_m256(_mm256_div_ps(s, cap));
+        t = vec_tanh(_mm256_div_ps(s, cap));
         s = _mm256_mul_ps(cap, t);
     }
-    __m256 w = _mm256_and_ps(seen, q_exp_m256(_mm256_sub_ps(s, lse)));
+    __m256 w = _mm256_and_ps(seen, vec_exp(_mm256_sub_ps(s, lse)));
     v = _mm256_mul_ps(w, v);
     if (a->softcap > 0) {
         v = _mm256_mul_ps(v, _mm256_fnmadd_ps(t, t, _mm256_set1_ps(1.0f)));

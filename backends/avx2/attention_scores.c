@@ -6,14 +6,13 @@
  * 6 slots by 16 keys, 3 by 32 or 1 by 64 keep 8 to 12 chains at work. Q8_0 is made f32 on the way.
  */
 #include "attention.h"
-#include "elementary_avx2.h"
 
 static inline __m256 flash_score(const q_attention_keys *keys, __m256 dot)
 {
     __m256 s = _mm256_mul_ps(dot, _mm256_set1_ps(keys->scale));
     if (keys->softcap > 0) {
         __m256 c = _mm256_set1_ps(keys->softcap);
-        s = _mm256_mul_ps(c, q_tanh_m256(_mm256_div_ps(s, c)));
+        s = _mm256_mul_ps(c, vec_tanh(_mm256_div_ps(s, c)));
     }
     return s;
 }

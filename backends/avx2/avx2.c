@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * avx2.c: the table of the AVX2 backend: scalar, with every hot slot replaced. Left to scalar:
- * select_rows and its gradient (copies), rope_table (once a step, in double) and mse.
+ * select_rows and its gradient (copies) and rope_table (once a step, in double).
  */
 #include "qorus/port.h"
 #include "kernels_avx2.h"
@@ -72,6 +72,14 @@ static void avx2_fill_norms(q_kernels *k)
     k->batchnorm_grad = q_batchnorm_grad_avx2;
 }
 
+static void avx2_fill_losses(q_kernels *k)
+{
+    k->mse = q_mse_avx2;
+    k->pair_loss = q_pair_loss_avx2;
+    k->cross_entropy = q_cross_entropy_avx2;
+    k->cross_entropy_grad = q_cross_entropy_grad_avx2;
+}
+
 static void avx2_fill_recurrent(q_kernels *k)
 {
     k->rnn_cell = q_rnn_cell_avx2;
@@ -125,6 +133,7 @@ bool q_backend_avx2(q_backend *out, uint64_t features)
     avx2_fill_images(&out->kernels);
     avx2_fill_gradients(&out->kernels);
     avx2_fill_recurrent(&out->kernels);
+    avx2_fill_losses(&out->kernels);
     avx2_fill_norms(&out->kernels);
     if ((features & Q_CPU_AVX_VNNI) != 0) {
         out->name = "avx2vnni";

@@ -1,214 +1,39 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * gradients.c: gradients of norms, softmax, RoPE, embedding and products of two values, on 8 lanes. Each is made as in
- * scalar and then stored, or added to what is there.
- */
-#include "elementary_avx2.h"
+/* gradients.c: the kernels of x86/gradients.h on 8 lanes. */
 #include "kernels_avx2.h"
-
-/* Gradient of n <= 8 values. */
-static inline void slope_put(float *at, uint32_t n, __m256 v, uint32_t accumulate)
-{
-    vec_store_n(at, n, accumulate != 0 ? _mm256_add_ps(vec_load_n(at, n), v) : v);
-}
-
-/* acc = fma(x, y, acc) of the first n of 8 lanes. */
-static inline __m256 slope_fma(__m256 x, __m256 y, uint32_t n, __m256 acc)
-{
-    __m256 sum = _mm256_fmadd_ps(x, y, acc);
-    return n >= 8u ? sum : _mm256_blendv_ps(acc, sum, _mm256_castsi256_ps(vec_mask(n)));
-}
-
-static float slope_dot(const float *x, const float *y, uint32_t dim)
-{
-    __m256 lane[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    for (uint32_t i = 0; i < dim; i += 8u) {
-        __m256 *sum = &lane[i / 8u % 2u];
-        *sum = slope_fma(vec_load_n(x + i, dim - i), vec_load_n(y + i, dim - i), dim - i, *sum);
-    }
-    return q_hsum16_m256(lane[0], lane[1]);
-}
-
-/* -- norms ------------------------------------------------------------------------------------- */
-
-static inline __m256 slope_weight(const q_rmsnorm_grad_args *a, uint32_t i, uint32_t n)
-{
-    __m256 w = vec_load_n(a->weight + i, n);
-    return a->offset == 0 ? w : _mm256_add_ps(w, _mm256_set1_ps(a->offset));
-}
-
-/* s of a row, as rmsnorm has it, and *dot = sum of dy*w'*x. */
-static float slope_rmsnorm_sums(const q_rmsnorm_grad_args *a, const float *x, const float *dy, float *dot)
-{
-    __m256 square[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    __m256 lane[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    for (uint32_t i = 0; i < a->dim; i += 8u) {
-        uint32_t half = i / 8u % 2u;
-        uint32_t n = a->dim - i;
-        __m256 v = vec_load_n(x + i, n);
-        __m256 g = _mm256_mul_ps(vec_load_n(dy + i, n), slope_weight(a, i, n));
-        square[half] = _mm256_fmadd_ps(v, v, square[half]);
-        lane[half] = slope_fma(g, v, n, lane[half]);
-    }
-    *dot = q_hsum16_m256(lane[0], lane[1]);
-    return 1 / q_sqrt_f32(q_hsum16_m256(square[0], square[1]) / (float)a->dim + a->eps);
-}
+#include "../x86/gradients.h"
 
 void q_rmsnorm_grad_avx2(const q_work *work, const q_rmsnorm_grad_args *a)
 {
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, q_count_value(work->run, a->rows), &begin, &end);
-    for (uint32_t r = begin; r < end; r++) {
-        const float *x = x86_row(a->x, a->x_stride, r);
-        const float *dy = x86_row(a->dy, a->dy_stride, r);
-        float dot;
-        float s = slope_rmsnorm_sums(a, x, dy, &dot);
-        const __m256 c = _mm256_set1_ps(((dot / (float)a->dim) * s) * s);
-        const __m256 root = _mm256_set1_ps(s);
-        float *dx = a->dx != NULL ? x86_row_out(a->dx, a->dx_stride, r) : NULL;
-        a->s[r] = s;
-        for (uint32_t i = 0; dx != NULL && i < a->dim; i += 8u) {
-            uint32_t n = a->dim - i;
-            __m256 g = _mm256_mul_ps(vec_load_n(dy + i, n), slope_weight(a, i, n));
-            slope_put(dx + i, n, _mm256_mul_ps(_mm256_fnmadd_ps(vec_load_n(x + i, n), c, g), root), a->accumulate);
-        }
-    }
+    x86_rmsnorm_grad(work, a);
 }
 
-/* Shared by columns, 8 at a time through all rows. */
 void q_rmsnorm_weight_grad_avx2(const q_work *work, const q_rmsnorm_grad_args *a)
 {
-    uint32_t rows = q_count_value(work->run, a->rows);
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, q_ceil_div_u32(a->dim, 8u), &begin, &end);
-    for (uint32_t i = begin * 8u; i < end * 8u && i < a->dim; i += 8u) {
-        uint32_t n = a->dim - i;
-        __m256 sum = vec_load_n(a->grad + i, n);
-        for (uint32_t r = 0; r < rows; r++) {
-            __m256 x = _mm256_mul_ps(vec_load_n(x86_row(a->x, a->x_stride, r) + i, n), _mm256_set1_ps(a->s[r]));
-            sum = _mm256_fmadd_ps(vec_load_n(x86_row(a->dy, a->dy_stride, r) + i, n), x, sum);
-        }
-        vec_store_n(a->grad + i, n, sum);
-    }
+    x86_rmsnorm_weight_grad(work, a);
 }
 
 void q_softmax_grad_avx2(const q_work *work, const q_softmax_grad_args *a)
 {
-    const __m256 scale = _mm256_set1_ps(a->scale);
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, q_count_value(work->run, a->rows), &begin, &end);
-    for (uint32_t r = begin; r < end; r++) {
-        const float *y = x86_row(a->y, a->y_stride, r);
-        const float *dy = x86_row(a->dy, a->dy_stride, r);
-        float *dx = x86_row_out(a->dx, a->dx_stride, r);
-        const __m256 dot = _mm256_set1_ps(slope_dot(y, dy, a->dim));
-        for (uint32_t i = 0; i < a->dim; i += 8u) {
-            uint32_t n = a->dim - i;
-            __m256 v = _mm256_mul_ps(vec_load_n(y + i, n), _mm256_sub_ps(vec_load_n(dy + i, n), dot));
-            slope_put(dx + i, n, _mm256_mul_ps(v, scale), a->accumulate);
-        }
-    }
+    x86_softmax_grad(work, a);
 }
-
-/* -- rows -------------------------------------------------------------------------------------- */
 
 void q_embedding_grad_avx2(const q_work *work, const q_embedding_grad_args *a)
 {
-    const __m256 scale = _mm256_set1_ps(a->scale);
-    uint32_t rows = q_count_value(work->run, a->rows);
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, q_ceil_div_u32(a->dim, 8u), &begin, &end);
-    end = end * 8u < a->dim ? end * 8u : a->dim;
-    for (uint32_t r = 0; r < rows; r++) {
-        const float *dy = x86_row(a->dy, a->dy_stride, r);
-        float *grad = x86_row_out(a->grad, a->grad_stride, (uint32_t)a->ids[r]);
-        for (uint32_t i = begin * 8u; i < end; i += 8u) {
-            __m256 v = vec_load_n(dy + i, end - i);
-            slope_put(grad + i, end - i, a->scale == 1 ? v : _mm256_mul_ps(v, scale), 1);
-        }
-    }
-}
-
-static void slope_rope_head(const q_rope_grad_args *a, const float *dy, const float *table, float *dx)
-{
-    uint32_t pairs = a->n_pairs;
-    for (uint32_t i = 0; i < pairs; i += 8u) {
-        uint32_t n = pairs - i;
-        __m256 cos = vec_load_n(table + i, n);
-        __m256 sin = vec_load_n(table + pairs + i, n);
-        __m256 di = vec_load_n(dy + i, n);
-        __m256 dj = vec_load_n(dy + pairs + i, n);
-        slope_put(dx + i, n, _mm256_fmadd_ps(di, cos, _mm256_mul_ps(dj, sin)), a->accumulate);
-        slope_put(dx + pairs + i, n, _mm256_fmsub_ps(dj, cos, _mm256_mul_ps(di, sin)), a->accumulate);
-    }
-    for (uint32_t i = 2 * pairs; i < a->head_dim; i += 8u) {
-        slope_put(dx + i, a->head_dim - i, vec_load_n(dy + i, a->head_dim - i), a->accumulate);
-    }
+    x86_embedding_grad(work, a);
 }
 
 void q_rope_grad_avx2(const q_work *work, const q_rope_grad_args *a)
 {
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, q_count_value(work->run, a->rows), &begin, &end);
-    for (uint32_t r = begin; r < end; r++) {
-        const float *table = x86_row(a->table, a->table_stride, r);
-        for (uint32_t h = 0; h < a->heads; h++) {
-            size_t at = (size_t)h * a->head_dim;
-            slope_rope_head(a, x86_row(a->dy, a->dy_stride, r) + at, table, x86_row_out(a->dx, a->dx_stride, r) + at);
-        }
-    }
-}
-
-/* -- products of two values ---------------------------------------------------------------------- */
-
-/* Row r; silu: the first value goes through silu. */
-X86_INLINE void slope_binary_row(const bool silu, const q_binary_grad_args *a, uint32_t r)
-{
-    const float *x = x86_row(a->a, a->a_stride, r);
-    const float *y = x86_row(a->b, a->b_stride, r);
-    const float *dy = x86_row(a->dy, a->dy_stride, r);
-    float *da = a->da != NULL ? x86_row_out(a->da, a->da_stride, r) : NULL;
-    float *db = a->db != NULL ? x86_row_out(a->db, a->db_stride, r) : NULL;
-    for (uint32_t i = 0; i < a->dim; i += 8u) {
-        uint32_t n = a->dim - i;
-        __m256 v = vec_load_n(x + i, n);
-        __m256 d = vec_load_n(dy + i, n);
-        if (da != NULL) {
-            __m256 to_a = _mm256_mul_ps(d, vec_load_n(y + i, n));
-            if (silu) {
-                const __m256 one = _mm256_set1_ps(1.0f);
-                __m256 g = q_sigmoid_m256(v);
-                to_a = _mm256_mul_ps(to_a, _mm256_mul_ps(g, _mm256_fmadd_ps(v, _mm256_sub_ps(one, g), one)));
-            }
-            slope_put(da + i, n, to_a, a->accumulate & 1u);
-        }
-        if (db != NULL) {
-            slope_put(db + i, n, _mm256_mul_ps(d, silu ? q_silu_m256(v) : v), a->accumulate & 2u);
-        }
-    }
+    x86_rope_grad(work, a);
 }
 
 void q_mul_grad_avx2(const q_work *work, const q_binary_grad_args *a)
 {
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, q_count_value(work->run, a->rows), &begin, &end);
-    for (uint32_t r = begin; r < end; r++) {
-        slope_binary_row(false, a, r);
-    }
+    x86_mul_grad(work, a);
 }
 
 void q_silu_mul_grad_avx2(const q_work *work, const q_binary_grad_args *a)
 {
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, q_count_value(work->run, a->rows), &begin, &end);
-    for (uint32_t r = begin; r < end; r++) {
-        slope_binary_row(true, a, r);
-    }
+    x86_silu_mul_grad(work, a);
 }

@@ -85,6 +85,10 @@ void q_rope_grad_avx2(const q_work *work, const q_rope_grad_args *a);
 void q_gemm_grad_avx2(const q_work *work, const q_gemm_grad_args *a);
 void q_attention_grad_avx2(const q_work *work, const q_attention_grad_args *a);
 
+void q_mse_avx2(const q_work *work, const q_mse_args *a);
+void q_pair_loss_avx2(const q_work *work, const q_pair_loss_args *a);
+void q_cross_entropy_avx2(const q_work *work, const q_cross_entropy_args *a);
+void q_cross_entropy_grad_avx2(const q_work *work, const q_cross_entropy_args *a);
 void q_bias_grad_avx2(const q_work *work, const q_bias_grad_args *a);
 void q_sgd_avx2(const q_work *work, const q_optimizer_args *a);
 void q_adam_avx2(const q_work *work, const q_optimizer_args *a);

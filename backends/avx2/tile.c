@@ -6,7 +6,8 @@
  * Peak needs 2 FMAs a cycle, each waiting 4 to 5 cycles for its accumulator: 12 accumulators keep
  * both units busy and leave 4 registers for two weight vectors and the broadcast.
  */
-#include "activation.h"
+#include "kernels_avx2.h"
+#include "../x86/activation.h"
 #include "../x86/tile.h"
 
 /* q_tile_f32_avx2 for a constant number of rows. */

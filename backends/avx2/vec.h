@@ -1,60 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vec.h: a register of 8 floats, under the names that avx512/vec.h gives to one of 16. Bodies in backends/x86 are written
- * in them.
+ * vec.h: the vector vocabulary on AVX2, for the kernels that stand once, in backends/x86. avx512/vec.h spells the same
+ * names.
+ *
+ *   vec        8 floats, one register: elementwise work          VEC of them
+ *   vec16      16 floats, two registers: the lanes of a sum, in every backend's order
+ *   vec_lanes   a choice of lanes
+ *   vec_tail   the first n lanes, in the form loads and stores want: made once, before a loop
+ *   veci    8 integers;  vec_power: 8 integers n that stand for 2^n
+ *
+ * No memory is touched beyond the n lanes of a load or store, or outside its mask; n may exceed the lanes.
  */
 #ifndef QORUS_BACKENDS_AVX2_VEC_H
 #define QORUS_BACKENDS_AVX2_VEC_H
 
 #include "../x86/x86.h"
 #include "avx2.h"
-
-enum { VEC = 8 }; /* lanes */
+#include "qorus/base/elementary.h"
 
 typedef __m256 vec;
+typedef __m256 vec_lanes;
+typedef uint32_t vec_tail;
+typedef __m256i veci;
+typedef __m256i vec_power;
 
-/* Mask of the first n lanes of 8; n >= 8 gives all. */
-static inline __m256i vec_mask(uint32_t n)
-{
-    return q_mask_first_m256i(n < 8u ? n : 8u);
-}
+typedef struct vec16 {
+    __m256 lo;
+    __m256 hi;
+} vec16;
 
-static inline vec vec_load(const float *p)
-{
-    return _mm256_loadu_ps(p);
-}
+enum { VEC = 8, VEC16_PARTS = 2 };
 
-static inline void vec_store(float *p, vec v)
-{
-    _mm256_storeu_ps(p, v);
-}
-
-/* The first n <= 8 floats at p, the rest 0; memory beyond them is not touched. */
-static inline vec vec_load_n(const float *p, uint32_t n)
-{
-    return n >= 8u ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, vec_mask(n));
-}
-
-static inline void vec_store_n(float *p, uint32_t n, vec v)
-{
-    if (n >= 8u) {
-        _mm256_storeu_ps(p, v);
-    } else {
-        _mm256_maskstore_ps(p, vec_mask(n), v);
-    }
-}
-
-/* 8 halves at p, any alignment. */
-static inline vec vec_load_f16(const uint16_t *p)
-{
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
-}
-
-static inline vec vec_load_bf16(const uint16_t *p)
-{
-    __m256i v = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));
-}
+/* -- arithmetic -------------------------------------------------------------------------------- */
 
 static inline vec vec_zero(void)
 {
@@ -86,17 +63,283 @@ static inline vec vec_div(vec a, vec b)
     return _mm256_div_ps(a, b);
 }
 
-/* a*b + c, rounded once. */
+static inline vec vec_sqrt(vec a)
+{
+    return _mm256_sqrt_ps(a);
+}
+
+/* a*b + c, one rounding. */
 static inline vec vec_fma(vec a, vec b, vec c)
 {
     return _mm256_fmadd_ps(a, b, c);
 }
 
-/* a > b ? a : b. */
+/* a*b - c */
+static inline vec vec_fms(vec a, vec b, vec c)
+{
+    return _mm256_fmsub_ps(a, b, c);
+}
+
+/* c - a*b */
+static inline vec vec_fnma(vec a, vec b, vec c)
+{
+    return _mm256_fnmadd_ps(a, b, c);
+}
+
+/* -(a*b) - c */
+static inline vec vec_fnms(vec a, vec b, vec c)
+{
+    return _mm256_fnmsub_ps(a, b, c);
+}
+
+/* a > b ? a : b; where one is NaN, b. */
 static inline vec vec_max(vec a, vec b)
 {
     return _mm256_max_ps(a, b);
 }
+
+/* a < b ? a : b; where one is NaN, b. */
+static inline vec vec_min(vec a, vec b)
+{
+    return _mm256_min_ps(a, b);
+}
+
+static inline vec vec_negate(vec x)
+{
+    return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f));
+}
+
+static inline vec vec_abs(vec x)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+
+/* |x| with the sign of s. */
+static inline vec vec_copysign(vec x, vec s)
+{
+    vec sign = _mm256_set1_ps(-0.0f);
+    return _mm256_or_ps(_mm256_andnot_ps(sign, x), _mm256_and_ps(sign, s));
+}
+
+/* -- masks ------------------------------------------------------------------------------------- */
+
+/* Mask of the first n lanes of 8; n >= 8 gives all. */
+static inline __m256i vec_mask(uint32_t n)
+{
+    return q_mask_first_m256i(n < 8u ? n : 8u);
+}
+
+/* The first n lanes; n >= 8 gives all. */
+static inline vec_lanes vec_first(uint32_t n)
+{
+    return _mm256_castsi256_ps(vec_mask(n));
+}
+
+/* False where one is NaN. */
+static inline vec_lanes vec_above(vec a, vec b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_GT_OQ);
+}
+
+static inline vec_lanes vec_below(vec a, vec b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
+}
+
+static inline vec_lanes vec_equal(vec a, vec b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_EQ_OQ);
+}
+
+static inline vec_lanes vec_nan(vec a)
+{
+    return _mm256_cmp_ps(a, a, _CMP_UNORD_Q);
+}
+
+static inline vec_lanes vec_either(vec_lanes a, vec_lanes b)
+{
+    return _mm256_or_ps(a, b);
+}
+
+static inline vec_lanes vec_both(vec_lanes a, vec_lanes b)
+{
+    return _mm256_and_ps(a, b);
+}
+
+/* a without b. */
+static inline vec_lanes vec_without(vec_lanes a, vec_lanes b)
+{
+    return _mm256_andnot_ps(b, a);
+}
+
+/* x in the lanes of m, else 0. */
+static inline vec vec_keep(vec_lanes m, vec x)
+{
+    return _mm256_and_ps(m, x);
+}
+
+/* yes in the lanes of m, else no. */
+static inline vec vec_choose(vec_lanes m, vec yes, vec no)
+{
+    return _mm256_blendv_ps(no, yes, m);
+}
+
+/* -- memory ------------------------------------------------------------------------------------ */
+
+static inline vec vec_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+
+static inline void vec_store(float *p, vec v)
+{
+    _mm256_storeu_ps(p, v);
+}
+
+/* The lanes of m, the rest 0. */
+static inline vec vec_load_mask(const float *p, vec_lanes m)
+{
+    return _mm256_maskload_ps(p, _mm256_castps_si256(m));
+}
+
+static inline void vec_store_mask(float *p, vec_lanes m, vec v)
+{
+    _mm256_maskstore_ps(p, _mm256_castps_si256(m), v);
+}
+
+/* The first n lanes, the rest 0. */
+static inline vec vec_load_n(const float *p, uint32_t n)
+{
+    return n >= 8u ? vec_load(p) : vec_load_mask(p, vec_first(n));
+}
+
+static inline void vec_store_n(float *p, uint32_t n, vec v)
+{
+    if (n >= 8u) {
+        vec_store(p, v);
+    } else {
+        vec_store_mask(p, vec_first(n), v);
+    }
+}
+
+static inline vec_tail vec_tail_of(uint32_t n)
+{
+    return n;
+}
+
+static inline vec vec_load_tail(const float *p, vec_tail t)
+{
+    return vec_load_n(p, t);
+}
+
+static inline void vec_store_tail(float *p, vec_tail t, vec v)
+{
+    vec_store_n(p, t, v);
+}
+
+/* 8 halves at p, any alignment. */
+static inline vec vec_load_f16(const uint16_t *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+static inline vec vec_load_bf16(const uint16_t *p)
+{
+    __m256i v = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));
+}
+
+/* Asks for the cache line of p. */
+static inline void vec_fetch(const float *p)
+{
+    _mm_prefetch((const char *)p, _MM_HINT_T0);
+}
+
+/* -- integers and powers of two ---------------------------------------------------------------- */
+
+static inline veci vec_bits(vec x)
+{
+    return _mm256_castps_si256(x);
+}
+
+static inline vec vec_of_bits(veci i)
+{
+    return _mm256_castsi256_ps(i);
+}
+
+static inline vec vec_of_int(veci i)
+{
+    return _mm256_cvtepi32_ps(i);
+}
+
+static inline veci veci_set(int32_t i)
+{
+    return _mm256_set1_epi32(i);
+}
+
+static inline veci veci_add(veci a, veci b)
+{
+    return _mm256_add_epi32(a, b);
+}
+
+static inline veci veci_sub(veci a, veci b)
+{
+    return _mm256_sub_epi32(a, b);
+}
+
+/* Logical. */
+X86_INLINE veci veci_down(veci a, int bits)
+{
+    return _mm256_srli_epi32(a, bits);
+}
+
+X86_INLINE veci veci_up(veci a, int bits)
+{
+    return _mm256_slli_epi32(a, bits);
+}
+
+static inline veci veci_keep(vec_lanes m, veci a)
+{
+    return _mm256_and_si256(_mm256_castps_si256(m), a);
+}
+
+/* 2^k of an integer k, |k| < 256, and k + 1.5 * 2^23, the float whose low bits it is. */
+static inline vec_power vec_power_of(vec k, vec shifted)
+{
+    (void)k;
+    veci low = _mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(256));
+    low = _mm256_and_si256(low, _mm256_set1_epi32(511));
+    return _mm256_sub_epi32(low, _mm256_set1_epi32(256));
+}
+
+static inline vec_power vec_power_keep(vec_lanes m, vec_power n)
+{
+    return veci_keep(m, n);
+}
+
+/* n + 1 */
+static inline vec_power vec_power_next(vec_power n)
+{
+    return _mm256_add_epi32(n, _mm256_set1_epi32(1));
+}
+
+/* 2^n itself, n > -127. */
+static inline vec vec_power_value(vec_power n)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+}
+
+/* x * 2^n by the two factors 2^floor(n/2) and 2^(n - floor(n/2)) of q_scale_f32. */
+static inline vec vec_scale(vec x, vec_power n)
+{
+    veci sum = _mm256_add_epi32(n, _mm256_set1_epi32(254));
+    veci n1 = _mm256_srli_epi32(sum, 1);
+    veci n2 = _mm256_sub_epi32(sum, n1);
+    x = _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(n1, 23)));
+    return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(n2, 23)));
+}
+
+/* -- squares ----------------------------------------------------------------------------------- */
 
 /* v[i] lane l = former v[l] lane i. */
 static inline void vec_turn(vec v[VEC])
@@ -127,7 +370,7 @@ static inline void vec_turn(vec v[VEC])
 
 /* -- packed weights ---------------------------------------------------------------------------- */
 
-typedef __m256i veci; /* a group of 4 columns by VEC rows: a byte each, or a nibble in the low half of one */
+/* veci: a group of 4 columns by VEC rows: a byte each, or a nibble in the low half of one */
 
 static inline veci veci_load(const uint8_t *p)
 {
@@ -148,6 +391,115 @@ X86_INLINE vec veci_signed_column(veci q, const uint32_t i)
 X86_INLINE vec veci_nibble_column(veci q, const uint32_t i)
 {
     return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(q, (int)(8u * i)), _mm256_set1_epi32(15)));
+}
+
+/* -- 16 lanes ---------------------------------------------------------------------------------- */
+
+static inline vec16 vec16_of(vec lo, vec hi)
+{
+    vec16 v = {lo, hi};
+    return v;
+}
+
+static inline vec16 vec16_join(const vec v[VEC16_PARTS])
+{
+    return vec16_of(v[0], v[1]);
+}
+
+static inline vec16 vec16_zero(void)
+{
+    return vec16_of(vec_zero(), vec_zero());
+}
+
+static inline vec16 vec16_set(float x)
+{
+    return vec16_of(vec_set(x), vec_set(x));
+}
+
+static inline vec16 vec16_load(const float *p)
+{
+    return vec16_of(vec_load(p), vec_load(p + 8));
+}
+
+static inline vec16 vec16_load_n(const float *p, uint32_t n)
+{
+    return vec16_of(vec_load_n(p, n), n > 8u ? vec_load_n(p + 8, n - 8u) : vec_zero());
+}
+
+static inline void vec16_store(float *p, vec16 v)
+{
+    vec_store(p, v.lo);
+    vec_store(p + 8, v.hi);
+}
+
+static inline void vec16_store_n(float *p, uint32_t n, vec16 v)
+{
+    vec_store_n(p, n, v.lo);
+    if (n > 8u) {
+        vec_store_n(p + 8, n - 8u, v.hi);
+    }
+}
+
+/* v in the first n lanes, else `rest`. */
+static inline vec16 vec16_first(vec16 v, uint32_t n, vec16 rest)
+{
+    if (n >= 16u) {
+        return v;
+    }
+    return vec16_of(vec_choose(vec_first(n), v.lo, rest.lo), vec_choose(vec_first(n > 8u ? n - 8u : 0u), v.hi, rest.hi));
+}
+
+static inline vec16 vec16_add(vec16 a, vec16 b)
+{
+    return vec16_of(vec_add(a.lo, b.lo), vec_add(a.hi, b.hi));
+}
+
+static inline vec16 vec16_sub(vec16 a, vec16 b)
+{
+    return vec16_of(vec_sub(a.lo, b.lo), vec_sub(a.hi, b.hi));
+}
+
+static inline vec16 vec16_mul(vec16 a, vec16 b)
+{
+    return vec16_of(vec_mul(a.lo, b.lo), vec_mul(a.hi, b.hi));
+}
+
+static inline vec16 vec16_fma(vec16 a, vec16 b, vec16 c)
+{
+    return vec16_of(vec_fma(a.lo, b.lo, c.lo), vec_fma(a.hi, b.hi, c.hi));
+}
+
+static inline vec16 vec16_max(vec16 a, vec16 b)
+{
+    return vec16_of(vec_max(a.lo, b.lo), vec_max(a.hi, b.hi));
+}
+
+/* Sum of the lanes by the tree 8-4-2-1. */
+static inline float vec16_sum(vec16 v)
+{
+    return q_hsum16_m256(v.lo, v.hi);
+}
+
+/* Largest lane by the same tree, the upper half first, as in the scalar backend: that settles the sign of a zero. */
+static inline float vec16_top(vec16 v)
+{
+    __m256 a = _mm256_max_ps(v.hi, v.lo);
+    __m128 b = _mm_max_ps(_mm256_extractf128_ps(a, 1), _mm256_castps256_ps128(a));
+    __m128 c = _mm_max_ps(_mm_movehl_ps(b, b), b);
+    return _mm_cvtss_f32(_mm_max_ss(_mm_movehdup_ps(c), c));
+}
+
+/* Largest lane of v. Of zeros of both signs: either. */
+static inline float vec_top(vec v)
+{
+    return vec16_top(vec16_of(v, v));
+}
+
+#include "../x86/elementary.h"
+
+static inline vec16 vec16_exp(vec16 v)
+{
+    return vec16_of(vec_exp(v.lo), vec_exp(v.hi));
 }
 
 #endif /* QORUS_BACKENDS_AVX2_VEC_H */

@@ -12,7 +12,6 @@
  * that was never written) and thrown away: they reach neither maximum, sum nor o.
  */
 #include "attention.h"
-#include "elementary_avx512.h"
 #include "qorus/base/elementary_f32.h"
 
 /* -- weights ----------------------------------------------------------------------------------- */
@@ -46,7 +45,7 @@ static inline float attend_block_exp(float *p, uint64_t visible, float max)
     X86_UNROLL
     for (uint32_t i = 0; i < Q_ATTENTION_BLOCK; i += 16) {
         __mmask16 keys = (__mmask16)(visible >> i);
-        __m512 e = q_exp_m512(_mm512_sub_ps(_mm512_maskz_load_ps(keys, p + i), m));
+        __m512 e = vec_exp(_mm512_sub_ps(_mm512_maskz_load_ps(keys, p + i), m));
         e = _mm512_maskz_mov_ps(keys, e);
         _mm512_store_ps(p + i, e);
         lane = _mm512_add_ps(lane, e);
@@ -71,7 +70,7 @@ static inline void attend_factors(q_attention_slot *t, const attend_maxima *m, u
     __m256 before =
         _mm256_setr_ps(m->before[0], m->before[1], m->before[2], m->before[3], m->old, m->after[3], 0, 0);
     __m256 after = _mm256_setr_ps(m->after[0], m->after[1], m->after[2], m->after[3], m->both, m->both, 0, 0);
-    __m256 e = _mm512_castps512_ps256(q_exp_m512(_mm512_castps256_ps512(_mm256_sub_ps(before, after))));
+    __m256 e = _mm512_castps512_ps256(vec_exp(_mm512_castps256_ps512(_mm256_sub_ps(before, after))));
     e = _mm256_mask_mov_ps(e, (__mmask8)(blocks & ~seen), _mm256_set1_ps(1.0f));
     e = _mm256_maskz_mov_ps((__mmask8) ~(1u << first), e);
     _mm_storeu_ps(t->rescale, _mm256_castps256_ps128(e));

@@ -9,7 +9,6 @@
  * each a chain that continues from where it was stored, and between them p and e, by rows. Operands lie in the workspace
  * without gaps, up to 128 dimensions at a time; longer heads go through them in parts.
  */
-#include "elementary_avx512.h"
 #include "kernels_avx512.h"
 #include "qorus/base/attention_grad.h"
 
@@ -157,10 +156,10 @@ X86_INLINE void retrace_weight(const q_attention_grad_args *a, __mmask16 seen, f
     __m512 t = _mm512_setzero_ps();
     if (a->softcap > 0) {
         const __m512 cap = _mm512_set1_ps(a->softcap);
-        t = q_tanh_m512(_mm512_div_ps(s, cap));
+        t = vec_tanh(_mm512_div_ps(s, cap));
         s = _mm512_mul_ps(cap, t);
     }
-    __m512 w = _mm512_maskz_mov_ps(seen, q_exp_m512(_mm512_sub_ps(s, lse)));
+    __m512 w = _mm512_maskz_mov_ps(seen, vec_exp(_mm512_sub_ps(s, lse)));
     v = _mm512_mul_ps(w, v);
     if (a->softcap > 0) {
         v = _mm512_mul_ps(v, _mm512_fnmadd_ps(t, t, _mm512_set1_ps(1.0f)));

@@ -7,14 +7,13 @@
  * Q8_0 is made f32 on the way. Few slots fetch V of the same keys ahead, as values do K of the next chunk.
  */
 #include "attention.h"
-#include "elementary_avx512.h"
 
 static inline __m512 attend_score(const q_attention_keys *keys, __m512 dot)
 {
     __m512 s = _mm512_mul_ps(dot, _mm512_set1_ps(keys->scale));
     if (keys->softcap > 0) {
         __m512 c = _mm512_set1_ps(keys->softcap);
-        s = _mm512_mul_ps(c, q_tanh_m512(_mm512_div_ps(s, c)));
+        s = _mm512_mul_ps(c, vec_tanh(_mm512_div_ps(s, c)));
     }
     return s;
 }

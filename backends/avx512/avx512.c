@@ -33,13 +33,13 @@ static void avx512_fill_rows(q_kernels *k)
     k->activate_grad = q_activate_grad_avx512;
     k->exp = q_exp_avx512;
     k->softmax = q_softmax_avx512;
+    k->causal_mask = q_causal_mask_avx512;
     k->reduce_sum = q_reduce_sum_avx512;
     k->reduce_max = q_reduce_max_avx512;
     k->rope = q_rope_avx512;
     k->attention_f32 = q_attention_f32_avx512;
     k->attention_f16 = q_attention_f16_avx512;
     k->attention_q8_0 = q_attention_q8_0_avx512;
-    k->mse = q_mse_avx512;
     k->bias_grad = q_bias_grad_avx512;
     k->sgd = q_sgd_avx512;
     k->adam = q_adam_avx512;
@@ -60,6 +60,14 @@ static void avx512_fill_norms(q_kernels *k)
     k->batchnorm = q_batchnorm_avx512;
     k->batchnorm_grad_blocks = q_batchnorm_grad_blocks_avx512;
     k->batchnorm_grad = q_batchnorm_grad_avx512;
+}
+
+static void avx512_fill_losses(q_kernels *k)
+{
+    k->mse = q_mse_avx512;
+    k->pair_loss = q_pair_loss_avx512;
+    k->cross_entropy = q_cross_entropy_avx512;
+    k->cross_entropy_grad = q_cross_entropy_grad_avx512;
 }
 
 static void avx512_fill_recurrent(q_kernels *k)
@@ -109,6 +117,7 @@ bool q_backend_avx512(q_backend *out, uint64_t features)
     avx512_fill_images(&out->kernels);
     avx512_fill_gradients(&out->kernels);
     avx512_fill_recurrent(&out->kernels);
+    avx512_fill_losses(&out->kernels);
     avx512_fill_norms(&out->kernels);
     return true;
 }

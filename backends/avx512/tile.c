@@ -3,7 +3,8 @@
  * tile.c: the two ends of every product's tile: where its chains start, and what happens to them before they are
  * stored. One register = 16 columns of y; tails by masks.
  */
-#include "activation.h"
+#include "kernels_avx512.h"
+#include "../x86/activation.h"
 #include "../x86/tile.h"
 
 void q_tile_start_avx512(uint32_t rows, const float *bias, uint32_t m0, uint32_t lanes, float *acc, size_t acc_row)

@@ -1,54 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vec.h: a register of 16 floats, under the names that avx2/vec.h gives to one of 8. Bodies in backends/x86 are written in
- * them.
+ * vec.h: the vector vocabulary on AVX-512, for the kernels that stand once, in backends/x86. avx2/vec.h spells the same
+ * names.
+ *
+ *   vec        16 floats, one register: elementwise work         VEC of them
+ *   vec16      the same: the 16 lanes of a sum, in every backend's order
+ *   vec_lanes   a choice of lanes
+ *   vec_tail   the first n lanes, in the form loads and stores want: made once, before a loop
+ *   veci    16 integers;  vec_power: 16 integers n, as floats, that stand for 2^n
+ *
+ * No memory is touched beyond the n lanes of a load or store, or outside its mask; n may exceed the lanes.
  */
 #ifndef QORUS_BACKENDS_AVX512_VEC_H
 #define QORUS_BACKENDS_AVX512_VEC_H
 
 #include "../x86/x86.h"
 #include "avx512.h"
-
-enum { VEC = 16 }; /* lanes */
+#include "qorus/base/elementary.h"
 
 typedef __m512 vec;
+typedef __m512 vec16;
+typedef __mmask16 vec_lanes;
+typedef __mmask16 vec_tail;
+typedef __m512i veci;
+typedef __m512 vec_power;
 
-static inline vec vec_load(const float *p)
-{
-    return _mm512_loadu_ps(p);
-}
+enum { VEC = 16, VEC16_PARTS = 1 };
 
-static inline void vec_store(float *p, vec v)
-{
-    _mm512_storeu_ps(p, v);
-}
-
-/* The first n <= 16 floats at p, the rest 0; memory beyond them is not touched. */
-static inline vec vec_load_n(const float *p, uint32_t n)
-{
-    return n >= 16u ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(avx512_mask(n), p);
-}
-
-static inline void vec_store_n(float *p, uint32_t n, vec v)
-{
-    if (n >= 16u) {
-        _mm512_storeu_ps(p, v);
-    } else {
-        _mm512_mask_storeu_ps(p, avx512_mask(n), v);
-    }
-}
-
-/* 16 halves at p, any alignment. */
-static inline vec vec_load_f16(const uint16_t *p)
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
-}
-
-static inline vec vec_load_bf16(const uint16_t *p)
-{
-    __m512i v = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
-}
+/* -- arithmetic -------------------------------------------------------------------------------- */
 
 static inline vec vec_zero(void)
 {
@@ -80,17 +59,271 @@ static inline vec vec_div(vec a, vec b)
     return _mm512_div_ps(a, b);
 }
 
-/* a*b + c, rounded once. */
+static inline vec vec_sqrt(vec a)
+{
+    return _mm512_sqrt_ps(a);
+}
+
+/* a*b + c, one rounding. */
 static inline vec vec_fma(vec a, vec b, vec c)
 {
     return _mm512_fmadd_ps(a, b, c);
 }
 
-/* a > b ? a : b. */
+/* a*b - c */
+static inline vec vec_fms(vec a, vec b, vec c)
+{
+    return _mm512_fmsub_ps(a, b, c);
+}
+
+/* c - a*b */
+static inline vec vec_fnma(vec a, vec b, vec c)
+{
+    return _mm512_fnmadd_ps(a, b, c);
+}
+
+/* -(a*b) - c */
+static inline vec vec_fnms(vec a, vec b, vec c)
+{
+    return _mm512_fnmsub_ps(a, b, c);
+}
+
+/* a > b ? a : b; where one is NaN, b. */
 static inline vec vec_max(vec a, vec b)
 {
     return _mm512_max_ps(a, b);
 }
+
+/* a < b ? a : b; where one is NaN, b. */
+static inline vec vec_min(vec a, vec b)
+{
+    return _mm512_min_ps(a, b);
+}
+
+static inline vec vec_negate(vec x)
+{
+    return _mm512_xor_ps(x, _mm512_set1_ps(-0.0f));
+}
+
+static inline vec vec_abs(vec x)
+{
+    return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), x);
+}
+
+/* |x| with the sign of s. */
+static inline vec vec_copysign(vec x, vec s)
+{
+    vec sign = _mm512_set1_ps(-0.0f);
+    return _mm512_or_ps(_mm512_andnot_ps(sign, x), _mm512_and_ps(sign, s));
+}
+
+/* -- masks ------------------------------------------------------------------------------------- */
+
+/* The first n lanes; n >= 16 gives all. */
+static inline vec_lanes vec_first(uint32_t n)
+{
+    return avx512_mask(n);
+}
+
+/* False where one is NaN. */
+static inline vec_lanes vec_above(vec a, vec b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+}
+
+static inline vec_lanes vec_below(vec a, vec b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+
+static inline vec_lanes vec_equal(vec a, vec b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
+}
+
+static inline vec_lanes vec_nan(vec a)
+{
+    return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+}
+
+static inline vec_lanes vec_either(vec_lanes a, vec_lanes b)
+{
+    return (vec_lanes)(a | b);
+}
+
+static inline vec_lanes vec_both(vec_lanes a, vec_lanes b)
+{
+    return (vec_lanes)(a & b);
+}
+
+/* a without b. */
+static inline vec_lanes vec_without(vec_lanes a, vec_lanes b)
+{
+    return (vec_lanes)(a & ~(uint32_t)b);
+}
+
+/* x in the lanes of m, else 0. */
+static inline vec vec_keep(vec_lanes m, vec x)
+{
+    return _mm512_maskz_mov_ps(m, x);
+}
+
+/* yes in the lanes of m, else no. */
+static inline vec vec_choose(vec_lanes m, vec yes, vec no)
+{
+    return _mm512_mask_blend_ps(m, no, yes);
+}
+
+/* -- memory ------------------------------------------------------------------------------------ */
+
+static inline vec vec_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+
+static inline void vec_store(float *p, vec v)
+{
+    _mm512_storeu_ps(p, v);
+}
+
+/* The lanes of m, the rest 0. */
+static inline vec vec_load_mask(const float *p, vec_lanes m)
+{
+    return _mm512_maskz_loadu_ps(m, p);
+}
+
+static inline void vec_store_mask(float *p, vec_lanes m, vec v)
+{
+    _mm512_mask_storeu_ps(p, m, v);
+}
+
+/* The first n lanes, the rest 0. */
+static inline vec vec_load_n(const float *p, uint32_t n)
+{
+    return n >= 16u ? vec_load(p) : vec_load_mask(p, vec_first(n));
+}
+
+static inline void vec_store_n(float *p, uint32_t n, vec v)
+{
+    if (n >= 16u) {
+        vec_store(p, v);
+    } else {
+        vec_store_mask(p, vec_first(n), v);
+    }
+}
+
+static inline vec_tail vec_tail_of(uint32_t n)
+{
+    return avx512_mask(n);
+}
+
+static inline vec vec_load_tail(const float *p, vec_tail t)
+{
+    return vec_load_mask(p, t);
+}
+
+static inline void vec_store_tail(float *p, vec_tail t, vec v)
+{
+    vec_store_mask(p, t, v);
+}
+
+/* 16 halves at p, any alignment. */
+static inline vec vec_load_f16(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
+static inline vec vec_load_bf16(const uint16_t *p)
+{
+    __m512i v = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
+}
+
+/* Asks for the cache line of p. */
+static inline void vec_fetch(const float *p)
+{
+    _mm_prefetch((const char *)p, _MM_HINT_T0);
+}
+
+/* -- integers and powers of two ---------------------------------------------------------------- */
+
+static inline veci vec_bits(vec x)
+{
+    return _mm512_castps_si512(x);
+}
+
+static inline vec vec_of_bits(veci i)
+{
+    return _mm512_castsi512_ps(i);
+}
+
+static inline vec vec_of_int(veci i)
+{
+    return _mm512_cvtepi32_ps(i);
+}
+
+static inline veci veci_set(int32_t i)
+{
+    return _mm512_set1_epi32(i);
+}
+
+static inline veci veci_add(veci a, veci b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
+static inline veci veci_sub(veci a, veci b)
+{
+    return _mm512_sub_epi32(a, b);
+}
+
+/* Logical. */
+X86_INLINE veci veci_down(veci a, int bits)
+{
+    return _mm512_srli_epi32(a, (unsigned)bits);
+}
+
+X86_INLINE veci veci_up(veci a, int bits)
+{
+    return _mm512_slli_epi32(a, (unsigned)bits);
+}
+
+static inline veci veci_keep(vec_lanes m, veci a)
+{
+    return _mm512_maskz_mov_epi32(m, a);
+}
+
+/* 2^k of an integer k, |k| < 256, and k + 1.5 * 2^23, the float whose low bits it is. */
+static inline vec_power vec_power_of(vec k, vec shifted)
+{
+    (void)shifted;
+    return k;
+}
+
+static inline vec_power vec_power_keep(vec_lanes m, vec_power n)
+{
+    return vec_keep(m, n);
+}
+
+/* n + 1 */
+static inline vec_power vec_power_next(vec_power n)
+{
+    return _mm512_add_ps(n, _mm512_set1_ps(1.0f));
+}
+
+/* 2^n itself, n > -127. */
+static inline vec vec_power_value(vec_power n)
+{
+    return _mm512_scalef_ps(_mm512_set1_ps(1.0f), n);
+}
+
+/* x * 2^n with the one rounding of q_scale_f32. */
+static inline vec vec_scale(vec x, vec_power n)
+{
+    return _mm512_scalef_ps(x, n);
+}
+
+/* -- squares ----------------------------------------------------------------------------------- */
 
 /* v[i] lane l = former v[l] lane i. */
 X86_INLINE void vec_turn(vec v[VEC])
@@ -124,7 +357,7 @@ X86_INLINE void vec_turn(vec v[VEC])
 
 /* -- packed weights ---------------------------------------------------------------------------- */
 
-typedef __m512i veci; /* a group of 4 columns by VEC rows: a byte each, or a nibble in the low half of one */
+/* veci: a group of 4 columns by VEC rows: a byte each, or a nibble in the low half of one */
 
 static inline veci veci_load(const uint8_t *p)
 {
@@ -145,6 +378,99 @@ X86_INLINE vec veci_signed_column(veci q, const uint32_t i)
 X86_INLINE vec veci_nibble_column(veci q, const uint32_t i)
 {
     return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(q, (8u * i)), _mm512_set1_epi32(15)));
+}
+
+/* -- 16 lanes ---------------------------------------------------------------------------------- */
+
+static inline vec16 vec16_join(const vec v[VEC16_PARTS])
+{
+    return v[0];
+}
+
+static inline vec16 vec16_zero(void)
+{
+    return vec_zero();
+}
+
+static inline vec16 vec16_set(float x)
+{
+    return vec_set(x);
+}
+
+static inline vec16 vec16_load(const float *p)
+{
+    return vec_load(p);
+}
+
+static inline vec16 vec16_load_n(const float *p, uint32_t n)
+{
+    return vec_load_n(p, n);
+}
+
+static inline void vec16_store(float *p, vec16 v)
+{
+    vec_store(p, v);
+}
+
+static inline void vec16_store_n(float *p, uint32_t n, vec16 v)
+{
+    vec_store_n(p, n, v);
+}
+
+/* v in the first n lanes, else `rest`. */
+static inline vec16 vec16_first(vec16 v, uint32_t n, vec16 rest)
+{
+    return n >= 16u ? v : vec_choose(vec_first(n), v, rest);
+}
+
+static inline vec16 vec16_add(vec16 a, vec16 b)
+{
+    return vec_add(a, b);
+}
+
+static inline vec16 vec16_sub(vec16 a, vec16 b)
+{
+    return vec_sub(a, b);
+}
+
+static inline vec16 vec16_mul(vec16 a, vec16 b)
+{
+    return vec_mul(a, b);
+}
+
+static inline vec16 vec16_fma(vec16 a, vec16 b, vec16 c)
+{
+    return vec_fma(a, b, c);
+}
+
+static inline vec16 vec16_max(vec16 a, vec16 b)
+{
+    return vec_max(a, b);
+}
+
+/* Sum of the lanes by the tree 8-4-2-1. */
+static inline float vec16_sum(vec16 v)
+{
+    return avx512_lane_sum(v);
+}
+
+/* Largest lane by the same tree, the upper half first, as in the scalar backend: that settles the sign of a zero. */
+static inline float vec16_top(vec16 v)
+{
+    return avx512_lane_max(v);
+}
+
+/* Largest lane of v. Of zeros of both signs: either. */
+static inline float vec_top(vec v)
+{
+    return vec16_top(v);
+}
+
+#include "../x86/elementary.h"
+
+static inline vec16 vec16_exp(vec16 v)
+{
+    return vec_exp(v);
 }
 
 #endif /* QORUS_BACKENDS_AVX512_VEC_H */

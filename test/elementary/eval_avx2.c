@@ -9,7 +9,7 @@
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 
-#include "../../backends/avx2/elementary_avx2.h"
+#include "../../backends/avx2/vec.h"
 #include "qorus/base/elementary.h"
 
 bool eval_avx2_compiled(void)
@@ -25,8 +25,8 @@ static const scalar_fn scalar_table[FN_COUNT] = {
     q_erf_f32, q_sigmoid_f32, q_silu_f32, q_gelu_erf_f32, q_gelu_tanh_f32};
 
 static const vector_fn vector_table[FN_COUNT] = {
-    q_exp_m256, q_log_m256,     NULL,        NULL,            q_tanh_m256,
-    q_erf_m256, q_sigmoid_m256, q_silu_m256, q_gelu_erf_m256, q_gelu_tanh_m256};
+    vec_exp, vec_log,     NULL,        NULL,            vec_tanh,
+    vec_erf, vec_sigmoid, vec_silu, vec_gelu_erf, vec_gelu_tanh};
 
 void eval_scalar_fma(elementary_fn fn, const float *x, float *y, size_t n)
 {

@@ -9,7 +9,7 @@
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
 
-#include "../../backends/avx512/elementary_avx512.h"
+#include "../../backends/avx512/vec.h"
 #include "qorus/base/bits.h"
 
 bool eval_avx512_compiled(void)
@@ -20,8 +20,8 @@ bool eval_avx512_compiled(void)
 typedef __m512 (*vector16_fn)(__m512);
 
 static const vector16_fn vector16_table[FN_COUNT] = {
-    q_exp_m512, q_log_m512,     NULL,        NULL,            q_tanh_m512,
-    q_erf_m512, q_sigmoid_m512, q_silu_m512, q_gelu_erf_m512, q_gelu_tanh_m512};
+    vec_exp, vec_log,     NULL,        NULL,            vec_tanh,
+    vec_erf, vec_sigmoid, vec_silu, vec_gelu_erf, vec_gelu_tanh};
 
 bool eval_avx512(elementary_fn fn, const float *x, float *y, size_t n)
 {
