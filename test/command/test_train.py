@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """qorus train: four kinds of network, each from one config file to answers of qorus run; stopping and going on; metrics."""
+import fcntl
 import math
 import os
 import pty
@@ -127,12 +128,17 @@ epochs = 4
 }
 
 
+def one_thread(options):
+    """Threads change no bits but cost much where other tests run beside: one, unless the options say otherwise."""
+    return [*(() if "--threads" in options else ("--threads", "1")), *map(str, options)]
+
+
 def train(name, *options):
     """Trains by a config; returns exit code, standard output and standard error."""
     config = FOLDER / f"{name}.train"
     if not config.exists():
         config.write_text(CONFIGS[name])
-    done = subprocess.run([QORUS, "train", config.name, *map(str, options)], cwd=FOLDER, capture_output=True, text=True,
+    done = subprocess.run([QORUS, "train", config.name, *one_thread(options)], cwd=FOLDER, capture_output=True, text=True,
                           timeout=120, stdin=subprocess.DEVNULL)
     return done.returncode, done.stdout, done.stderr
 
@@ -152,21 +158,21 @@ def classifier(name, samples, targets):
     tell(f"{name}: learns to tell the classes", code == 0 and accuracy and float(accuracy[1]) > 0.9 < float(accuracy[2]) + 0.05,
          (code, out, err))
     model = FOLDER / f"{name}.qorus"
-    code, out, err = qorus("run", model, "--input", FOLDER / samples, "--targets", FOLDER / targets)
+    code, out, err = qorus("run", model, "-t", 1, "--input", FOLDER / samples, "--targets", FOLDER / targets)
     right = re.search(r"accuracy ([\d.]+) \((\d+) of (\d+)\)", err)
     rows = [line.split() for line in out.splitlines()]
     tell(f"{name}: qorus run answers every sample", code == 0 and right and float(right[1]) > 0.9 and len(rows) == int(right[3])
          and all(len(r) == 2 and 0 < float(r[1]) <= 1 for r in rows), (code, out[-200:], err))
-    code, plain, err = qorus("run", model, "--input", FOLDER / samples)
+    code, plain, err = qorus("run", model, "-t", 1, "--input", FOLDER / samples)
     tell(f"{name}: without targets the same answers", code == 0 and plain == out and "accuracy" not in err, err)
     looks(name, model)
 
 
 def looks(name, model):
     """The other commands on the file."""
-    for command in (("inspect", "--verify"), ("plan",), ("plan", "--json"), ("conform",)):
+    for command in (("inspect", "--verify"), ("plan",), ("plan", "--json"), ("conform", "-t", 1)):
         code, out, err = qorus(command[0], model, *command[1:])
-        tell(f"{name}: qorus {' '.join(command)}", code == 0 and out, (out[-200:], err))
+        tell(f"{name}: qorus {' '.join(map(str, command))}", code == 0 and out, (out[-200:], err))
 
 
 def language_model():
@@ -175,9 +181,9 @@ def language_model():
     got = re.search(r"validation perplexity ([\d.]+)", out)
     tell("lm: learns the text", code == 0 and got and float(got[1]) < 12, (code, out, err))
     tell("lm: samples on the way begin as asked", len(re.findall(r"^--- step \d+: the cat", err, re.M)) >= 2, err)
-    code, out, _ = qorus("run", FOLDER / "lm.qorus", "-p", "the cat", "-n", 20)
+    code, out, _ = qorus("run", "-t", 1, FOLDER / "lm.qorus", "-p", "the cat", "-n", 20)
     tell("lm: qorus run continues a prompt", code == 0 and len(set(out.split()) & set(WORDS)) >= 2, out)
-    code, out, err = qorus("perplexity", FOLDER / "lm.qorus", FOLDER / "text.txt", "--ctx", 32, "--exact", "--json")
+    code, out, err = qorus("perplexity", "-t", 1, FOLDER / "lm.qorus", FOLDER / "text.txt", "--ctx", 32, "--exact", "--json")
     tell("lm: qorus perplexity measures it", code == 0 and '"perplexity"' in out, (out, err))
     looks("lm", FOLDER / "lm.qorus")
     for kind in ("f16", "q8_0", "q4_0"):
@@ -188,33 +194,33 @@ def language_model():
     for vocab in ("char", "byte"):
         code, out, err = train("lm", "--out", "v.qorus", "--vocab", vocab, "--steps", 20)
         tell(f"lm: a vocabulary of {vocab}s", code == 0, (out, err))
-    code, out, err = qorus("train", "--data", FOLDER / "text.txt", "--network", "embedding 16; lstm 24; linear classes",
+    code, out, err = qorus("train", "--threads", 1, "--data", FOLDER / "text.txt", "--network", "embedding 16; lstm 24; linear classes",
                            "--vocab", "char", "--steps", 30, "--out", FOLDER / "rnn.qorus", "--sample-every", 30)
     tell("lm: an LSTM, from options alone", code == 0 and "--- step 30" in err, (out, err))
-    code, out, err = qorus("run", FOLDER / "rnn.qorus", "-p", "the", "-n", 10)
+    code, out, err = qorus("run", "-t", 1, FOLDER / "rnn.qorus", "-p", "the", "-n", 10)
     tell("lm: ... continues a prompt", code == 0 and out.strip() != "", (out, err))
 
 
 def values():
     """Regression and chances, from a CSV file and options alone."""
-    base = ["train", "--data", FOLDER / "line.csv", "--label", "y", "--out", FOLDER / "line.qorus"]
+    base = ["train", "--threads", 1, "--data", FOLDER / "line.csv", "--label", "y", "--out", FOLDER / "line.qorus"]
     code, out, err = qorus(*base, "--network", "linear 1", "--loss", "mse", "--optimizer", "sgd", "--learning-rate", 0.1)
     loss = re.search(r"training loss ([\d.]+)", out)
     tell("values: a straight line by mse", code == 0 and loss and float(loss[1]) < 1e-3, (out, err))
-    code, out, err = qorus("run", FOLDER / "line.qorus", "--input", FOLDER / "line.csv")
+    code, out, err = qorus("run", "-t", 1, FOLDER / "line.qorus", "--input", FOLDER / "line.csv")
     tell("values: qorus run prints them, with their error", code == 0 and len(out.split()) == 200 and "mean squared error" in err,
          (out[:80], err))
     code, out, err = qorus(*base, "--network", "linear 8 tanh; linear 1", "--loss", "huber", "--delta", "0.5")
     tell("values: huber", code == 0, err)
     (FOLDER / "side.csv").write_text("".join(f"{i % 17 - 8},{int(i % 17 > 8)}\n" for i in range(170)))
-    code, out, err = qorus("train", "--data", FOLDER / "side.csv", "--label", "last", "--loss", "bce", "--network", "linear 1",
+    code, out, err = qorus("train", "--threads", 1, "--data", FOLDER / "side.csv", "--label", "last", "--loss", "bce", "--network", "linear 1",
                            "--learning-rate", 0.1, "--out", FOLDER / "side.qorus")
-    code2, out, err2 = qorus("run", FOLDER / "side.qorus", "--input", FOLDER / "side.csv")
+    code2, out, err2 = qorus("run", "-t", 1, FOLDER / "side.qorus", "--input", FOLDER / "side.csv")
     tell("values: chances by bce", code == 0 == code2 and "accuracy 1.0000" in err2
          and all(0 <= float(v) <= 1 for v in out.split()), (err, err2))
-    code, out, err = qorus("train", "--data", FOLDER / "digits.csv", "--label", "last", "--network", "linear 32 relu; linear 10",
+    code, out, err = qorus("train", "--threads", 1, "--data", FOLDER / "digits.csv", "--label", "last", "--network", "linear 32 relu; linear 10",
                            "--normalise", "standard", "--classes", "o i z e h s b t x g", "--out", FOLDER / "named.qorus")
-    code2, out, err2 = qorus("run", FOLDER / "named.qorus", "--input", FOLDER / "digits.csv")
+    code2, out, err2 = qorus("run", "-t", 1, FOLDER / "named.qorus", "--input", FOLDER / "digits.csv")
     tell("values: classes by their names", code == 0 == code2 and set(l.split()[0] for l in out.splitlines()) <= set("oizehsbtxg")
          and "accuracy" in err2, (out[:80], err, err2))
 
@@ -225,7 +231,7 @@ def examples():
                        ("text", ("text.txt",))):
         targets = ("--targets", data[1]) if len(data) == 2 else ()
         done = subprocess.run([QORUS, "train", ROOT / f"examples/train/{name}.train", "--data", data[0], *targets, "--steps", "12",
-                               "--batch", "8", "--warmup", "2", "--sample-every", "0", "--out", "example.qorus",
+                               "--batch", "8", "--warmup", "2", "--sample-every", "0", "--threads", "1", "--out", "example.qorus",
                                "--metrics", "example.csv"],
                               cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
         tell(f"examples/train/{name}.train", done.returncode == 0 and "validation loss" in done.stdout, done.stderr)
@@ -235,8 +241,8 @@ def examples():
 
 def same_bits():
     """Threads, backends, micro-batches and recomputation change nothing."""
-    for name, options in (("mlp", ("--micro-batch", 5)), ("mlp", ("--backend", "scalar", "--threads", 1)),
-                          ("cnn", ("--recompute", "yes")), ("cnn", ("--threads", 3)), ("lm", ("--micro-batch", 3)),
+    for name, options in (("mlp", ("--micro-batch", 5)), ("mlp", ("--backend", "scalar")),
+                          ("cnn", ("--recompute", "yes")), ("mlp", ("--threads", 2)), ("cnn", ("--threads", 3)), ("lm", ("--micro-batch", 3)),
                           ("lm", ("--recompute", "yes", "--backend", "scalar"))):
         code, _, err = train(name, "--out", "same.qorus", *options)
         tell(f"{name}: the same file with {' '.join(map(str, options))}", code == 0 and bytes_of("same.qorus")
@@ -246,17 +252,20 @@ def same_bits():
 
 
 def interrupt(name, *options):
-    """Begins a training, stops it in its first steps; returns standard error."""
-    done = subprocess.Popen([QORUS, "train", f"{name}.train", *map(str, options)], cwd=FOLDER, stderr=subprocess.PIPE,
-                            stdout=subprocess.PIPE, text=True)
-    err = ""
-    for line in done.stderr:
-        err += line
-        if line.startswith("step "):
-            done.send_signal(signal.SIGINT)
+    """Begins a training, stops it in its first steps; returns standard error. Its pipe holds a page: a training that says more
+    than that cannot end before the signal comes."""
+    done = subprocess.Popen([QORUS, "train", *one_thread([f"{name}.train", *options])], cwd=FOLDER, stderr=subprocess.PIPE,
+                            stdout=subprocess.PIPE, bufsize=0)
+    fcntl.fcntl(done.stderr, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)
+    err = b""
+    while not err.endswith(b"/s\n"):
+        piece = done.stderr.readline()
+        err += piece
+        if not piece:
             break
+    done.send_signal(signal.SIGINT)
     err += done.stderr.read()
-    return done.wait(), err
+    return done.wait(), err.decode()
 
 
 def without_times(name):
@@ -265,38 +274,41 @@ def without_times(name):
 
 
 def going_on():
-    """Stopped by Ctrl-C, perhaps several times, and gone on: the bits of a training that never stopped."""
-    for name in CONFIGS:
-        out = ("--out", f"{name}-on.qorus", "--metrics", f"{name}-on.csv")
+    """Stopped by Ctrl-C, twice, and gone on: the bits of a training that never stopped."""
+    for name, epochs, every in (("mlp", 50, 2), ("cnn", 40, 2), ("lstm", 60, 2), ("lm", 10, 1)):
+        long = ("--epochs", epochs, "--evaluate-every", every, "--patience", 9999)
+        train(name, *long, "--out", f"{name}-long.qorus", "--metrics", f"{name}-long.csv")
+        out = (*long, "--out", f"{name}-on.qorus", "--metrics", f"{name}-on.csv")
         code, err = interrupt(name, *out)
         command = re.search(r"^  (qorus train .*--resume)$", err, re.M)
         tell(f"{name}: Ctrl-C finishes the step and says how to go on", code == 0 and command
              and not bytes_of(f"{name}-on.qorus") and bytes_of(f"{name}-on.qorus.state"), (code, err))
-        code2, err2 = interrupt(name, *out, "--resume")
-        tell(f"{name}: ... and again", code2 == 0 and err2.count("--resume") == 1, err2)
+        code, err = interrupt(name, *out, "--resume")
+        tell(f"{name}: ... and again", code == 0 and err.count("--resume") == 1, err)
         code, text, err = train(name, *out, "--resume")
-        tell(f"{name}: goes on to the same bits", code == 0 and bytes_of(f"{name}-on.qorus") == bytes_of(f"{name}.qorus"),
+        tell(f"{name}: goes on to the same bits", code == 0 and bytes_of(f"{name}-on.qorus") == bytes_of(f"{name}-long.qorus"),
              (text, err))
-        tell(f"{name}: ... and metrics", without_times(f"{name}-on.csv") == without_times(f"{name}.csv"))
+        tell(f"{name}: ... and metrics", len(without_times(f"{name}-on.csv")) > 200
+             and without_times(f"{name}-on.csv") == without_times(f"{name}-long.csv"))
         tell(f"{name}: ... leaving no state behind", not (FOLDER / f"{name}-on.qorus.state").exists())
     refusals()
 
 
 def refusals():
     """A state that does not fit."""
-    interrupt("mlp", "--out", "r.qorus")
+    interrupt("mlp", "--out", "r.qorus", "--epochs", 30, "--evaluate-every", 1)
     state = bytes_of("r.qorus.state")
-    code, _, err = train("mlp", "--out", "r.qorus", "--resume", "--learning-rate", "0.5")
+    code, _, err = train("mlp", "--out", "r.qorus", "--evaluate-every", 1, "--resume", "--learning-rate", "0.5")
     tell("resume: another setting is named", code == 1 and "learning_rate = 0.01" in err and "learning_rate = 0.5" in err, err)
     code, _, err = train("mlp", "--out", "none.qorus", "--resume")
     tell("resume: nothing to go on from", code == 1 and "none.qorus.state" in err, err)
     for what, bad in (("a bit", state[:400] + bytes((state[400] ^ 1,)) + state[401:]), ("its end", state[:-5]),
                       ("all of it", b"this is no state"), ("the version", state[:8] + b"\x09" + state[9:])):
         (FOLDER / "r.qorus.state").write_bytes(bad)
-        code, _, err = train("mlp", "--out", "r.qorus", "--resume")
+        code, _, err = train("mlp", "--out", "r.qorus", "--evaluate-every", 1, "--resume")
         tell(f"resume: {what} damaged", code == 1 and "r.qorus.state" in err and not bytes_of("r.qorus"), err)
     (FOLDER / "r.qorus.state").write_bytes(state)
-    code, _, err = train("mlp", "--out", "r.qorus", "--resume", "--epochs", 14, "--threads", 1)
+    code, _, err = train("mlp", "--out", "r.qorus", "--evaluate-every", 1, "--resume", "--epochs", 14, "--threads", 2)
     tell("resume: more epochs under a constant rate, other threads", code == 0, err)
 
 
@@ -319,7 +331,7 @@ def metrics():
 def terminal():
     """On a terminal: one line drawn over and over, within 80 columns."""
     master, slave = pty.openpty()
-    done = subprocess.Popen([QORUS, "train", "mlp.train", "--out", "t.qorus"], cwd=FOLDER, stderr=slave, stdout=subprocess.PIPE)
+    done = subprocess.Popen([QORUS, "train", *one_thread(["mlp.train", "--out", "t.qorus"])], cwd=FOLDER, stderr=slave, stdout=subprocess.PIPE)
     os.close(slave)
     seen = b""
     while True:
@@ -347,7 +359,7 @@ def telling():
     tell("help stays within 120 columns", all(len(l) <= 120 for l in qorus("train", "--help")[1].splitlines()))
     code, out, err = train("cnn", "--plan")
     tell("--plan prints what training needs", code == 0 and "regions" in out and "2.batchnorm" in out, (out[-300:], err))
-    code, out, err = qorus("train", "--data", FOLDER / "line.csv", "--label", "y", "--loss", "mse", "--network", "linear 1",
+    code, out, err = qorus("train", "--threads", 1, "--data", FOLDER / "line.csv", "--label", "y", "--loss", "mse", "--network", "linear 1",
                            "--optimizer", "sgd", "--learning-rate", 1000, "--out", FOLDER / "wild.qorus", "--steps", 5000)
     tell("a loss that is no number ends it; the file has the weights before it", code == 1 and "non-finite" in err
          and "stopped in step" in err and qorus("inspect", FOLDER / "wild.qorus", "--verify")[0] == 0, err[-400:])
@@ -432,7 +444,7 @@ BAD_OPTIONS = (
 
 def refused(name, words, line, *command):
     """One line of error that names the place and what is wrong, no model, no half-written file."""
-    done = subprocess.run([QORUS, "train", *command], cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([QORUS, "train", *one_thread(command)], cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
     lines = [l for l in done.stderr.splitlines() if l.startswith("qorus: ") and "parameters," not in l and "an epoch" not in l]
     good = (done.returncode in (1, 2) and done.stdout == "" and len(lines) == 1 and all(w in lines[0] for w in words)
             and (line is None or f"bad.train:{line}:" in lines[0]) and not (FOLDER / "model.qorus").exists()

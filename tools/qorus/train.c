@@ -283,6 +283,16 @@ static void print_piece(void *user, const char *text, size_t n)
     (void)fwrite(text, 1, n, (FILE *)user);
 }
 
+/* The settings, and how much data there is. */
+static size_t describe(train_run *r)
+{
+    const train_data *d = &r->data;
+    size_t n = train_describe(&r->s, r->settings, sizeof(r->settings));
+    n += (size_t)snprintf(r->settings + n, sizeof(r->settings) - n, "samples = %u and %u, %llu tokens, %u classes\n", d->n_train,
+                          d->n_validate, (unsigned long long)d->tokens, d->classes);
+    return n < sizeof(r->settings) ? n : sizeof(r->settings) - 1;
+}
+
 static int prepare(train_run *r, const char *const *words, uint32_t n)
 {
     train_form form;
@@ -300,7 +310,7 @@ static int prepare(train_run *r, const char *const *words, uint32_t n)
     }
     make_config(r);
     make_fit(r);
-    r->settings_bytes = train_describe(&r->s, r->settings, sizeof(r->settings));
+    r->settings_bytes = describe(r);
     if (!make_plan(r)) {
         return EXIT_FAILED;
     }

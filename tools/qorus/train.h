@@ -90,7 +90,7 @@ typedef struct train_settings {
 
     train_layer layers[TRAIN_MAX_LAYERS];
     uint32_t n_layers;
-    const char *network; /* of the command line */
+    char *network; /* of the command line */
 
     uint32_t loss;
     double label_smoothing;
@@ -152,8 +152,8 @@ bool train_complain(const train_settings *s, const char *key, const char *format
 bool train_complain_layer(const train_settings *s, uint32_t layer, const char *format, ...) Q_PRINTF(3, 4);
 /* Settings that decide the bits, one "key = value" a line, and the network's lines. Returns the length; cut at size. */
 size_t train_describe(const train_settings *s, char *text, size_t size);
-/* The lines of a network, '\n' or ';' between them: from text[0] up to the brace that closes it or the end. *line is counted
-   on, unless it is 0. Returns where it ended; NULL after saying what is wrong. */
+/* The lines of a network, '\n' or ';' between them: from text[0] up to the brace that closes it (a file: *line is the number
+   of the line before, and counted on) or the end (the command line: NULL). Returns where it ended; NULL after saying what is wrong. */
 char *train_read_network(train_settings *s, char *text, uint32_t *line);
 /* Splits a word off at *text (spaces, tabs); NULL: none left. */
 char *train_word(char **text);
@@ -186,7 +186,7 @@ typedef struct train_data {
     q_windows windows[2];
     q_step_span *spans;
     q_dataset set[2];
-    char *meta; /* lines for the model's META */
+    const char *meta; /* lines for the model's META */
     void *tokenizer;
     size_t tokenizer_size;
     uint64_t tokens; /* of the text */

@@ -46,24 +46,12 @@ static bool read_setting(train_settings *s, char *text, uint32_t line)
 /* "network {" of a file: its lines up to the brace that closes it. */
 static char *read_braces(train_settings *s, char *text, uint32_t *line)
 {
-    const setting *k = setting_find("network");
-    char *end;
-    if (*setting_line(s, k) == GIVEN_BY_OPTION) {
-        train_settings *unused = (train_settings *)malloc(sizeof(*s));
-        if (unused == NULL) {
-            return NULL;
-        }
-        *unused = *s;
-        unused->n_layers = 0;
-        end = train_read_network(unused, text, line);
-        free(unused);
-        return end;
-    }
-    if (*setting_line(s, k) != 0) {
+    uint32_t *given = setting_line(s, setting_find("network"));
+    if (s->n_layers != 0) {
         (void)complain_line(s, *line, "network: already given", "");
         return NULL;
     }
-    *setting_line(s, k) = *line;
+    *given = *given != 0 ? *given : *line;
     return train_read_network(s, text, line);
 }
 
@@ -188,27 +176,29 @@ static bool check(train_settings *s)
     return true;
 }
 
-bool train_read(train_settings *s, const char *const *words, uint32_t n)
+static bool read_config(train_settings *s)
 {
     size_t size;
-    char *text;
+    char *text = host_read(s->config, &size); /* the settings keep it */
+    if (text == NULL) {
+        return false;
+    }
+    if (strlen(text) != size) {
+        say("%s: byte %zu is 0: is it a text?", s->config, strlen(text));
+        return false;
+    }
+    return read_file(s, text);
+}
+
+bool train_read(train_settings *s, const char *const *words, uint32_t n)
+{
     defaults(s);
-    if (!read_options(s, words, n)) {
+    if (!read_options(s, words, n) || (s->config != NULL && !read_config(s))) {
         return false;
     }
-    if (s->network != NULL && train_read_network(s, (char *)(uintptr_t)s->network, NULL) == NULL) {
-        return false;
-    }
-    if (s->config != NULL) {
-        text = host_read(s->config, &size);
-        if (text == NULL) {
-            return false;
-        }
-        if (strlen(text) != size) {
-            say("%s: byte %zu is 0: is it a text?", s->config, strlen(text));
-            return false;
-        }
-        if (!read_file(s, text)) {
+    if (s->network != NULL) {
+        s->n_layers = 0;
+        if (train_read_network(s, s->network, NULL) == NULL) {
             return false;
         }
     }

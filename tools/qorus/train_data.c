@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { META_BYTES = Q_CAP_META, BATCH_ALIGN = Q_ALIGN };
+enum { META_BYTES = Q_CAP_META };
 
 static bool refuse(const dataset_why *why)
 {
@@ -276,25 +276,26 @@ static bool make_tables(train_data *d, host *h, const train_settings *s, const u
 static bool write_meta(train_data *d, const train_settings *s, const float *offset, const float *scale, uint32_t n)
 {
     static const char *const tasks[] = {"classes", "values", "values", "chances"}; /* as train_loss */
+    char *meta = (char *)malloc(META_BYTES);
     size_t at;
-    d->meta = (char *)malloc(META_BYTES);
-    if (d->meta == NULL) {
+    d->meta = meta;
+    if (meta == NULL) {
         say("out of memory");
         return false;
     }
-    at = (size_t)snprintf(d->meta, META_BYTES, "source: qorus train\ntask: %s\n", tasks[s->loss]);
+    at = (size_t)snprintf(meta, META_BYTES, "source: qorus train\ntask: %s\n", tasks[s->loss]);
     if (s->label != NULL && at < META_BYTES) {
-        at += (size_t)snprintf(d->meta + at, META_BYTES - at, "label: %s\n", s->label);
+        at += (size_t)snprintf(meta + at, META_BYTES - at, "label: %s\n", s->label);
     }
     if (s->classes != NULL && at < META_BYTES) {
-        at += (size_t)snprintf(d->meta + at, META_BYTES - at, "classes: %s\n", s->classes);
+        at += (size_t)snprintf(meta + at, META_BYTES - at, "classes: %s\n", s->classes);
     }
     for (uint32_t k = 0; k < 2 && n != 0; k++) {
-        at += at < META_BYTES ? (size_t)snprintf(d->meta + at, META_BYTES - at, "%s:", k == 0 ? "offset" : "scale") : 0;
+        at += at < META_BYTES ? (size_t)snprintf(meta + at, META_BYTES - at, "%s:", k == 0 ? "offset" : "scale") : 0;
         for (uint32_t i = 0; i < n && at < META_BYTES; i++) {
-            at += (size_t)snprintf(d->meta + at, META_BYTES - at, " %.9g", (double)(k == 0 ? offset : scale)[i]);
+            at += (size_t)snprintf(meta + at, META_BYTES - at, " %.9g", (double)(k == 0 ? offset : scale)[i]);
         }
-        at += at < META_BYTES ? (size_t)snprintf(d->meta + at, META_BYTES - at, "\n") : 0;
+        at += at < META_BYTES ? (size_t)snprintf(meta + at, META_BYTES - at, "\n") : 0;
     }
     return at < META_BYTES || train_complain(s, "normalise", "its numbers do not fit into the model's file: use global or unit");
 }

@@ -212,25 +212,28 @@ static bool read_line(train_settings *s, char *text, uint32_t line, int *depth)
 
 char *train_read_network(train_settings *s, char *text, uint32_t *line)
 {
+    uint32_t none = 0;
+    bool file = line != NULL;
     int depth = 0;
+    line = file ? line : &none;
     while (*text != '\0') {
-        size_t n = strcspn(text, line != NULL ? "\n" : ";\n");
+        size_t n = strcspn(text, file ? "\n" : ";\n");
         char *next = text + n + (text[n] != '\0' ? 1 : 0);
         text[n] = '\0';
-        *(line != NULL ? line : &(uint32_t){0}) += 1;
+        *line += file ? 1 : 0;
         for (size_t i = 0; i < n; i++) {
             text[i] = text[i] == '#' || text[i] == '\r' ? '\0' : text[i];
         }
         text += strspn(text, " \t");
-        if (*text != '\0' && !read_line(s, text, line != NULL ? *line : 0, &depth)) {
+        if (*text != '\0' && !read_line(s, text, *line, &depth)) {
             return NULL;
         }
         if (depth < 0) {
-            return line != NULL ? next : (train_complain(s, "network", "'}' closes nothing"), NULL);
+            return file ? next : (train_complain(s, "network", "'}' closes nothing"), NULL);
         }
         text = next;
     }
-    if (depth != 0 || line != NULL) {
+    if (depth != 0 || file) {
         (void)train_complain(s, "network", "'}' is missing at the end");
         return NULL;
     }

@@ -250,9 +250,8 @@ bool report_summary(train_run *r, double loss)
     const char *of = r->data.n_validate != 0 ? "validation" : "training";
     double f1 = 0;
     double accuracy = take_accuracy(r, &f1);
-    char seconds[16];
-    format_time(r->before + host_seconds(&r->h) - r->begin, seconds);
-    (void)printf("%s: %llu parameters after %llu steps, %llu epochs, in %s%s\n", r->s.out,
+    double seconds = r->before + host_seconds(&r->h) - r->begin;
+    (void)printf("%s: %llu parameters after %llu steps, %llu epochs, %.1f s%s\n", r->s.out,
                  (unsigned long long)count_parameters(r), (unsigned long long)r->result.steps, (unsigned long long)r->result.epochs,
                  seconds, r->result.end == Q_FIT_PATIENCE ? "; no better loss for a while ended it" : "");
     (void)printf("%s loss %.6f", of, loss);

@@ -139,18 +139,27 @@ bool train_complain_layer(const train_settings *s, uint32_t layer, const char *f
 
 /* ---- Values ------------------------------------------------------------------------------------------------ */
 
-/* The number of a word among `choices`, which spaces part; -1: it is none. */
-static int choice_of(const char *choices, const char *word)
+/* The choice of that number, and how long it is; 0: there are not so many. */
+static size_t choice_at(const char *choices, uint32_t i, const char **word)
 {
-    size_t n = strlen(word);
-    for (int i = 0; *choices != '\0'; i++) {
-        size_t length = strcspn(choices, " ");
-        if (length == n && memcmp(choices, word, n) == 0) {
-            return i;
-        }
-        choices += length + strspn(choices + length, " ");
+    while (i-- != 0) {
+        choices += strcspn(choices, " ");
+        choices += strspn(choices, " ");
     }
-    return -1;
+    *word = choices;
+    return strcspn(choices, " ");
+}
+
+static bool read_choice(const char *choices, const char *value, uint32_t *choice)
+{
+    const char *word;
+    size_t n;
+    for (*choice = 0; (n = choice_at(choices, *choice, &word)) != 0; ++*choice) {
+        if (strlen(value) == n && memcmp(word, value, n) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 char *train_word(char **text)
@@ -222,7 +231,7 @@ bool setting_set(train_settings *s, const setting *k, char *value, uint32_t line
 {
     void *at = (char *)s + k->offset;
     uint32_t *given = setting_line(s, k);
-    int choice;
+    uint32_t choice;
     if (*given != 0 && (line == GIVEN_BY_OPTION) == (*given == GIVEN_BY_OPTION)) {
         uint32_t first = *given;
         *given = line;
@@ -246,14 +255,13 @@ bool setting_set(train_settings *s, const setting *k, char *value, uint32_t line
         return true;
     case SET_YES:
     case SET_CHOICE:
-        choice = choice_of(k->value, value);
-        if (choice < 0) {
+        if (!read_choice(k->value, value, &choice)) {
             return expected(s, k, value);
         }
         if (k->kind == SET_YES) {
             *(bool *)at = choice == 0;
         } else {
-            *(uint32_t *)at = (uint32_t)choice;
+            *(uint32_t *)at = choice;
         }
         return true;
     case SET_SHAPE:
@@ -290,12 +298,15 @@ static size_t describe_one(const train_settings *s, const setting *k, char *text
 {
     const char *at = (const char *)s + k->offset;
     const char *word;
+    size_t n;
     switch (k->kind) {
     case SET_TEXT:
         memcpy(&word, at, sizeof(word));
         return (size_t)snprintf(text, size, "%s = %s\n", k->name, word != NULL ? word : "");
-    case SET_COUNT:
     case SET_CHOICE:
+        n = choice_at(k->value, *(const uint32_t *)(const void *)at, &word);
+        return (size_t)snprintf(text, size, "%s = %.*s\n", k->name, (int)n, word);
+    case SET_COUNT:
         return (size_t)snprintf(text, size, "%s = %u\n", k->name, *(const uint32_t *)(const void *)at);
     case SET_LONG:
         return (size_t)snprintf(text, size, "%s = %llu\n", k->name, (unsigned long long)*(const uint64_t *)(const void *)at);

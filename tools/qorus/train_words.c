@@ -136,6 +136,6 @@ bool train_load_text(train_data *d, host *h, const train_settings *s, uint32_t w
                               (unsigned long long)(d->n_train == 0 ? d->tokens - held : held),
                               d->n_train == 0 ? "" : " held out", window);
     }
-    d->meta = (char *)(uintptr_t)"source: qorus train\ntask: text\n";
+    d->meta = "source: qorus train\ntask: text\n";
     return true;
 }
