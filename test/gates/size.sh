@@ -21,7 +21,7 @@ LIMIT=61440
 NOT_MODEL='/core-(text|ops|tensor|optim|train)-|core-base-text|memory-pool|model-net|snapshot|plan_print|write|devices'
 NOT_TRAIN='/core-(text|ops|tensor)-|core-base-text|memory-pool|snapshot|plan_print|devices'
 NOT_RUN='backward|sgd|adam|grad|train|loss|moment|init_params|load_param|quantize|panel_pack|panel_unpack|verify|sha256|_mse'
-NOT_DECODER='q_build_from_file|q_layer_builtin'
+NOT_DECODER='q_build_from_file|q_graph_file|q_layer_builtin'
 
 if ! have clang || ! have ld.lld || ! have llvm-nm || ! have llvm-size; then
     skips "clang, lld or llvm is missing"

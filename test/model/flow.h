@@ -88,6 +88,7 @@ void test_sequences_large(const char *file, const char *backend);
 void test_recurrent(void);
 void test_image(void);
 void test_shape(void);
+void test_drop(void);
 void test_hostile(const char *file); /* graphs and calls nobody should make */
 void test_large(const char *file);
 

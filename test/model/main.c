@@ -24,6 +24,7 @@ int main(int argc, char **argv)
     test_recurrent();
     test_image();
     test_shape();
+    test_drop();
     test_hostile(argv[1]);
     if (argc == 3) {
         test_large(argv[2]);
