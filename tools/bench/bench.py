@@ -17,6 +17,7 @@ from house import Failed, Samples, json_lines, number, output_of, say
 
 PRODUCTS = ("gemm", "matmul", "attention")  # kernels whose items are multiply-adds
 AIMS = {"dispatch/forward without kernels": ("ns", 100), "dispatch/q_op_add less its kernel by hand": ("ns", 10),
+        "dispatch/share of a training step": ("%", 1),
         "start/first logits less a step": ("ms", 5), "sampler/top-k, top-p, min-p": ("us", 150),
         "bare/share of POSIX": ("x", 0.95)}
 
@@ -167,13 +168,15 @@ class Bench:
     # ---- Around the kernels ----------------------------------------------------------------------------------
 
     def dispatch(self):
-        """Forward and operation with kernels that do nothing."""
+        """Forward, operation and training step with kernels that do nothing."""
         ns = {}
         for r in json_lines([self.o.parts, "dispatch", self.o.mlp]):
             self.book.add(f"dispatch/{r['what']}", r["ns"], "ns", r["ns_min"], r["ns_max"])
             ns[r["what"]] = r["ns"]
         self.book.add("dispatch/q_op_add less its kernel by hand",
                       ns["q_op_add of 16 values"] - ns["add of 16 values by hand"], "ns")
+        self.book.add("dispatch/share of a training step",
+                      100 * ns["training step without kernels"] / ns["training step"], "%")
 
     def sampler(self):
         """One draw."""

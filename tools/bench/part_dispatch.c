@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * part_dispatch.c: `parts dispatch`: what the library spends around its kernels. The kernels of the backend are
- * replaced by functions that return at once; what is left of a forward or an operation is dispatch and checks.
+ * replaced by functions that return at once; what is left of a forward, an operation or a training step is dispatch and
+ * checks.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "parts.h"
@@ -10,6 +11,7 @@
 #include "../common/backends.h"
 #include "../common/engine.h"
 #include "qorus/ops.h"
+#include "works.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -137,7 +139,7 @@ static void time_by_hand(bench_op *p, const char *what)
 {
     static series s;
     const q_run run = {0};
-    const q_work work = {.n_workers = 1, .run = &run, .state = p->backend.state};
+    const q_work alone = {.n_workers = 1, .run = &run, .state = p->backend.state};
     const q_binary_args args = {.rows = {1, Q_SYM_ONE},
                                 .dim = 16,
                                 .a = p->a.data,
@@ -151,7 +153,7 @@ static void time_by_hand(bench_op *p, const char *what)
         double t = parts_seconds();
         for (uint32_t k = 0; k < CALLS; k++) {
             q_fp_state caller = q_fp_enter();
-            p->backend.kernels.add(&work, &args);
+            p->backend.kernels.add(&alone, &args);
             q_fp_leave(caller);
         }
         series_add(&s, (parts_seconds() - t) / CALLS * 1e9);
@@ -175,6 +177,96 @@ static void time_op(bench_op *p, const char *what)
     print_ns(&s, what, p->backend.name);
 }
 
+/* Forward and backward of a micro-batch of the MLP of works.h, one worker: gradients are added, nobody clears them. */
+typedef struct bench_step {
+    q_backend backend;
+    q_session *session;
+    q_step step;
+    const void *inputs[2];
+    q_diag diag;
+} bench_step;
+
+static q_block piece(size_t size)
+{
+    const q_block block = {parts_take(size + 1), size};
+    return block;
+}
+
+static void open_step(bench_step *b, const q_port *port, const work *w, bool empty)
+{
+    static const uint8_t kinds[] = {Q_REGION_PARAM, Q_REGION_SCRATCH, Q_REGION_TRAIN};
+    const q_context context = {port, &b->backend, 1, 0};
+    q_plan_config c;
+    q_region regions[3];
+    q_needs needs;
+    q_model *model;
+    q_plan *plan;
+    size_t n[3] = {0, 0, 0};
+    backend_best(&b->backend, port->cpu_features(port->user));
+    if (empty) {
+        empty_kernels(&b->backend);
+    }
+    memset(&c, 0, sizeof(c));
+    c.struct_size = sizeof(c);
+    c.mode = Q_PLAN_TRAIN;
+    c.precision = Q_PRECISION_EXACT;
+    c.max = (q_maxima){w->batch, 1, 1, 1, 1};
+    c.n_workers = 1;
+    c.workspace_size = b->backend.workspace_size;
+    if (q_model_size(work_build, w, &n[0], &b->diag) != Q_OK ||
+        q_model_init(&model, piece(n[0]), work_build, w, &b->diag) != Q_OK ||
+        q_plan_size(model, &c, &n[1], &b->diag) != Q_OK ||
+        q_plan_init(&plan, piece(n[1]), model, &c, &b->diag) != Q_OK) {
+        parts_fail("dispatch: no plan of a training");
+    }
+    q_plan_needs(plan, &needs);
+    memset(regions, 0, sizeof(regions));
+    for (uint32_t i = 0; i < 3; i++) {
+        regions[i].kind = kinds[i];
+        regions[i].size = needs.bytes[kinds[i]][0];
+        regions[i].base = piece(regions[i].size).base;
+    }
+    if (q_session_size(plan, &n[2], &b->diag) != Q_OK ||
+        q_session_init(&b->session, piece(n[2]), plan, &context, regions, 3, NULL, &b->diag) != Q_OK ||
+        q_session_init_params(b->session, 1, &b->diag) != Q_OK) {
+        parts_fail("dispatch: no session of a training");
+    }
+    b->inputs[0] = parts_take((size_t)w->batch * w->rows * w->columns * sizeof(float));
+    b->inputs[1] = parts_take((size_t)w->batch * w->labels * sizeof(int32_t));
+    b->step.inputs = b->inputs;
+    b->step.n_batch = w->batch;
+}
+
+static void time_step(bench_step *b, const char *what, uint32_t calls)
+{
+    static series s;
+    s.n = 0;
+    for (uint32_t i = 0; i < SERIES; i++) {
+        double t = parts_seconds();
+        for (uint32_t k = 0; k < calls; k++) {
+            if (q_model_forward(b->session, &b->step, &b->diag) != Q_OK ||
+                q_model_backward(b->session, true, &b->diag) != Q_OK) {
+                parts_fail(b->diag.field);
+            }
+        }
+        series_add(&s, (parts_seconds() - t) / calls * 1e9);
+    }
+    print_ns(&s, what, b->backend.name);
+}
+
+static void time_training(const q_port *port)
+{
+    static bench_step steps[2];
+    const work *w = work_find("mlp");
+    if (w == NULL) {
+        parts_fail("dispatch: no work named mlp");
+    }
+    open_step(&steps[0], port, w, false);
+    open_step(&steps[1], port, w, true);
+    time_step(&steps[0], "training step", 10);
+    time_step(&steps[1], "training step without kernels", CALLS / 10);
+}
+
 int part_dispatch(const char *const *words, int n)
 {
     static bench_graph graphs[2];
@@ -194,5 +286,6 @@ int part_dispatch(const char *const *words, int n)
         time_op(&ops[i], i == 0 ? "q_op_add of 16 values" : "q_op_add without its kernel");
         time_by_hand(&ops[i], i == 0 ? "add of 16 values by hand" : "no kernel by hand");
     }
+    time_training(port);
     return 0;
 }

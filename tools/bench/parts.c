@@ -4,7 +4,7 @@
  *
  *   parts read FILE THREADS                   rate of reading as many bytes as FILE has
  *   parts peak THREADS                        f32 FMA and int8 rates of each instruction set
- *   parts dispatch MLP.qorus                  a forward and an operation with kernels that do nothing
+ *   parts dispatch MLP.qorus                  a forward, an operation, a training step, and with kernels that do nothing
  *   parts sampler N_VOCAB                     one draw with top-k, top-p and min-p
  *   parts gemm BACKEND THREADS M N K          y[M][N] = x[M][K] * w[N][K]^T in f32
  *   parts backends                            names of the backends built in, and which run here
