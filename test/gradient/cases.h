@@ -15,6 +15,7 @@ void cases_norm(void);
 void cases_element(void);
 void cases_loss(void);
 void cases_shape(void);
+void cases_models(void);
 void cases_random(uint32_t n);
 
 #endif /* QORUS_TEST_GRADIENT_CASES_H */

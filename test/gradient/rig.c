@@ -452,6 +452,27 @@ static void whole_batch(bench *b)
     must(q_model_backward(b->session, false, &d), &d);
 }
 
+/* How many nodes backward visits. */
+static q_error_code count_backward(void *user, const q_observation *seen)
+{
+    *(uint32_t *)user += seen->backward;
+    return Q_OK;
+}
+
+static void check_backward_steps(bench *b)
+{
+    q_diag d = {Q_OK, "", "", 0, 0, 0};
+    uint32_t n = 0;
+    const q_session_config watching = {.struct_size = sizeof(watching), .observe = count_backward, .user = &n};
+    const q_session_config usual = {.struct_size = sizeof(usual)};
+    if (run.graph->backward_steps != 0 && !run.feeding) {
+        must(q_session_configure(b->session, &watching, &d), &d);
+        whole_batch(b);
+        must(q_session_configure(b->session, &usual, &d), &d);
+        rig_expect(n == run.graph->backward_steps, run.graph->name, "backward ends where nothing upstream trains");
+    }
+}
+
 /* ---- Against differences ---------------------------------------------------------------------------------- */
 
 static void judge(void *user, const q_gradcheck_param *found)
@@ -566,6 +587,7 @@ static void check_once(const rig_graph *graph, bool feeding)
     against_differences(&b);
     check_variants(&b);
     check_split(&b);
+    check_backward_steps(&b);
     close_bench(&b);
     for (uint32_t i = 0; i < run.n_named; i++) {
         free(run.named[i].data);

@@ -42,6 +42,7 @@ typedef struct rig_graph {
     const void *user;
     rig_step step;
     uint32_t flags; /* RIG_* */
+    uint32_t backward_steps; /* nodes that backward visits, the probe's too, where nothing is fused; 0: any number */
 } rig_graph;
 
 /* A tensor that goes into a layer: filled with random numbers of [low, high), or for Q_I32 ids below limit. */

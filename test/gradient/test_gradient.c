@@ -22,6 +22,7 @@ int main(int argc, char **argv)
     cases_element();
     cases_loss();
     cases_shape();
+    cases_models();
     cases_random(argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 200);
     return rig_end();
 }
