@@ -67,20 +67,17 @@ static q_error_code gradcheck_config_check(const q_gradcheck_config *c, q_diag *
 
 static q_error_code loss_of(const gradcheck *c, double *loss)
 {
+    const q_session *s = c->session;
     q_error_code e = q_train_reset_sequences(c->session, c->step, c->diag);
-    q_tensor out;
     if (e == Q_OK) {
         e = q_model_forward(c->session, c->step, c->diag);
-    }
-    if (e == Q_OK) {
-        e = q_session_output(c->session, 0, &out, c->diag);
     }
     if (e != Q_OK) {
         return e;
     }
-    *loss = (double)*(const q_real *)out.data;
+    *loss = (double)*(const q_real *)s->values[q_plan_output(s->plan, 0)].data;
     return *loss - *loss == 0 ? Q_OK
-                              : q_fail(c->diag, Q_ERR_NON_FINITE, c->session->plan->model->outputs[0].name, "loss", 0, 0);
+                              : q_fail(c->diag, Q_ERR_NON_FINITE, s->plan->model->outputs[0].name, "loss", 0, 0);
 }
 
 /* The steps are those that the element's type can hold. */
@@ -146,24 +143,16 @@ static void find_node(const q_model *m, q_gradcheck_param *found)
 static q_error_code check_param(const gradcheck *c, q_gradcheck_param *found)
 {
     uint32_t samples = c->config->samples;
+    const q_tensor *w = &c->session->params[found->param];
+    const q_tensor *grad = &c->session->param_grads[found->param];
     uint64_t stride;
-    q_real *w = NULL;
-    q_tensor t;
-    q_error_code e = q_session_param(c->session, found->param, &t, c->diag);
-    if (e == Q_OK) {
-        w = (q_real *)t.data;
-        e = q_session_param_grad(c->session, found->param, &t, c->diag);
-    }
-    if (e != Q_OK) {
-        return e;
-    }
-    found->elements = (uint64_t)t.ne[0] * t.ne[1] * t.ne[2] * t.ne[3];
+    found->elements = (uint64_t)w->ne[0] * w->ne[1] * w->ne[2] * w->ne[3];
     stride = samples == 0 || found->elements <= samples ? 1 : found->elements / samples | 1u;
     for (uint64_t i = 0; i < found->elements; i += stride) {
-        double g = (double)((const q_real *)t.data)[i];
+        double g = (double)((const q_real *)grad->data)[i];
         slopes s;
         double excess;
-        e = slopes_at(c, w + i, &s);
+        q_error_code e = slopes_at(c, (q_real *)w->data + i, &s);
         if (e != Q_OK) {
             return e;
         }
@@ -200,7 +189,7 @@ static q_error_code check_params(const gradcheck *c, q_gradcheck_result *result)
         if (c->config->seen != NULL) {
             c->config->seen(c->config->user, &found);
         }
-        if (result->worst.name == NULL || found.excess > result->worst.excess) {
+        if (result->params++ == 0 || found.excess > result->worst.excess) {
             result->worst = found;
         }
         result->checked += found.checked;
@@ -209,39 +198,41 @@ static q_error_code check_params(const gradcheck *c, q_gradcheck_result *result)
     return Q_OK;
 }
 
+/* Gradients of the step, those of all uses of a parameter joined. */
+static q_error_code run_backward(const gradcheck *c, q_param any)
+{
+    q_error_code e = q_model_backward(c->session, false, c->diag);
+    q_tensor joined;
+    return e == Q_OK ? q_session_param_grad(c->session, any, &joined, c->diag) : e;
+}
+
 q_error_code q_gradcheck(q_session *session, const q_step *step, const q_gradcheck_config *config,
                          q_gradcheck_result *result, q_diag *diag)
 {
     gradcheck c = {session, step, config, 0, diag};
-    q_gradcheck_result own;
+    q_param first = 0;
     q_error_code e = gradcheck_config_check(config, diag);
     if (e != Q_OK) {
         return e;
     }
-    if (session == NULL || step == NULL || (result == NULL && config->seen == NULL)) {
+    if (session == NULL || step == NULL || result == NULL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_gradcheck",
                       session == NULL ? "session" : step == NULL ? "step" : "result", 1, 0);
     }
     if (session->plan->config.mode != Q_PLAN_TRAIN) {
         return q_fail(diag, Q_ERR_INVALID_STATE, "q_gradcheck", "the plan is not one for training", 1, 0);
     }
-    memset(&own, 0, sizeof(own));
-    for (q_param p = 0; p < session->plan->model->n.params; p++) {
-        own.params += q_train_has_gradient(session, p) ? 1u : 0u;
+    while (first < session->plan->model->n.params && !q_train_has_gradient(session, first)) {
+        first++;
     }
-    if (own.params == 0) {
+    if (first == session->plan->model->n.params) {
         return q_fail(diag, Q_ERR_NOT_FOUND, "q_gradcheck", "trainable parameters", 1, 0);
     }
+    memset(result, 0, sizeof(*result));
     e = loss_of(&c, &c.loss);
     if (e == Q_OK) {
-        e = q_model_backward(session, false, diag);
+        e = run_backward(&c, first);
     }
-    own.loss = c.loss;
-    if (e == Q_OK) {
-        e = check_params(&c, &own);
-    }
-    if (e == Q_OK && result != NULL) {
-        *result = own;
-    }
-    return e;
+    result->loss = c.loss;
+    return e == Q_OK ? check_params(&c, result) : e;
 }

@@ -85,7 +85,7 @@ q_gradcheck_config q_gradcheck_defaults(void);
  * dropped stays the same); spans start anew each time. Parameters are as before afterwards, gradients those of the step;
  * running statistics have moved as by that many steps. Errors: Q_ERR_INVALID_ARG (of the config, naming the field);
  * INVALID_STATE (not a training session); NOT_FOUND (nothing is trainable); NON_FINITE (a loss); those of forward and
- * backward. result may be NULL only with `seen`.
+ * backward. Cost: as said, and nothing is allocated.
  */
 Q_NODISCARD q_error_code q_gradcheck(q_session *session, const q_step *step, const q_gradcheck_config *config,
                                      q_gradcheck_result *result, q_diag *diag);

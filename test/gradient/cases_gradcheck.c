@@ -271,7 +271,7 @@ static void check_refusals(void)
     c.flags = 8;
     expect(q_gradcheck(b.session, &b.step, &c, &r, &d) == Q_ERR_INVALID_ARG && strcmp(d.field, "flags") == 0, "unknown flags");
     expect(q_gradcheck(b.session, &b.step, NULL, &r, &d) == Q_ERR_INVALID_ARG, "no config");
-    expect(q_gradcheck(b.session, &b.step, &usual, NULL, &d) == Q_ERR_INVALID_ARG, "nobody to tell");
+    expect(q_gradcheck(b.session, &b.step, &usual, NULL, &d) == Q_ERR_INVALID_ARG, "no result");
     expect(q_gradcheck(NULL, &b.step, &usual, &r, &d) == Q_ERR_INVALID_ARG, "no session");
 }
 

@@ -491,6 +491,7 @@ static void against_differences(bench *b)
 {
     q_diag d = {Q_OK, "", "", 0, 0, 0};
     q_gradcheck_config config = q_gradcheck_defaults();
+    q_gradcheck_result result;
     step_parts parts;
 #ifndef Q_REAL_DOUBLE
     if ((run.graph->flags & RIG_STEEP) != 0) {
@@ -501,7 +502,7 @@ static void against_differences(bench *b)
     config.samples = RIG_SAMPLES;
     config.seen = judge;
     make_step(b, 0, samples(), &parts);
-    must(q_gradcheck(b->session, &parts.step, &config, NULL, &d), &d);
+    must(q_gradcheck(b->session, &parts.step, &config, &result, &d), &d);
 }
 
 /* ---- Against each other ----------------------------------------------------------------------------------- */
