@@ -47,6 +47,7 @@ static rig_run run; /* builders are called back without a place for it */
 static q_posix posix;
 #endif
 static const char *only = "";
+static bool ends_at_failure;
 static int passed;
 static int failed;
 
@@ -55,12 +56,38 @@ void rig_only(const char *text)
     only = text;
 }
 
+void rig_end_at_failure(void)
+{
+    ends_at_failure = true;
+}
+
+/* Does the name have one of the texts between bars? */
+static bool is_wanted(const char *name)
+{
+    const char *text = only;
+    for (;;) {
+        size_t n = strcspn(text, "|");
+        for (const char *at = name; strlen(at) >= n; at++) {
+            if (memcmp(at, text, n) == 0) {
+                return true;
+            }
+        }
+        if (text[n] == '\0') {
+            return false;
+        }
+        text += n + 1;
+    }
+}
+
 void rig_expect(bool ok, const char *name, const char *what)
 {
     passed += ok ? 1 : 0;
     failed += ok ? 0 : 1;
     if (!ok) {
         printf("FAIL %s: %s\n", name, what);
+        if (ends_at_failure) {
+            exit(rig_end());
+        }
     }
 }
 
@@ -597,7 +624,7 @@ static void check_once(const rig_graph *graph, bool feeding)
 
 void rig_check_graph(const rig_graph *graph)
 {
-    if (strstr(graph->name, only) == NULL) {
+    if (!is_wanted(graph->name)) {
         return;
     }
     check_once(graph, false);

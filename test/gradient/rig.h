@@ -89,8 +89,10 @@ void rig_probe(q_graph *g, const q_value *values, uint32_t n);
 void rig_check_graph(const rig_graph *graph);
 void rig_check_layer(const rig_layer *layer);
 
-/* Only cases whose name has this text are run from now on. */
+/* Only cases whose name has this text, or one of several between bars, are run from now on. */
 void rig_only(const char *text);
+/* The first failure ends the program. */
+void rig_end_at_failure(void);
 /* One assertion. */
 void rig_expect(bool ok, const char *name, const char *what);
 /* Prints the total; the exit status. */

@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_gradient [TEXT [N]]: gradients of layers and graphs against central differences, and the bits of every way to run
- * them; only cases whose name has TEXT; N random graphs (200).
+ * test_gradient [--first] [TEXT [N]]: gradients of layers and graphs against central differences, and the bits of every way
+ * to run them; only cases whose name has TEXT, or one of several between bars (add|mul); N random graphs (200); --first
+ * ends at the first failure.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "cases.h"
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "--first") == 0) {
+        rig_end_at_failure();
+        argc--;
+        argv++;
+    }
     if (argc > 1) {
         rig_only(argv[1]);
     }

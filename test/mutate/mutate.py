@@ -3,7 +3,8 @@
 
     mutate.py [--group NAME]... [--file END]... [--again LOG] [--sample N] [--seed S] [--jobs N] [--list]
 
-Groups: format, tokenizer, snapshot (the validators), scalar (the kernels that define what is right). The rules: a
+Groups: format, tokenizer, snapshot (the validators), scalar (the kernels that define what is right), backward (every
+gradient, by the rules of backward.py, in the double build, which the gradient suite watches). The rules of the others: a
 comparison becomes its neighbour, && becomes ||, a condition is turned round or always false, a whole number grows
 or shrinks by one, and in kernels + becomes -, * becomes +, a factor doubles. Each mutant is compiled alone, linked
 before the library and run under the group's programs, cheapest first, until one fails. One that passes them all is
@@ -23,29 +24,56 @@ import random
 import re
 import subprocess
 import sys
+import typing
+
+import backward
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "build/mutate"
 GOAL = 95.0
 LIST = ROOT / "test/mutate/survivors.txt"
-FLAGS = ["-std=c11", "-ffreestanding", "-fPIE", "-ffp-contract=off", "-fno-math-errno", "-DNDEBUG", "-w"]
+FLAGS = ["-std=c11", "-ffreestanding", "-fPIE", "-ffp-contract=off", "-fno-math-errno", "-w"]
 CHECKS = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
 FUZZ = ("fuzz", ["test/fuzz/corpus"])
 PACKS = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "vectors/kernels").glob("*.qvec"))]
+
+
+class Group(typing.NamedTuple):
+    """Sources, what runs each of their mutants, cheapest first, and how they are broken and built."""
+    files: list
+    programs: object  # of a file: (name, arguments) each
+    rules: str = "branches"  # or "kernel", "backward"
+    variant: str = "release"
+
+
+def sources(*patterns):
+    """Names of files of the tree."""
+    return [str(p.relative_to(ROOT)) for pattern in patterns for p in sorted(ROOT.glob(pattern))]
+
+
+def gradient_suite(file):
+    """The cases of that file, then all, with fewer random graphs."""
+    return [("test_gradient", ["--first", backward.cases_of(file), "0"]), ("test_gradient", ["--first", "", "60"])]
+
+
 GROUPS = {
-    "format": (["core/format/check_header.c", "core/format/check_tables.c", "core/format/check_graph.c",
-                "core/format/check_arch.c", "core/format/file.c"], [FUZZ, ("test_format", [])]),
-    "tokenizer": (["core/text/tokenizer_open.c", "core/text/tokenizer_check.c"],
-                  [FUZZ, ("test_tokenizer", ["vectors/tokenizer", "none", ""])]),
-    "snapshot": (["core/model/snapshot_load.c"], [FUZZ, ("test_snapshot", [])]),
-    "scalar": ([str(p.relative_to(ROOT)) for p in sorted((ROOT / "backends/scalar").glob("*.c"))],
-               [("run_vectors", ["scalar", *PACKS]), ("checkkern", [])]),
+    "format": Group(["core/format/check_header.c", "core/format/check_tables.c", "core/format/check_graph.c",
+                     "core/format/check_arch.c", "core/format/file.c"], lambda _: [FUZZ, ("test_format", [])]),
+    "tokenizer": Group(["core/text/tokenizer_open.c", "core/text/tokenizer_check.c"],
+                       lambda _: [FUZZ, ("test_tokenizer", ["vectors/tokenizer", "none", ""])]),
+    "snapshot": Group(["core/model/snapshot_load.c"], lambda _: [FUZZ, ("test_snapshot", [])]),
+    "scalar": Group(sources("backends/scalar/*.c"),
+                    lambda _: [("run_vectors", ["scalar", *PACKS]), ("checkkern", [])], "kernel"),
+    "backward": Group([f for f in sources("backends/scalar/*.c", "core/layers/*.c", "core/model/plan_train.c", "core/model/session.c")
+                       if not f.endswith(("optim.c", "scalar/scalar.c"))],
+                      gradient_suite, "backward", "double"),
 }
 OBJECTS = {
     "fuzz": ["test/fuzz/fuzz.o", "test/fuzz/mutate.o", "test/fuzz/file_mutate.o", "test/fuzz/target_file.o",
              "test/fuzz/target_tokenizer.o", "test/fuzz/target_snapshot.o", "test/snapshot/tiny_model.o"],
     "checkkern": ["test/checkkern/*.o"],
     "test_format": ["test/format/*.o"],
+    "test_gradient": ["test/gradient/*.o"],
     "test_tokenizer": ["test/tokenizer/*.o"],
     "test_snapshot": ["test/snapshot/*.o", "test/port/fault_port.o"],
     "run_vectors": ["test/vectors/main_posix.o", "test/vectors/runner.o", "test/vectors/compare.o",
@@ -53,7 +81,7 @@ OBJECTS = {
                     "test/vectors/drive_recurrent.o", "test/vectors/drive_train.o", "test/vectors/text.o"],
 }
 COMPARE = {"==": ["!="], "!=": ["=="], "<": ["<=", ">="], "<=": ["<"], ">": [">=", "<="], ">=": [">"]}
-SLOW = ("checkkern",)  # not run again under checks: what it calls, the vectors call
+SLOW = ("checkkern", "test_gradient")  # not run again under checks: what checkkern calls, the vectors call
 LIMIT_CPU_S = 30  # of the processor, so that a busy machine kills no mutant
 LIMIT_S = 900
 
@@ -106,11 +134,11 @@ def changes(text, kernel):
             yield m.start(), m.end(), str(float(m.group(1)) * 2 or 1.0)
 
 
-def mutants_of(file, kernel):
+def mutants_of(file, rules):
     """(file, line, key, whole text) of every mutant; the key is what the list of survivors names it by."""
     text = (ROOT / file).read_text()
     seen = {}
-    for begin, end, new in changes(text, kernel):
+    for begin, end, new in backward.changes(blank(text), file) if rules == "backward" else changes(text, rules == "kernel"):
         first = text.rfind("\n", 0, begin) + 1
         last = text.find("\n", end)
         before = " ".join(text[first:last].split())
@@ -153,26 +181,28 @@ def noticed_by(build, made, program_file, programs, *flags):
     return None
 
 
-def killed_by(build, mutant, programs, number):
+def killed_by(build, mutant, group, flags, number):
     """The program that notices, "compiler" where it is no program at all, "same" where it is the source's machine code,
     None where nothing does."""
     file, _, _, text = mutant
+    programs = group.programs(file)
     folder = OUT / f"job{os.getpid()}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     source, made, other, program_file = (folder / name for name in
                                          (pathlib.Path(file).name, "mutant.o", "other.o", "program"))
     source.write_text(text)
     try:
-        if not compiled(source, file, made, "-O1"):
+        if not compiled(source, file, made, *flags, "-O1"):
             return "compiler"
         name = noticed_by(build, made, program_file, programs)
         if name is not None:
             return name
-        if compiled(source, file, made, *CHECKS, "-O1"):
-            name = noticed_by(build, made, program_file, [p for p in programs if p[0] not in SLOW], *CHECKS)
-        compiled(source, file, made, "-O2")
+        checked = [p for p in programs if p[0] not in SLOW]
+        if checked and compiled(source, file, made, *flags, *CHECKS, "-O1"):
+            name = noticed_by(build, made, program_file, checked, *CHECKS)
+        compiled(source, file, made, *flags, "-O2")
         source.write_text((ROOT / file).read_text())
-        compiled(source, file, other, "-O2")
+        compiled(source, file, other, *flags, "-O2")
         return "same" if made.read_bytes() == other.read_bytes() else name
     finally:
         for p in folder.iterdir():
@@ -192,11 +222,34 @@ def excused():
     return entries
 
 
-def run_group(options, build, name, reasons):
+def make_value(group, name):
+    """A variable of the Makefile for the group's variant."""
+    return subprocess.run(["make", "-s", f"print-{name}", f"VARIANT={group.variant}"], cwd=ROOT, capture_output=True,
+                          text=True, check=True).stdout.strip()
+
+
+def flags_of(group):
+    """What its variant defines and allows, beside FLAGS."""
+    return [flag for flag in make_value(group, f"OPT_{group.variant}").split() if flag[:2] in ("-D", "-m")]
+
+
+def build_of(group):
+    """The folder of the finished build; that of a variant is made where it is missing."""
+    if group.variant == "release":
+        return ROOT / os.environ.get("BUILD", "build/posix-gcc-release")
+    variant = f"VARIANT={group.variant}"
+    folder = make_value(group, "FREE_DIR")
+    programs = {name for name, _ in group.programs(group.files[0])}
+    subprocess.run(["make", "-s", variant, *(f"{folder}/test/bin/{name}" for name in sorted(programs))], cwd=ROOT,
+                   stdout=subprocess.DEVNULL, check=True)
+    return ROOT / folder
+
+
+def run_group(options, name, reasons):
     """Returns mutants that compiled, killed, listed survivors, others."""
-    files, programs = GROUPS[name]
-    files = [f for f in files if not options.file or f.endswith(tuple(options.file))]
-    every = [m for file in files for m in mutants_of(file, name == "scalar")]
+    group = GROUPS[name]
+    files = [f for f in group.files if not options.file or f.endswith(tuple(options.file))]
+    every = [m for file in files for m in mutants_of(file, group.rules)]
     if not every:
         return 0, 0, 0, 0
     keys = {m[2] for m in every}
@@ -210,12 +263,13 @@ def run_group(options, build, name, reasons):
     elsewhere = len(every) - len(chosen) if options.again else 0
     if options.sample and options.sample < len(every):
         chosen = random.Random(options.seed).sample(every, options.sample)
+    build, flags = build_of(group), flags_of(group)
     untouched = (files[0], 0, ("", "", ""), (ROOT / files[0]).read_text())
-    if killed_by(build, untouched, programs, 0) != "same":
+    if killed_by(build, untouched, group, flags, 0) != "same":
         print(f"FAIL {name}: the sources fail as they are")
         return 1, 0, 0, 1
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        work = [pool.submit(killed_by, build, m, programs, i + 1) for i, m in enumerate(chosen)]
+        work = [pool.submit(killed_by, build, m, group, flags, i + 1) for i, m in enumerate(chosen)]
         found = [w.result() for w in work]
     valid = killed = listed = 0
     none = found.count("compiler") + found.count("same")
@@ -250,19 +304,18 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
-    build = ROOT / os.environ.get("BUILD", "build/posix-gcc-release")
     names = options.group or list(GROUPS)
     if options.list:
         for name in names:
-            for file in GROUPS[name][0]:
-                for mutant in mutants_of(file, name == "scalar"):
+            for file in GROUPS[name].files:
+                for mutant in mutants_of(file, GROUPS[name].rules):
                     print(f"{file}:{mutant[1]}: {mutant[2][2]}")
         return 0
     OUT.mkdir(parents=True, exist_ok=True)
     reasons = excused()
     passed = failed = 0
     for name in names:
-        valid, killed, listed, bad = run_group(options, build, name, reasons)
+        valid, killed, listed, bad = run_group(options, name, reasons)
         enough = killed >= (valid - listed) * GOAL / 100
         passed += killed
         failed += bad + (not enough)
