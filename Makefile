@@ -33,7 +33,9 @@ CORE_SRC := $(filter-out core/base/mem.c,$(wildcard core/*/*.c))
 BACKEND_SRC := $(foreach isa,scalar mock $(ISA_BACKENDS),$(wildcard backends/$(isa)/*.c))
 POSIX_SRC := $(wildcard port/posix/*.c port/x86/*.c)
 TOOL_SRC := $(wildcard tools/common/*.c)
-COMMAND_SRC := $(wildcard tools/qorus/*.c)
+# In double: for gradcheck. Golden vectors hold floats.
+DOUBLE := $(filter double,$(VARIANT))
+COMMAND_SRC := $(filter-out $(if $(DOUBLE),%/conform.c),$(wildcard tools/qorus/*.c))
 BARE_APP_SRC := $(wildcard tools/bare/*.c)
 # The runner of golden vectors: a part of `qorus conform` and of tests.
 VECTORS_SRC := $(wildcard $(addprefix test/vectors/,runner.c compare.c drive.c drive_element.c drive_image.c drive_norm.c \
@@ -44,15 +46,15 @@ BACKEND_OBJ := $(BACKEND_SRC:%.c=$(FREE_DIR)/%.o)
 POSIX_OBJ := $(POSIX_SRC:%.c=$(FREE_DIR)/%.o)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(FREE_DIR)/%.o)
 VECTORS_OBJ := $(VECTORS_SRC:%.c=$(FREE_DIR)/%.o)
-COMMAND_OBJ := $(COMMAND_SRC:%.c=$(FREE_DIR)/%.o) $(TOOL_OBJ) $(VECTORS_OBJ)
+COMMAND_OBJ := $(COMMAND_SRC:%.c=$(FREE_DIR)/%.o) $(TOOL_OBJ) $(if $(DOUBLE),,$(VECTORS_OBJ))
 BARE_APP_OBJ := $(BARE_APP_SRC:%.c=$(FREE_DIR)/%.o) $(TOOL_OBJ) $(VECTORS_OBJ)
 BARE_OBJ := $(BARE_SRC:%.c=$(BARE_OUT)/%.o) $(BARE_ASM:%.S=$(BARE_OUT)/%.S.o)
 IMAGE := $(BARE_OUT)/qorus.elf
 MEM_OBJ := $(FREE_DIR)/core/base/mem.o
 
 LIB := $(FREE_DIR)/libqorus.a
-LIB_OBJ := $(CORE_OBJ) $(BACKEND_OBJ) $(if $(CROSS)$(filter double,$(VARIANT)),,$(POSIX_OBJ))
-COMMAND := $(if $(COMMAND_SRC),$(if $(CROSS)$(filter double,$(VARIANT)),,$(FREE_DIR)/qorus))
+LIB_OBJ := $(CORE_OBJ) $(BACKEND_OBJ) $(if $(CROSS),,$(POSIX_OBJ))
+COMMAND := $(if $(COMMAND_SRC),$(if $(CROSS),,$(FREE_DIR)/qorus))
 
 # ---- Building -----------------------------------------------------------------------------------------------
 

@@ -72,6 +72,18 @@ static gather_kernel gather_of(const q_kernels *k, uint32_t dtype)
     }
 }
 
+/* In a build for double, what files hold plain are floats all the same. */
+static void load_floats(const q_tensor *to, const q_tensor *from)
+{
+    for (uint32_t r = 0; r < to->ne[2]; r++) {
+        const float *x = (const float *)(const void *)((const uint8_t *)from->data + (size_t)r * from->nb[2]);
+        q_real *out = (q_real *)(void *)((uint8_t *)to->data + (size_t)r * to->nb[2]);
+        for (uint32_t i = 0; i < to->ne[3]; i++) {
+            out[i] = (q_real)x[i];
+        }
+    }
+}
+
 q_error_code q_session_load_param(q_session *session, q_param param, const q_tensor *from, q_diag *diag)
 {
     const char *who = "q_session_load_param";
@@ -92,6 +104,10 @@ q_error_code q_session_load_param(q_session *session, q_param param, const q_ten
     }
     if (gather_of(&session->context.backend->kernels, from->dtype) == NULL || from->layout > Q_PANEL16) {
         return q_fail(diag, Q_ERR_INVALID_DTYPE, session->plan->model->params[param].name, "dtype", Q_F32, from->dtype);
+    }
+    if (from->dtype == Q_F32 && from->layout == Q_PLAIN) {
+        load_floats(to, from);
+        return Q_OK;
     }
     memset(&a, 0, sizeof(a));
     memset(&run, 0, sizeof(run));

@@ -36,7 +36,8 @@ static const option table[] = {
     {"--targets", "FILE", "what the answers should be", offsetof(options, targets), FOR_RUN, KIND_TEXT},
     {"-n", "N", "tokens to make", offsetof(options, n), FOR_RUN | FOR_CHAT | FOR_BENCH, KIND_COUNT},
     {"-r", "N", "repetitions (5)", offsetof(options, repeat), FOR_BENCH, KIND_COUNT},
-    {"-t", "N", "threads (all CPUs)", offsetof(options, threads), FOR_MODEL | FOR_CONFORM, KIND_COUNT},
+    {"--samples", "N", "elements looked at of each parameter (20; 0: all)", offsetof(options, samples), FOR_GRADCHECK, KIND_COUNT},
+    {"-t", "N", "threads (all CPUs)", offsetof(options, threads), FOR_MODEL | FOR_CONFORM | FOR_GRADCHECK, KIND_COUNT},
     {"--ctx", "N", "positions of the context", offsetof(options, ctx), FOR_MODEL, KIND_COUNT},
     {"--chunk", "N", "most tokens of one step (256)", offsetof(options, chunk), FOR_MODEL | FOR_CONFORM, KIND_COUNT},
     {"--kv", "TYPE", "KV cache of f32, f16 or q8_0 (f16; with --exact f32)", offsetof(options, kv),
@@ -45,11 +46,12 @@ static const option table[] = {
      FOR_BENCH | FOR_PLAN, KIND_COUNT},
     {"--batch", "N", "most samples of one step", offsetof(options, batch), FOR_PLAN, KIND_COUNT},
     {"--backend", "NAME", BACKEND_NAMES "; default: the best this CPU runs", offsetof(options, backend),
-     FOR_MODEL | FOR_CONFORM, KIND_TEXT},
+     FOR_MODEL | FOR_CONFORM | FOR_GRADCHECK, KIND_TEXT},
     {"--adapter", "FILE", "weights of adapters (LoRA) over the model's", offsetof(options, adapter),
      FOR_MODEL | FOR_QUANTIZE, KIND_TEXT},
     {"--exact", "", "keep activations in f32", offsetof(options, exact), FOR_MODEL | FOR_CONFORM, KIND_FLAG},
-    {"--no-fuse", "", "one kernel per node", offsetof(options, no_fuse), FOR_MODEL | FOR_CONFORM, KIND_FLAG},
+    {"--no-fuse", "", "one kernel per node", offsetof(options, no_fuse), FOR_MODEL | FOR_CONFORM | FOR_GRADCHECK,
+     KIND_FLAG},
     {"--check-finite", "", "stop at the first node that yields NaN or infinity", offsetof(options, check_finite),
      FOR_RUN | FOR_CHAT | FOR_PERPLEXITY, KIND_FLAG},
     {"--pin", "", "keep KV cache, scratch and weights in physical memory", offsetof(options, pin),
@@ -289,6 +291,7 @@ static void options_defaults(options *o, uint32_t command)
     o->n = UINT32_MAX;
     o->n_prompt = 256;
     o->repeat = 5;
+    o->samples = 20;
 }
 
 bool options_parse(options *o, uint32_t command, const char *const *words, uint32_t n, char *error,

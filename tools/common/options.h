@@ -35,6 +35,7 @@ typedef struct options {
     uint32_t batch;      /* --batch; 0: not given */
     uint32_t sequences;  /* --sequences; 0: not given */
     uint32_t keep;       /* --keep */
+    uint32_t samples;    /* --samples */
     bool exact;
     bool profile;
     bool verify;
@@ -63,6 +64,7 @@ enum {
     FOR_PLAN = 1u << 6,
     FOR_QUANTIZE = 1u << 7,
     FOR_CONFORM = 1u << 8,
+    FOR_GRADCHECK = 1u << 9,
     FOR_SAMPLING = FOR_RUN | FOR_CHAT,
     FOR_MODEL = FOR_RUN | FOR_CHAT | FOR_BENCH | FOR_PERPLEXITY | FOR_PLAN
 };

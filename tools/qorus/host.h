@@ -71,6 +71,7 @@ int command_chat(const char *const *words, uint32_t n);
 int command_bench(const char *const *words, uint32_t n);
 int command_perplexity(const char *const *words, uint32_t n);
 int command_plan(const char *const *words, uint32_t n);
+int command_gradcheck(const char *const *words, uint32_t n);
 int command_conform(const char *const *words, uint32_t n);
 int command_train(const char *const *words, uint32_t n);
 /* The settings of train, for its --help. */

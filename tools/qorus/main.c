@@ -13,6 +13,7 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
+#ifndef Q_REAL_DOUBLE /* files of data and of answers hold floats */
     {"run", "MODEL [-p TEXT | -f FILE | --input FILE]", "continues a text, or answers samples", FOR_RUN, command_run},
     {"tokenize", "MODEL [-p TEXT | -f FILE] [--decode]", "text to ids, or ids to text; - is standard input",
      FOR_TOKENIZE, command_tokenize},
@@ -27,6 +28,9 @@ static const command commands[] = {
     {"train", "[CONFIG] [--key value ...]", "trains a network on samples or a text", 0, command_train},
     {"conform", "[MODEL] [--vectors FILE] [options]", "checks the bits this machine computes", FOR_CONFORM,
      command_conform},
+#endif
+    {"gradcheck", "MODEL|CONFIG [--samples N] [options]", "gradients against differences of the loss, parameter by parameter",
+     FOR_GRADCHECK, command_gradcheck},
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]), MAX_WORDS = 256 };

@@ -293,11 +293,10 @@ static size_t describe(train_run *r)
     return n < sizeof(r->settings) ? n : sizeof(r->settings) - 1;
 }
 
-static int prepare(train_run *r, const char *const *words, uint32_t n)
+int train_prepare(train_run *r)
 {
     train_form form;
     uint32_t window;
-    int status;
     if (!train_form_of(&r->s, &form, &window)) {
         return EXIT_USAGE;
     }
@@ -311,9 +310,12 @@ static int prepare(train_run *r, const char *const *words, uint32_t n)
     make_config(r);
     make_fit(r);
     r->settings_bytes = describe(r);
-    if (!make_plan(r)) {
-        return EXIT_FAILED;
-    }
+    return make_plan(r) ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int go(train_run *r, const char *const *words, uint32_t n)
+{
+    int status;
     if (r->s.plan) {
         q_plan_print(r->h.engine.plan, Q_PLAN_TEXT, print_piece, stdout);
         return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
@@ -339,7 +341,10 @@ int command_train(const char *const *words, uint32_t n)
         return EXIT_FAILED;
     }
     r.s.threads = o.threads;
-    status = prepare(&r, words, n);
+    status = train_prepare(&r);
+    if (status == EXIT_DONE) {
+        status = go(&r, words, n);
+    }
     host_stop(&r.h);
     return status;
 }

@@ -270,6 +270,9 @@ typedef struct train_run {
     bool failed;          /* a file could not be written */
 } train_run;
 
+/* Data, network, model and plan of r->s; the port runs. Says what is wrong; an exit code. */
+int train_prepare(train_run *r);
+
 /* Memory of the run, counted; NULL after saying so. */
 void *train_take(train_run *r, size_t size, const char *what);
 
