@@ -192,6 +192,9 @@ endif
 test-quick: ## the edit loop, under two minutes (SUITE= runs those of that name)
 	+@built=yes; $(MAKE) -k all test-programs || built=no; BUILT=$$built BUILD=$(FREE_DIR) sh test/run.sh quick $(SUITE)
 
+test-long: ## what is too long for test: every mutant, long fuzzing, more random graphs (hours; SUITE= runs those of that name)
+	+@built=yes; $(MAKE) -k all test-programs || built=no; BUILT=$$built BUILD=$(FREE_DIR) sh test/run.sh long $(SUITE)
+
 # One corpus grows in build/fuzz/TARGET, from the committed one; merge what is worth keeping by hand.
 FUZZ_SETTINGS := CC=clang SAN=fuzzer-no-link,address,undefined
 TARGET ?= file tokenizer snapshot
@@ -245,5 +248,5 @@ print-%:
 
 FORCE:
 
-.PHONY: all lib command run chat deps model model-needed test test-quick fuzz mutants coverage vectors size inspect-isa install \
+.PHONY: all lib command run chat deps model model-needed test test-quick test-long fuzz mutants coverage vectors size inspect-isa install \
         clean help FORCE

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # run.sh: runs the suites of test/suites.txt and adds up their summary lines.
 #
-#   run.sh quick|full [SUITE...]     names: only these
+#   run.sh quick|full|long [SUITE...]     names: only these
 #
 # BUILD names another folder of test programs, TEST_LOG another one for the output. BUILT=no: something did not
 # compile, which is one failure; what could be built is tested all the same.
@@ -11,7 +11,8 @@
 # without having counted a failure, or takes longer than its limit, counts as one failure. Its output goes to
 # build/test-log/SUITE.log and, where something failed, the interesting part of it to the screen.
 #
-# A full run has two lanes at once: the suites marked "aside", which build in folders of their own, and the others.
+# A full run has two lanes at once: the suites marked "aside", which build in folders of their own, and the others. A long
+# run has those marked "long" alone, one after the other.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -87,7 +88,9 @@ run_those() { # kinds
 }
 
 if [ "$only" != '  ' ]; then
-    run_those 'quick full aside'
+    run_those 'quick full aside long'
+elif [ "$speed" = long ]; then
+    run_those long
 elif [ "$speed" != full ]; then
     run_those quick
 else

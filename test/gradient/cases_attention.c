@@ -60,6 +60,7 @@ void cases_attention(void)
     static const attention_case cases[] = {
         {"attention", {2, 2, 8, 0, 0.5f, 0}, {.n_spans = 3, .span_rows = {5, 1, 4}}, 0, false},
         {"attention, grouped heads", {6, 2, 8, 0, 0.3f, 0}, {.n_spans = 2, .span_rows = {3, 6}}, 0, false},
+        {"attention, heads beyond the lanes", {2, 1, 24, 0, 0.3f, 0}, {.n_spans = 2, .span_rows = {3, 4}}, 0, false},
         {"attention, window", {2, 1, 8, 3, 0.5f, 0}, {.n_spans = 2, .span_rows = {7, 9}}, 0, false},
         {"attention, softcap", {2, 1, 8, 0, 0.9f, 1.5f}, {.n_spans = 2, .span_rows = {4, 5}}, 0, false},
         {"attention over blocks", {2, 1, 8, 0, 0.5f, 0}, {.n_spans = 2, .span_rows = {66, 1}}, 0, false},
