@@ -76,12 +76,12 @@ def places(rows, per_sample, spans):
 
 
 def dropout_case(name, rows, dim, rate, per_sample=1, spans=None, whole=0, accumulate=0, gap=0, in_place=False,
-                 seed=1, step=0, node=7, x=None, sym=ONE):
+                 seed=1, step=0, node=7, x=None, sym=ONE, edge=False):
     x = Bits(f"dropout/{name}").real((rows, dim), 2.0) if x is None else x
     sample, row = places(rows, per_sample, spans)
     element = row[:, None] * (4 * ((dim + 3) // 4)) + np.arange(dim)[None, :]
     bits = random_bits(seed, step, node, sample[:, None], element * (0 if whole else 1))
-    threshold = int(np.ceil(float(np.float32(rate)) * 2 ** 24))
+    threshold = int(bits[0, 3] >> np.uint64(8)) if edge else int(np.ceil(float(np.float32(rate)) * 2 ** 24))
     factor = np.float32(1.0 / (1.0 - float(np.float32(rate))))
     value = np.where(bits >> np.uint64(8) >= threshold, exact.f32(wide(x) * float(factor)), np.float32(0))
     start = Bits(f"dropout start/{name}").real((rows, dim)) if accumulate else x if in_place else None
@@ -107,6 +107,7 @@ def dropout_cases():
               dropout_case("whole, spans", 7, 18, 0.5, per_sample=0, spans=[(3, 0, 2), (0, 0, 4), (1, 0, 1)], whole=1),
               dropout_case("spans", 7, 18, 0.4, per_sample=0, spans=[(2, 0, 3), (5, 0, 1), (0, 0, 3)]),
               dropout_case("one span", 5, 9, 0.4, per_sample=0),
+              dropout_case("the least number that is kept", 2, 20, 0.5, edge=True),
               dropout_case("images", 12, 10, 0.3, per_sample=6),
               dropout_case("long seed and step", 3, 33, 0.5, seed=far, step=0x123456789AB, node=0xFFFFFF00),
               dropout_case("high half of the seed", 2, 33, 0.5, seed=1 | 5 << 32),
