@@ -174,7 +174,7 @@ void q_conv2d_avx2(const q_work *work, const q_conv2d_args *a)
     const q_conv_pass pass = q_conv_forward(s);
     uint32_t samples = q_count_value(work->run, a->samples);
     conv_job x;
-    if (conv_by_channel(s)) {
+    if (conv_depthwise(s)) {
         const conv_depth d = {{&pass, a->x, a->x_stride, s->in_c}, a->weights, a->weights_stride, s->kernel_w, s->in_c,
                               a->y, a->y_stride, &a->epilogue, 0, samples};
         q_conv_depth_avx2(work, &d);
@@ -200,7 +200,7 @@ static void conv_pass_back(const q_work *work, const q_conv2d_grad_input_args *a
     const q_conv2d_shape *s = &a->shape;
     uint32_t samples = q_count_value(work->run, a->samples);
     conv_job x;
-    if (conv_by_channel(s)) {
+    if (conv_depthwise(s)) {
         const conv_depth d = {{pass, a->dy, a->dy_stride, s->in_c}, a->weights, a->weights_stride, s->kernel_w,
                               s->in_c, a->dx, a->dx_stride, NULL, a->accumulate, samples};
         q_conv_depth_avx2(work, &d);

@@ -6,7 +6,7 @@
 #define Q_AVX512_CONV2D_H
 
 #include "kernels_avx512.h"
-#include "qorus/base/conv.h"
+#include "../x86/conv2d.h"
 
 enum {
     CONV_COLUMNS = 32,      /* of a register tile */
@@ -14,21 +14,7 @@ enum {
     CONV_PLANE_TAPS = 128   /* the most that unfold so */
 };
 
-/* Channels of an image, first at `from`, as the taps of a pass see it: column k of the unfolded image is channel
-   k % channels of tap k / channels. */
-typedef struct conv_source {
-    const q_conv_pass *pass;
-    const float *from;
-    size_t stride;
-    uint32_t channels;
-} conv_source;
-
 #ifdef __AVX512F__
-
-static inline const float *conv_at(const float *base, size_t bytes)
-{
-    return (const float *)(const void *)((const uint8_t *)(const void *)base + bytes);
-}
 
 /* Positions r0 .. r0 + rows - 1 of the pass by columns k0 .. k0 + n - 1 of the unfolded image, to rows `pitch` floats
    apart; zeros where a tap is outside. */
@@ -117,27 +103,6 @@ static inline bool conv_plane(const q_conv2d_shape *s)
 
 /* Gradient of the weights for images of one channel. */
 void q_conv_plane_weight_avx512(const q_work *work, const q_conv2d_grad_weight_args *a);
-
-/* Convolution channel by channel (groups = in_c = out_c): forward and gradient of the input, pass by pass, and gradient
-   of the weights. */
-static inline bool conv_depthwise(const q_conv2d_shape *s)
-{
-    return s->groups > 1u && s->in_c == s->groups && s->out_c == s->groups && s->kernel_h * s->kernel_w <= 256u;
-}
-
-/* What depthwise convolution makes: to[p][c] = chain over taps from bias[c], 0 or to[p][c]. epilogue NULL: none. */
-typedef struct conv_depth {
-    conv_source source;
-    const float *weights;
-    size_t weights_stride;
-    uint32_t kernel_w;
-    uint32_t dim; /* channels */
-    float *to;
-    size_t to_stride;
-    const q_epilogue *epilogue;
-    uint32_t accumulate;
-    uint32_t samples;
-} conv_depth;
 
 void q_conv_depth_avx512(const q_work *work, const conv_depth *x);
 void q_conv_depth_weight_avx512(const q_work *work, const q_conv2d_grad_weight_args *a);
