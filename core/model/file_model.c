@@ -71,12 +71,14 @@ static q_param add_params(q_graph *g, const q_file_build *build, const q_file_gr
         q_param_desc desc;
         q_tensor view;
         q_param p;
+        bool buffer;
         q_file_tensor(file, i, &view);
         memset(&desc, 0, sizeof(desc));
         desc.name = q_file_name(file, q_file_record(file, i)->name_offset);
-        desc.trainable = build->trains != NULL && build->trains(build->user, desc.name);
+        buffer = build->trains != NULL && is_buffer(build, a, i);
+        desc.trainable = build->trains != NULL && !buffer && build->trains(build->user, desc.name);
         memcpy(desc.type.ne, view.ne, sizeof(view.ne));
-        if (desc.trainable || (build->trains != NULL && is_buffer(build, a, i))) {
+        if (desc.trainable || buffer) {
             desc.type.dtype = Q_REAL;
         } else {
             desc.type.dtype = view.dtype;

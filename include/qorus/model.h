@@ -107,7 +107,7 @@ typedef struct q_class_swap {
  * A model in a file: language models from their architecture record, others from their graph records. To train it on:
  *
  *   trains    parameters it says yes to become slots of reals: trainable, of the file's values once q_session_load_params
- *             has run. So do, frozen, the parameters that forward of a training step writes (running statistics)
+ *             has run. So do, frozen and unasked, the parameters that forward of a training step writes (running statistics)
  */
 typedef struct q_file_build {
     const q_file *file;

@@ -6,6 +6,7 @@ library alone, on generated models where NumPy is installed.
 Usage: test_tools.py; the environment's BUILD and MODEL say where the command and the real model are
 """
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -206,7 +207,19 @@ def plan_model(name, path):
     check_plan.judge(f"{name}: text", check_plan.check_text, body, base)
     dot = run("plan", path, "--ctx", 64, "-t", 1, "--dot")[1].decode()
     check_plan.judge(f"{name}: dot", check_plan.check_dot, dot.split("\n", 1)[1], base)
-    refused(f"{name}: --train sgd", 1, "plan", path, "--train", "sgd", says="cannot be trained")
+    train_bytes(name, path, "--ctx", 64, "-t", 1)
+
+
+def train_bytes(name, path, *options):
+    """Training takes more than running; a second moment for every parameter more still."""
+    def told(optimizer):
+        text = run("plan", path, *options, "--train", optimizer)[1].decode()
+        found = re.search(rf"^training   by {optimizer}: (\d+) bytes, with recompute (\d+)$", text, re.M)
+        return [int(n) for n in found.groups()] if found else [0, 0]
+    sgd, adam = told("sgd"), told("adam")
+    tell(f"{name}: --train", 0 < sgd[0] < adam[0] and 0 < sgd[1] <= sgd[0] and adam[1] <= adam[0])
+    many = plan_of(f"{name}: --train", path, *options, "--train", "sgd")
+    tell(f"{name}: --train: regions", region(many, "train") > 0 and region(many, "param") > 0)
 
 
 def test_plan():
@@ -215,7 +228,7 @@ def test_plan():
     mlp = FILES / "mlp.qorus"
     one, many = plan_of("mlp", mlp, "-t", 1), plan_of("mlp --batch", mlp, "-t", 1, "--batch", 100)
     tell("mlp: --batch", many["max"]["batch"] == 100 and region(many, "scratch") > region(one, "scratch"))
-    refused("mlp: --train sgd", 1, "plan", mlp, "--train", "sgd", says="cannot be trained")
+    train_bytes("mlp", mlp, "--batch", 8, "-t", 1)
     refused("--train of no optimizer", 2, "plan", mlp, "--train", "magic", says="sgd")
     refused("neither architecture nor graph", 1, "plan", FILES / "tensors.qorus", says="architecture or graph")
     refused("a class of the caller's", 1, "plan", FILES / "graph.qorus", says="example.mix")

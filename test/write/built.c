@@ -164,7 +164,8 @@ static void build_cnn(q_graph *g, const void *unused)
 static bool every(void *user, const char *name)
 {
     (void)user;
-    return strcmp(name, "bn.mean") != 0 && strcmp(name, "bn.var") != 0;
+    (void)name;
+    return true;
 }
 
 /* The file's network with the loss of build_cnn behind it. */

@@ -118,8 +118,8 @@ static q_error_code make_model(engine *e, const engine_memory *memory, q_diag *d
     q_file_build file = {.file = &e->file};
     q_decoder_build decoder = {.struct_size = sizeof(decoder), .file = &e->file, .adapters = &e->adapters,
                                .lora_alpha = e->lora_alpha};
-    q_build_fn build = e->has_adapters ? q_build_decoder : q_build_from_file;
-    const void *user = e->has_adapters ? (const void *)&decoder : (const void *)&file;
+    q_build_fn build = e->build != NULL ? e->build : e->has_adapters ? q_build_decoder : q_build_from_file;
+    const void *user = e->build != NULL ? e->build_user : e->has_adapters ? (const void *)&decoder : (const void *)&file;
     q_block block;
     q_error_code code = q_model_size(build, user, &e->model_bytes, diag);
     if (code == Q_OK) {
@@ -139,8 +139,9 @@ q_error_code engine_plan(engine *e, const q_port *port, const options *o, uint32
     }
     memset(&c, 0, sizeof(c));
     c.struct_size = sizeof(c);
-    c.precision = o->exact ? Q_PRECISION_EXACT : Q_PRECISION_FAST;
-    c.flags = o->no_fuse ? Q_PLAN_NO_FUSE : 0;
+    c.precision = o->exact || o->train != NULL ? Q_PRECISION_EXACT : Q_PRECISION_FAST;
+    c.flags = (o->no_fuse ? Q_PLAN_NO_FUSE : 0) | e->plan_flags;
+    c.moments = e->moments;
     c.mode = o->train != NULL ? Q_PLAN_TRAIN : Q_PLAN_INFER;
     c.max.batch = o->batch != 0 ? o->batch : 1;
     c.max.kv = context_size(e, o);

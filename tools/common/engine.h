@@ -34,6 +34,11 @@ typedef struct engine {
     size_t session_bytes;
     q_region regions[Q_REGION_KINDS];
     uint32_t n_regions;
+    /* (optional, set after engine_open; default: the model of the file, to run) What is planned instead. */
+    q_build_fn build;
+    const void *build_user;
+    uint32_t plan_flags; /* Q_PLAN_*, besides those of the options */
+    uint32_t moments;
 } engine;
 
 /* Fills a backend by name (NULL: the best this CPU runs). Q_ERR_NO_DEVICE, Q_ERR_NOT_FOUND. */

@@ -85,7 +85,7 @@ static const option table[] = {
      FOR_RUN | FOR_TOKENIZE, KIND_FLAG},
     {"--decode", "", "ids to text", offsetof(options, decode), FOR_TOKENIZE, KIND_FLAG},
     {"--verify", "", "check every SHA-256", offsetof(options, verify), FOR_INSPECT, KIND_FLAG},
-    {"--train", "OPTIMIZER", "plan for training (sgd)", offsetof(options, train), FOR_PLAN, KIND_TEXT},
+    {"--train", "OPTIMIZER", "plan for training by sgd, adam, adamw or lion: bytes with and without recompute", offsetof(options, train), FOR_PLAN, KIND_TEXT},
     {"--dot", "", "as a graph for Graphviz", 0, FOR_PLAN, KIND_DOT},
     {"--json", "", "figures as JSON", 0, FOR_RUN | FOR_BENCH | FOR_PERPLEXITY | FOR_INSPECT | FOR_PLAN, KIND_JSON},
     {"--vectors", "FILE", "a pack of golden vectors to run", offsetof(options, vectors), FOR_CONFORM, KIND_TEXT},
