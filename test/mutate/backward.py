@@ -7,8 +7,10 @@ part of backward, or the flag that says whether a gradient is stored or added to
 import re
 
 # Files of which every function belongs to backward.
-WHOLE = ("attention_grad.c", "gemm_grad.c", "norm_grad.c", "rows_grad.c", "recurrent_backward.c", "scalar/train.c")
+WHOLE = ("attention_grad.c", "gemm_grad.c", "norm_grad.c", "rows_grad.c", "recurrent_backward.c")
 BACKWARD = re.compile(r"grad|back|slope|spread|collect|through|join_grads|huber_of|bce_of|pair_row|weight_sum")
+# In the planner: who stores a gradient and who adds to it.
+PLANNER = re.compile(r"mark_writers|mark_param_uses")
 # Which cases of test_gradient look at a file first: names of cases, for files named like none of them.
 CASES = {
     "activate": "activation", "attention_grad": "attention", "elementwise": "add|mul|softmax", "gemm_grad": "frozen weights",
@@ -27,7 +29,8 @@ def cases_of(file):
 def bodies(code, file):
     """(begin, end, returns reals) of the functions that belong to backward."""
     for m in re.finditer(r"^(?P<head>[\w][^;{}]*?\b(?P<name>\w+)\([^;{}]*\))\n\{\n(?P<body>.*?)^\}", code, re.MULTILINE | re.DOTALL):
-        if file.endswith(WHOLE) or BACKWARD.search(m.group("name")):
+        wanted = PLANNER if file.endswith("plan_train.c") else BACKWARD
+        if file.endswith(WHOLE) or wanted.search(m.group("name")):
             yield m.start("body"), m.end("body"), re.match(r"(static )?(inline )?q_real \w", m.group("head")) is not None
 
 
@@ -98,7 +101,7 @@ def sum_changes(code, begin, end):
 
 
 def store_changes(code, begin, end, reals):
-    for m in re.finditer(r"^ +(?P<left>(?:const )?q_real \w+|\*?[\w.>-]+\[[^=;]*\]|\*\w+|[\w.>-]*\b(?:accumulate|scale|factor)|\w+) (?P<op>\+?=) (?P<right>[^;]+);",
+    for m in re.finditer(r"^ +(?P<left>(?:const )?q_real \w+|\*?[\w.>-]+\[[^=;]*\]|\*\w+|[\w.>-]*\b(?:accumulate|grad_fed|scale|factor)|\w+) (?P<op>[+|]?=) (?P<right>[^;]+);",
                          code[begin:end], re.MULTILINE):
         first, last = begin + m.start("right"), begin + m.end("right")
         if m.group("left").endswith("loss"):
@@ -106,9 +109,11 @@ def store_changes(code, begin, end, reals):
         if m.group("op") == "+=":
             yield begin + m.start("op"), begin + m.end("op"), "-="
             yield first, last, "0"
+        elif m.group("op") == "|=":
+            yield first, last, "0"
         elif re.match(r"0$|NULL$", m.group("right")):
             continue
-        elif m.group("left").endswith("accumulate"):
+        elif m.group("left").endswith(("accumulate", "grad_fed")):
             yield first, last, "0"
             yield first, last, "1"
         else:
