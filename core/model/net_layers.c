@@ -175,6 +175,24 @@ q_edge q_net_scale(q_net *n, q_edge x, float factor)
     return q_net_map(n, &q_layer_scale, NULL, &config, x, NULL, 0);
 }
 
+q_edge q_net_dropout(q_net *n, q_edge x, float rate)
+{
+    const q_dropout_config config = {rate, 0};
+    return q_net_map(n, &q_layer_dropout, NULL, &config, x, NULL, 0);
+}
+
+q_edge q_net_drop_path(q_net *n, q_edge x, float rate)
+{
+    const q_dropout_config config = {rate, 0};
+    return q_net_map(n, &q_layer_drop_path, NULL, &config, x, NULL, 0);
+}
+
+q_edge q_net_concat(q_net *n, const q_edge *x, uint32_t count)
+{
+    const q_net_layer_desc desc = {&q_layer_concat, NULL, NULL, x, NULL, count, 0, NULL};
+    return q_net_layer(n, &desc);
+}
+
 static q_edge net_pool(q_net *n, q_edge x, q_pool_kind kind, uint32_t kernel)
 {
     const q_pool2d_config config = {kind, kernel, kernel, 0, 0, 0, 0, 0};

@@ -128,6 +128,11 @@ q_edge q_net_add(q_net *n, q_edge a, q_edge b); /* residual: q_net_add(n, x, f(x
 q_edge q_net_mul(q_net *n, q_edge a, q_edge b);
 q_edge q_net_silu_mul(q_net *n, q_edge a, q_edge b); /* silu(a) * b */
 q_edge q_net_scale(q_net *n, q_edge x, float factor);
+/* Training: an element, or all of a sample, is 0 with probability `rate`; 0 <= rate < 1. */
+q_edge q_net_dropout(q_net *n, q_edge x, float rate);
+q_edge q_net_drop_path(q_net *n, q_edge x, float rate);
+/* Columns side by side; 1 .. Q_MAX_INPUTS values. */
+q_edge q_net_concat(q_net *n, const q_edge *x, uint32_t count);
 /* Windows of kernel x kernel, side by side; the whole image. */
 q_edge q_net_max_pool(q_net *n, q_edge x, uint32_t kernel);
 q_edge q_net_average_pool(q_net *n, q_edge x, uint32_t kernel);

@@ -14,7 +14,7 @@ enum { SIDE = 6, CLASSES = 3, STEPS = 3 };
 static q_edge tower(q_net *n, const char *name, q_edge x)
 {
     uint32_t outer = q_net_enter(n, name, Q_NONE);
-    x = q_net_rmsnorm(n, "norm", q_net_linear(n, "fc", x, 8, Q_ACT_GELU_ERF));
+    x = q_net_dropout(n, q_net_rmsnorm(n, "norm", q_net_linear(n, "fc", x, 8, Q_ACT_GELU_ERF)), 0.25f);
     x = q_net_add(n, x, q_net_project(n, "again", q_net_project(n, "again", x, 8), 8));
     q_net_leave(n, outer);
     return x;
@@ -42,7 +42,8 @@ static void build_towers(q_graph *g, const void *frozen)
     all[1] = tower(&n, "left", b);
     n.frozen = false;
     all[2] = tower(&n, "right", b);
-    a = q_net_add(&n, all[0], q_net_mul(&n, all[1], all[2]));
+    a = q_net_add(&n, all[0], q_net_drop_path(&n, q_net_mul(&n, all[1], all[2]), 0.5f));
+    a = q_net_add(&n, a, q_net_project(&n, "joined", q_net_concat(&n, all, 3), 8));
     q_net_mse(&n, a, all[2]);
     q_net_output(&n, "a", a);
     q_net_output(&n, "b", all[1]);
@@ -71,7 +72,7 @@ static void test_sharing(void)
     static const bool yes = true;
     net n;
     net_open(&n, build_towers, NULL, Q_PLAN_TRAIN);
-    check(q_model_n_params(n.model) == 8, "a scope used twice shares its parameters, another has its own");
+    check(q_model_n_params(n.model) == 9, "a scope used twice shares its parameters, another has its own");
     check(q_model_n_outputs(n.model) == 4, "loss, count and two outputs");
     check(has_node(&n, "left.fc") && has_node(&n, "left.fc#1") && has_node(&n, "left.again#3"), "nodes of shared layers differ");
     check(has_gradient(&n, "left.fc.w") && has_gradient(&n, "right.again"), "parameters train");
