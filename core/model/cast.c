@@ -181,40 +181,36 @@ static q_error_code pack_matrix(const q_tensor *from, const q_tensor *to, uint8_
     return e;
 }
 
-typedef struct cast_run {
-    q_session *session;
-    q_error_code error[Q_MAX_WORKERS]; /* of each worker's first bad parameter */
-    uint32_t bad[Q_MAX_WORKERS];
-} cast_run;
-
-/* Worker w makes every n-th cast. */
+/* Worker w makes every n-th cast, whole. */
 static void cast_worker(void *arg, const q_work *work)
 {
-    cast_run *run = (cast_run *)arg;
-    const q_session *s = run->session;
+    q_session *s = (q_session *)arg;
     const q_plan *plan = s->plan;
     uint8_t *stages = s->base[Q_REGION_TRAIN][plan->cast_stage.tag] + plan->cast_stage.offset;
     q_work alone = *work;
     uint32_t n = 0;
     alone.n_workers = 1;
     alone.worker = 0;
-    for (uint32_t i = 0; i < plan->model->n.params && run->error[work->worker] == Q_OK; i++) {
+    for (uint32_t i = 0; i < plan->model->n.params; i++) {
+        const q_tensor *from = &s->params[i];
+        q_error_code e = Q_OK;
         if (plan->params[i].cast.bytes == 0 || n++ % work->n_workers != work->worker) {
             continue;
         }
         if (plan->params[i].panels) {
-            run->bad[work->worker] = i;
-            run->error[work->worker] =
-                pack_matrix(&s->params[i], &s->casts[i], stages + work->worker * plan->cast_stage_bytes);
+            e = pack_matrix(from, &s->casts[i], stages + work->worker * plan->cast_stage_bytes);
         } else {
-            round_tensor(s, &alone, &s->params[i], &s->casts[i], rows_of(&s->params[i]), plan->params[i].cast_type);
+            round_tensor(s, &alone, from, &s->casts[i], rows_of(from), plan->params[i].cast_type);
+        }
+        if (e != Q_OK && q_barrier_trouble(&s->barrier)) {
+            s->error = e;
+            s->error_step = i;
         }
     }
 }
 
 q_error_code q_session_cast(q_session *s, q_diag *diag)
 {
-    cast_run run;
     uint64_t items = 0;
     for (uint32_t i = 0; i < s->plan->model->n.params; i++) {
         items += s->plan->params[i].cast.bytes;
@@ -222,13 +218,9 @@ q_error_code q_session_cast(q_session *s, q_diag *diag)
     if (items == 0) {
         return Q_OK;
     }
-    memset(&run, 0, sizeof(run));
-    run.session = s;
-    q_session_parallel(s, items, cast_worker, &run);
-    for (uint32_t w = 0; w < s->granted; w++) {
-        if (run.error[w] != Q_OK) {
-            return q_fail(diag, run.error[w], s->plan->model->params[run.bad[w]].name, "value or scale", 0, 0);
-        }
-    }
-    return Q_OK;
+    s->error = Q_OK;
+    q_session_parallel(s, items, cast_worker, s);
+    return s->error == Q_OK
+               ? Q_OK
+               : q_fail(diag, s->error, s->plan->model->params[s->error_step].name, "value or scale", 0, 0);
 }

@@ -5,7 +5,7 @@
  */
 #include "trainer.h"
 
-enum { AUDIT_PIECE = 64 };
+enum { AUDIT_PIECE = 32 };
 
 static bool audit_is_finite(q_real x)
 {
