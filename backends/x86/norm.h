@@ -33,7 +33,7 @@ X86_INLINE void layernorm_means_of(const uint32_t rows, const float *const *x, u
 
 /* 1/sqrt(var + eps) of `rows` rows. */
 X86_INLINE void layernorm_scales_of(const uint32_t rows, const float *const *x, uint32_t dim, float eps,
-                                         const float *mean, float *s)
+                                    const float *mean, float *s)
 {
     vec16 sum[LAYERNORM_ROWS];
     uint32_t i = 0;
@@ -160,7 +160,7 @@ static void x86_layernorm_grad(const q_work *work, const q_layernorm_grad_args *
 
 /* Columns i .. of both gradients, `vectors` times VEC; rows are many, and so are the columns in flight. */
 X86_INLINE void layernorm_param_columns(const uint32_t vectors, const q_layernorm_grad_param_args *a, uint32_t rows,
-                                             uint32_t i)
+                                        uint32_t i)
 {
     vec weight[4];
     vec bias[4];

@@ -15,7 +15,7 @@ typedef struct pool_window {
 } pool_window;
 
 static inline void pool_clip(uint32_t at, uint32_t pad, uint32_t kernel, uint32_t size, uint32_t *begin,
-                                    uint32_t *end)
+                             uint32_t *end)
 {
     *begin = at > pad ? at - pad : 0;
     *end = at + kernel - pad < size ? at + kernel - pad : size;
@@ -38,7 +38,7 @@ static inline void pool_window_at(const q_conv2d_shape *s, uint32_t w, pool_wind
 
 /* Largest value of each of n <= VEC channels; the first of equal ones; a NaN is larger than all numbers. */
 X86_INLINE vec pool_largest(const q_conv2d_shape *s, const float *x, size_t stride, pool_window v,
-                                         uint32_t n)
+                            uint32_t n)
 {
     const float *row = x86_row(x, stride, v.first + v.h0 * s->in_w + v.w0);
     vec best = vec_load_n(row, n);
@@ -156,7 +156,7 @@ static void x86_pool2d(const q_work *work, const q_pool2d_args *a)
 /* dy of one output to the pixels of its window: all of them, or only the first that equals `best`, of each channel.
    tiled: what was there does not count. */
 X86_INLINE void pool_spread(const q_pool2d_grad_args *a, pool_window v, uint32_t c, vec dy, const vec *best,
-                               bool tiled)
+                            bool tiled)
 {
     const q_conv2d_shape *s = &a->shape;
     const vec_tail n = vec_tail_of(s->in_c - c);
