@@ -9,15 +9,8 @@
 #include "qorus/gradcheck.h"
 #include "rig_inner.h"
 #include "tools/common/backends.h"
-#ifdef Q_REAL_DOUBLE
-/* One worker, plain C. */
-#define q_posix_port(posix) NULL
-#define q_posix_init(posix, workers, diag) Q_OK
-#define q_cpu_detect() 0
-#else
 #include "port/posix/posix.h"
 #include "port/x86/cpu_detect.h"
-#endif
 
 enum { RIG_TENSORS = 64, RIG_WORKERS = 3 };
 
@@ -43,9 +36,7 @@ typedef struct rig_run {
 } rig_run;
 
 static rig_run run; /* builders are called back without a place for it */
-#ifndef Q_REAL_DOUBLE
 static q_posix posix;
-#endif
 static const char *only = "";
 static bool ends_at_failure;
 static int passed;
