@@ -69,17 +69,19 @@ rule_breaks() {
 # Control: a small tree with one defect of each kind.
 bad=$GATES/tree
 rm -rf "$bad"
-mkdir -p "$bad/include" "$bad/core/a" "$bad/backends/scalar" "$bad/backends/avx2" "$bad/port/posix" "$bad/port/x86"
+mkdir -p "$bad/include" "$bad/core/a" "$bad/backends/scalar" "$bad/backends/avx2" "$bad/backends/x86" "$bad/port/posix" "$bad/port/x86"
 echo 'int q_x;' >"$bad/include/ok.h"
 echo '#include <string.h>' >"$bad/core/a/libc.c"
 echo '#include "../../backends/scalar/s.h"' >"$bad/core/a/backend.c"
 echo '#include "../../port/posix/p.h"' >"$bad/backends/scalar/port.c"
 echo '#include "../scalar/s.h"' >"$bad/backends/avx2/other.c"
+echo '#include "../x86/x.h"' >"$bad/backends/scalar/shared.c"
+echo '#include "../x86/x.h"' >"$bad/backends/avx2/fine.c"
 echo '#include "../../core/a/c.h"' >"$bad/port/posix/core.c"
 echo '#include "ok.h"' >"$bad/core/a/fine.c"
-touch "$bad/backends/scalar/s.h" "$bad/port/posix/p.h" "$bad/core/a/c.h"
+touch "$bad/backends/scalar/s.h" "$bad/backends/x86/x.h" "$bad/port/posix/p.h" "$bad/core/a/c.h"
 found=$(rule_breaks "$bad")
-for file in core/a/libc.c core/a/backend.c backends/scalar/port.c backends/avx2/other.c port/posix/core.c; do
+for file in core/a/libc.c core/a/backend.c backends/scalar/port.c backends/scalar/shared.c backends/avx2/other.c port/posix/core.c; do
     full "the include of $file" "$(echo "$found" | grep "^$file:")"
 done
 empty "control: a right include is accepted" "$(echo "$found" | grep fine.c)"
