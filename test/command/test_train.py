@@ -254,18 +254,20 @@ def same_bits():
 def interrupt(name, *options):
     """Begins a training, stops it in its first steps; returns standard error. Its pipe holds a page: a training that says more
     than that cannot end before the signal comes."""
-    done = subprocess.Popen([QORUS, "train", *one_thread([f"{name}.train", *options])], cwd=FOLDER, stderr=subprocess.PIPE,
-                            stdout=subprocess.PIPE, bufsize=0)
-    fcntl.fcntl(done.stderr, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)
-    err = b""
-    while not err.endswith(b"/s\n"):
-        piece = done.stderr.readline()
-        err += piece
-        if not piece:
-            break
-    done.send_signal(signal.SIGINT)
-    err += done.stderr.read()
-    return done.wait(), err.decode()
+    read, write = os.pipe()
+    fcntl.fcntl(write, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)
+    with subprocess.Popen([QORUS, "train", *one_thread([f"{name}.train", *options])], cwd=FOLDER, stderr=write,
+                          stdout=subprocess.DEVNULL) as run, os.fdopen(read, "rb", 0) as said:
+        os.close(write)
+        err = b""
+        while not err.endswith(b"/s\n"):
+            piece = said.readline()
+            err += piece
+            if not piece:
+                break
+        run.send_signal(signal.SIGINT)
+        err += said.read()
+    return run.returncode, err.decode()
 
 
 def without_times(name):
