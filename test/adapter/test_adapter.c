@@ -392,7 +392,7 @@ static void test_refusals(const tune_file *model)
     b = with_adapters(&model->file);
     b.lora_alpha = 0;
     refused(b, "lora_alpha");
-    b.lora_alpha = NAN;
+    b.lora_alpha = (double)NAN;
     refused(b, "lora_alpha");
     b = with_adapters(&model->file);
     b.adapters = &model->file;

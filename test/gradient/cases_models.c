@@ -22,7 +22,9 @@ static q_value node(q_graph *g, const q_layer_class *cls, const char *name, cons
     d.n_in = n_in;
     d.n_param = n_param;
     memcpy(d.in, in, n_in * sizeof(*in));
-    memcpy(d.param, param, n_param * sizeof(*param));
+    for (uint32_t i = 0; i < n_param; i++) {
+        d.param[i] = param[i];
+    }
     return q_graph_node(g, &d);
 }
 
