@@ -321,19 +321,36 @@ static q_value feed_forward(decoder *d, uint32_t layer, q_value h)
     return product(d, layer, &down, x);
 }
 
+/* What of x training drops, where it drops any. */
+static q_value dropped(decoder *d, const q_layer_class *cls, uint32_t layer, const char *part, float rate, q_value x)
+{
+    const q_dropout_config c = {rate, 0};
+    return rate == 0 ? x : node(d, cls, &c, layer, part, &x, 1, NULL, 0);
+}
+
+/* What one of a layer's two parts made of the residual stream x joins it. */
+static q_value join(decoder *d, uint32_t layer, const char *part, q_value x, q_value y)
+{
+    const q_decoder_build *b = d->build;
+    char name[NAME_BYTES];
+    if ((d->arch->flags & Q_ARCH_POST_NORMS) != 0) {
+        y = norm(d, layer, joined(name, part, "_post_norm"), y, 0);
+    }
+    y = scaled(d, layer, joined(name, part, "_scale"), d->arch->residual_scale, y);
+    if (Q_TRAINING(1)) {
+        float deep = (float)(layer + 1) / (float)d->arch->n_layers;
+        y = dropped(d, &q_layer_dropout, layer, joined(name, part, "_drop"), b->dropout, y);
+        y = dropped(d, &q_layer_drop_path, layer, joined(name, part, "_path"), b->drop_path * deep, y);
+    }
+    return binary(d, &q_layer_add, layer, joined(name, part, "_add"), x, y);
+}
+
 static q_value block(decoder *d, uint32_t layer, q_value x)
 {
-    bool post = (d->arch->flags & Q_ARCH_POST_NORMS) != 0;
     const decoder_product o = {"o",        NULL, d->arch->d_model, d->arch->n_heads * d->arch->head_dim,
                                Q_ACT_NONE, residual_deviation(d)};
-    q_value y = product(d, layer, &o, attention(d, layer, norm(d, layer, "attn_norm", x, 0)));
-    y = post ? norm(d, layer, "attn_post_norm", y, 0) : y;
-    y = scaled(d, layer, "attn_scale", d->arch->residual_scale, y);
-    x = binary(d, &q_layer_add, layer, "attn_add", x, y);
-    y = feed_forward(d, layer, norm(d, layer, "ffn_norm", x, 0));
-    y = post ? norm(d, layer, "ffn_post_norm", y, 0) : y;
-    y = scaled(d, layer, "ffn_scale", d->arch->residual_scale, y);
-    return binary(d, &q_layer_add, layer, "ffn_add", x, y);
+    x = join(d, layer, "attn", x, product(d, layer, &o, attention(d, layer, norm(d, layer, "attn_norm", x, 0))));
+    return join(d, layer, "ffn", x, feed_forward(d, layer, norm(d, layer, "ffn_norm", x, 0)));
 }
 
 static q_value embed(decoder *d, q_value tokens, q_param *weight)
@@ -376,6 +393,11 @@ static const char *unsupported_field(const q_file_arch *a)
     return a->rope_scaling > Q_ROPE_LLAMA3 ? "rope_scaling" : NULL;
 }
 
+static bool is_share(float x)
+{
+    return x >= 0 && x < 1;
+}
+
 static const char *bad_adapter_field(const q_decoder_build *b)
 {
     bool any = b->adapts != NULL || b->adapters != NULL;
@@ -399,6 +421,8 @@ static bool request_is_good(q_graph *g, const q_decoder_build *b)
         field = "flags";
     } else if (b->file == NULL ? Q_TRAINING(b->arch) == NULL : b->arch == NULL && q_file_get_arch(b->file) == NULL) {
         field = "arch";
+    } else if (Q_TRAINING(!is_share(b->dropout) || !is_share(b->drop_path))) {
+        field = is_share(b->dropout) ? "drop_path" : "dropout";
     } else if (Q_TRAINING(1)) {
         field = bad_adapter_field(b);
     }
@@ -437,6 +461,7 @@ q_value q_graph_decoder(q_graph *g, const q_decoder_build *build, q_value tokens
         d.local_table = rope_table(&d, "rope_local_table", d.arch->rope_local_base, tokens);
     }
     x = embed(&d, tokens, &embedding);
+    x = Q_TRAINING(1) ? dropped(&d, &q_layer_dropout, Q_NONE, "embed_drop", build->dropout, x) : x;
     for (uint32_t layer = 0; layer < d.arch->n_layers; layer++) {
         q_graph_block(g, layer + 1);
         x = block(&d, layer, x);

@@ -159,7 +159,10 @@ typedef struct q_decoder_build {
     const q_file *adapters; /* (optional) instead of adapts, over a model in a file */
     double lora_alpha;      /* with either: finite, not 0 */
     uint32_t lora_rank;     /* with adapts: 1 .. Q_CAP_WIDTH */
-    uint32_t reserved;
+    float dropout;          /* 0 <= share < 1 of what training drops of the embeddings and of what enters the residual stream */
+    float drop_path;        /* 0 <= share < 1 of the sequences that pass by the last layer's two parts, less before: Huang et al.
+                               2016, arXiv:1603.09382 (stochastic depth); both are nothing in inference */
+    uint32_t reserved;      /* 0 */
 } q_decoder_build;
 
 void q_build_decoder(q_graph *g, const void *decoder_build);

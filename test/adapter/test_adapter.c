@@ -377,6 +377,36 @@ static void test_layers(const tune_file *model)
     free(logits);
 }
 
+/* Dropout and drop path change a training, the same way for any workers, and no answer. */
+static void test_drops(const tune_file *model)
+{
+    static const float shares[][2] = {{0, 0}, {0.3f, 0}, {0, 0.6f}};
+    double loss[3];
+    float *logits[3];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        q_decoder_build b = over(&model->file);
+        double three;
+        tune t;
+        b.trains = second_layer;
+        b.dropout = shares[i][0];
+        b.drop_path = shares[i][1];
+        tune_open(&t, &b, true, 3);
+        logits[i] = copy_logits(&t, &n);
+        three = tune_step(&t);
+        tune_close(&t);
+        tune_open(&t, &b, true, 1);
+        loss[i] = tune_step(&t);
+        check(loss[i] == three, "drops: workers change no bit");
+        tune_close(&t);
+        check(memcmp(logits[0], logits[i], n * sizeof(float)) == 0, "drops: not where it is asked for answers");
+    }
+    check(loss[0] != loss[1] && loss[0] != loss[2] && loss[1] != loss[2], "drops: each drops something");
+    for (uint32_t i = 0; i < 3; i++) {
+        free(logits[i]);
+    }
+}
+
 static void refused(q_decoder_build b, const char *field)
 {
     q_diag d = {Q_OK, "", "", 0, 0, 0};
@@ -397,6 +427,14 @@ static void test_refusals(const tune_file *model)
     b = with_adapters(&model->file);
     b.adapters = &model->file;
     refused(b, "adapters");
+    b = over(&model->file);
+    b.dropout = 1;
+    refused(b, "dropout");
+    b.dropout = 0;
+    b.drop_path = -0.1f;
+    refused(b, "drop_path");
+    b.drop_path = (float)(double)NAN;
+    refused(b, "drop_path");
 }
 
 int main(int argc, char **argv)
@@ -409,6 +447,7 @@ int main(int argc, char **argv)
         test_training(&model);
         test_workers(&model);
         test_layers(&model);
+        test_drops(&model);
         test_refusals(&model);
         free(model.bytes);
     }

@@ -76,6 +76,28 @@ static void check_convs(void)
     }
 }
 
+/* x + conv(y): the product adds x itself where steps are fused. */
+static void build_residual(q_graph *g, const void *config)
+{
+    const rig_input in = {.type = rig_image(4, 5, 3)};
+    const rig_param weight = {3, 27, 0, 0, false};
+    q_value x = rig_source(g, "x", &in);
+    q_node_desc conv = {.cls = &q_layer_conv2d, .name = "conv", .config = config, .n_in = 1, .n_param = 1};
+    q_node_desc sum = {.cls = &q_layer_add, .name = "sum", .n_in = 2, .in = {x}};
+    conv.in[0] = rig_source(g, "y", &in);
+    conv.param[0] = rig_slot(g, "w", &weight);
+    sum.in[1] = q_graph_node(g, &conv);
+    x = q_graph_node(g, &sum);
+    rig_probe(g, &x, 1);
+}
+
+static void check_residual(void)
+{
+    static const q_conv2d_config config = {3, 3, 1, 1, 1, 1, 1, 1, 1, 0};
+    const rig_graph graph = {.name = "conv2d beside a residual", .build = build_residual, .user = &config, .step = {.n_batch = 3}};
+    rig_check_graph(&graph);
+}
+
 static void check_pools(void)
 {
     for (size_t i = 0; i < sizeof(pool_cases) / sizeof(pool_cases[0]); i++) {
@@ -90,5 +112,6 @@ static void check_pools(void)
 void cases_image(void)
 {
     check_convs();
+    check_residual();
     check_pools();
 }

@@ -66,6 +66,7 @@ static void check_spans(const kind *k, rig_step step, uint32_t columns, uint32_t
     layer.in[0].type = rig_tokens(columns);
     layer.param[1].frozen = step.span_rows[0] == 1 && step.n_spans == 4;
     layer.step = step;
+    layer.flags = step.n_spans == 7 ? RIG_TURNS : 0;
     rig_check_layer(&layer);
 }
 

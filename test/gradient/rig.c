@@ -145,39 +145,67 @@ static void same_bits(const rig_bench *want, const rig_bench *got, const char *w
                rig_now.graph->name, what);
 }
 
-static void check_split(const rig_bench *want)
+/* Gradients of samples [0, n) and, added to them, [m, m + n2). */
+static void add_gradients(rig_bench *b, uint32_t n, uint32_t m, uint32_t n2)
 {
     q_diag d = {Q_OK, "", "", 0, 0, 0};
+    rig_open(b, "scalar", 1, 0, false);
+    rig_forward(b, 0, n);
+    rig_must(q_model_backward(b->session, false, &d), &d);
+    rig_forward(b, m, n2);
+    rig_must(q_model_backward(b->session, true, &d), &d);
+    rig_keep_grads(b);
+}
+
+/* The batch twice: its sums continue from the first one's ends, hence the tolerance of their rounding. */
+static void check_twice(const rig_bench *want)
+{
+    uint32_t n = rig_samples();
+    q_real largest = 0;
+    bool good = true;
+    rig_bench b;
+    add_gradients(&b, n, 0, n);
+    for (size_t i = 0; i < want->n_grads; i++) {
+        q_real g = want->grads[i] < 0 ? -want->grads[i] : want->grads[i];
+        largest = g > largest ? g : largest;
+    }
+    for (size_t i = 0; i < want->n_grads; i++) {
+        q_real off = b.grads[i] - 2 * want->grads[i];
+        good = good && (off < 0 ? -off : off) <= (q_real)1e-4 * largest;
+    }
+    rig_expect(good, rig_now.graph->name, "the batch twice has twice its gradients");
+    rig_close(&b);
+}
+
+static void check_split(const rig_bench *want)
+{
     uint32_t n = rig_samples();
     uint32_t split = rig_now.graph->step.split != 0 ? rig_now.graph->step.split : n / 2;
     rig_bench b;
-    if (n < 2 || (rig_now.graph->flags & RIG_NO_SPLIT) != 0) {
-        return;
+    if ((rig_now.graph->flags & RIG_NO_SPLIT) != 0) {
+        check_twice(want);
+    } else if (n >= 2) {
+        add_gradients(&b, split, split, n - split);
+        same_bits(want, &b, "two micro-batches have the bits of the batch");
+        rig_close(&b);
     }
-    rig_open(&b, "scalar", 1, 0);
-    rig_forward(&b, 0, split);
-    rig_must(q_model_backward(b.session, false, &d), &d);
-    rig_forward(&b, split, n - split);
-    rig_must(q_model_backward(b.session, true, &d), &d);
-    rig_keep_grads(&b);
-    same_bits(want, &b, "two micro-batches have the bits of the batch");
-    rig_close(&b);
 }
 
 static void check_variants(const rig_bench *want)
 {
     for (uint32_t i = 0; backend_name(i) != NULL; i++) {
-        for (uint32_t variant = 0; variant < 4; variant++) {
-            static const uint32_t workers[] = {1, RIG_WORKERS, 1, RIG_WORKERS};
-            static const uint32_t flags[] = {0, 0, Q_PLAN_NO_FUSE | Q_PLAN_NO_IN_PLACE, Q_PLAN_RECOMPUTE};
-            static const char *const names[] = {"", ", 3 workers", ", nothing fused", ", computed again"};
+        for (uint32_t variant = 0; variant < 5; variant++) {
+            static const uint32_t workers[] = {1, RIG_WORKERS, 1, RIG_WORKERS, RIG_WORKERS};
+            static const uint32_t flags[] = {0, 0, Q_PLAN_NO_FUSE | Q_PLAN_NO_IN_PLACE, Q_PLAN_RECOMPUTE, 0};
+            static const char *const names[] = {"", ", 3 workers", ", nothing fused", ", computed again", ", workers in turn"};
+            bool slow = variant == 4;
             q_backend probe;
             char what[96];
             rig_bench b;
-            if (!backend_make(&probe, backend_name(i), q_cpu_detect())) {
+            if ((slow && (rig_now.graph->flags & RIG_TURNS) == 0) || !backend_make(&probe, backend_name(i), q_cpu_detect())) {
                 continue;
             }
-            rig_open(&b, backend_name(i), workers[variant], flags[variant]);
+            rig_open(&b, backend_name(i), workers[variant], flags[variant], slow);
             rig_whole_batch(&b);
             rig_keep_grads(&b);
             (void)snprintf(what, sizeof(what), "same bits: %s%s", backend_name(i), names[variant]);
@@ -202,7 +230,7 @@ static void check_once(const rig_graph *graph, bool feeding)
         rig_now.max.kv = s->span_rows[i] > rig_now.max.kv ? s->span_rows[i] : rig_now.max.kv;
     }
     rig_now.max.selected = rig_now.max.tokens;
-    rig_open(&b, "scalar", 1, Q_PLAN_NO_FUSE);
+    rig_open(&b, "scalar", 1, Q_PLAN_NO_FUSE, false);
     rig_whole_batch(&b);
     rig_keep_grads(&b);
     against_differences(&b);

@@ -9,7 +9,7 @@
  *     1e-5 + 1e-3*|difference|, PyTorch's defaults; of large tensors RIG_SAMPLES elements are looked at;
  *   - in both builds, the same bits come out on every backend, with 1 and with 3 workers, with and without fusion, with
  *     everything computed again for backward (builders may set blocks of their own), and for the batch cut into two
- *     micro-batches.
+ *     micro-batches (with batch statistics: the batch twice has twice its gradients).
  *
  * Every case is run twice: as it is, and with every source feeding the probe too, so that gradients of inputs are
  * stored in one run and added in the other.
@@ -25,7 +25,8 @@ enum {
     RIG_NO_SPLIT = 1u << 0,     /* micro-batches give other bits (batch statistics) */
     RIG_FIRST_OUTPUT = 1u << 1, /* the probe reads output 0 alone (the others have no gradient) */
     RIG_FLAT = 1u << 2,         /* gradients may be zero */
-    RIG_STEEP = 1u << 3         /* differences in the double build only: in 24 bits they would say nothing */
+    RIG_STEEP = 1u << 3,        /* differences in the double build only: in 24 bits they would say nothing */
+    RIG_TURNS = 1u << 4         /* recurrent: with workers that pass each other too */
 };
 
 /* Sizes of the step. Micro-batches: the first `split` samples (spans, where there are spans), then the rest. */

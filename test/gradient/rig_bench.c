@@ -79,7 +79,7 @@ static void start(void)
     }
 }
 
-void rig_open(rig_bench *b, const char *backend, uint32_t workers, uint32_t flags)
+void rig_open(rig_bench *b, const char *backend, uint32_t workers, uint32_t flags, bool slow)
 {
     q_diag d = {Q_OK, "", "", 0, 0, 0};
     q_context context = {q_posix_port(&posix), &b->backend, workers, 0};
@@ -90,6 +90,9 @@ void rig_open(rig_bench *b, const char *backend, uint32_t workers, uint32_t flag
     start();
     memset(b, 0, sizeof(*b));
     (void)backend_make(&b->backend, backend, q_cpu_detect());
+    if (slow) {
+        rig_take_turns(&b->backend.kernels);
+    }
     memset(&pc, 0, sizeof(pc));
     pc.struct_size = sizeof(pc);
     pc.mode = Q_PLAN_TRAIN;

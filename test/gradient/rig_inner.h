@@ -83,7 +83,8 @@ typedef struct rig_step_parts {
     const void *inputs[RIG_TENSORS];
 } rig_step_parts;
 
-void rig_open(rig_bench *b, const char *backend, uint32_t workers, uint32_t flags);
+/* slow: workers pass each other (rig_take_turns). */
+void rig_open(rig_bench *b, const char *backend, uint32_t workers, uint32_t flags, bool slow);
 void rig_close(rig_bench *b);
 /* Samples (or spans) first .. first + n - 1. */
 void rig_make_step(rig_bench *b, uint32_t first, uint32_t n, rig_step_parts *p);
@@ -93,5 +94,10 @@ void rig_keep_grads(rig_bench *b);
 uint32_t rig_samples(void);
 /* Forward and backward of the whole case. */
 void rig_whole_batch(rig_bench *b);
+
+/* ---- rig_turns.c ---- */
+
+/* Makes recurrent cells slow; of one table at a time. */
+void rig_take_turns(q_kernels *k);
 
 #endif /* QORUS_TEST_GRADIENT_RIG_INNER_H */

@@ -61,6 +61,7 @@ static void test_slots(const char *file)
         flow f = {0};
         uint32_t n = 0;
         b.trains = choices[i];
+        b.dropout = b.drop_path = i == 0 ? 0.5f : 0; /* of training alone */
         s.decoder = &b;
         flow_open(&f, &s, &flow_heap);
         check(q_session_load_params(f.session, &opened, &n, &f.diag) == Q_OK && n >= 2, "%s: slots loaded", file);
