@@ -169,6 +169,9 @@ deps: ## install Debian packages (as root; else name them) and the Python venv b
 model: ## fetch SmolLM2-135M-Instruct (checked SHA-256) and convert it into models/
 	@sh tools/model.sh
 
+digits: ## fetch 1,797 handwritten digits (of scikit-learn's package) as IDX files into build/digits
+	@sh tools/deps.sh --python && build/venv/bin/python tools/make_digits.py
+
 model-needed:
 	@test -f "$$MODEL" || { echo "$$MODEL is missing: making it (make deps, make model)"; \
 	 sh tools/deps.sh --python && sh tools/model.sh; test -f "$$MODEL" || { echo "no such model: $$MODEL" >&2; exit 1; }; }
@@ -248,5 +251,5 @@ print-%:
 
 FORCE:
 
-.PHONY: all lib command run chat deps model model-needed test test-quick test-long fuzz mutants coverage vectors size inspect-isa install \
+.PHONY: all lib command run chat deps model digits model-needed test test-quick test-long fuzz mutants coverage vectors size inspect-isa install \
         clean help FORCE

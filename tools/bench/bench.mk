@@ -38,11 +38,14 @@ bench-peers: all bench-programs model-needed ## side by side with llama.cpp, one
 	@build/venv/bin/python tools/bench/peers.py --command build/qorus --parts $(BENCH_DIR)/parts $(if $(filter save,$(BASELINE)),--save) \
 	 $(BENCH_ARGS)
 
+bench-digits: all digits ## held-out accuracy on handwritten digits over five seeds (BASELINE=save stores it)
+	@python3 tools/bench/digits.py $(if $(filter save,$(BASELINE)),--save)
+
 else
 
-bench bench-peers:
+bench bench-peers bench-digits:
 	@echo '$@: not on PORT=$(PORT)' >&2; exit 2
 
 endif
 
-.PHONY: bench bench-peers bench-programs
+.PHONY: bench bench-peers bench-digits bench-programs
