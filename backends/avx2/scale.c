@@ -5,8 +5,10 @@
 #include "qorus/base/random.h"
 #include "kernels_avx2.h"
 
+typedef __m256i words; /* 8 of 32 bits */
+
 typedef struct dropout_bits {
-    __m256i word[4];
+    words word[4];
 } dropout_bits;
 
 static inline dropout_bits dropout_same(uint32_t x)
@@ -16,8 +18,7 @@ static inline dropout_bits dropout_same(uint32_t x)
     return bits;
 }
 
-/* Upper and lower halves of the products of 8 words with one. */
-static inline void philox_multiply(__m256i x, uint32_t by, __m256i *high, __m256i *low)
+static inline void philox_multiply(words x, uint32_t by, words *high, words *low)
 {
     const __m256i factor = _mm256_set1_epi64x((long long)by);
     __m256i even = _mm256_mul_epu32(x, factor);
@@ -26,34 +27,12 @@ static inline void philox_multiply(__m256i x, uint32_t by, __m256i *high, __m256
     *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
 }
 
-/* q_philox4x32 on 8 blocks: c[w] has word w of each. */
-static inline void philox_rounds(const q_random_place *place, __m256i c[4])
+static inline words philox_mix(words a, words b, uint32_t key)
 {
-    uint32_t k0 = (uint32_t)place->seed;
-    uint32_t k1 = (uint32_t)(place->seed >> 32) ^ (uint32_t)(place->step >> 32);
-    __m256i c0 = c[0];
-    __m256i c1 = c[1];
-    __m256i c2 = c[2];
-    __m256i c3 = c[3];
-    for (uint32_t round = 0; round < 10; round++) {
-        __m256i ah;
-        __m256i al;
-        __m256i bh;
-        __m256i bl;
-        philox_multiply(c0, 0xD2511F53u, &ah, &al);
-        philox_multiply(c2, 0xCD9E8D57u, &bh, &bl);
-        c0 = _mm256_xor_si256(_mm256_xor_si256(bh, c1), _mm256_set1_epi32((int)k0));
-        c2 = _mm256_xor_si256(_mm256_xor_si256(ah, c3), _mm256_set1_epi32((int)k1));
-        c1 = bl;
-        c3 = al;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    c[0] = c0;
-    c[1] = c1;
-    c[2] = c2;
-    c[3] = c3;
+    return _mm256_xor_si256(_mm256_xor_si256(a, b), _mm256_set1_epi32((int)key));
 }
+
+#include "../x86/philox.h"
 
 /* Blocks are given to lanes so that unpacking the words leaves 2 neighbours in each register. */
 static inline dropout_bits dropout_draw(const q_random_place *place, uint32_t block)

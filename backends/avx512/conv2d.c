@@ -20,24 +20,6 @@ typedef struct conv_space {
 Q_STATIC_ASSERT(sizeof(conv_space) <= Q_AVX512_WORKSPACE, "slab, chains and rows fit the workspace");
 Q_STATIC_ASSERT(CONV_PLANE_TAPS * CONV_PLANE_PITCH <= CONV_GROUP * CONV_PITCH, "taps of one channel fit too");
 
-/* One pass over one group of channels. */
-typedef struct conv_job {
-    conv_source source;
-    uint32_t k; /* columns of the unfolded image */
-    uint32_t n; /* columns of the output */
-    const float *w;
-    size_t w_stride;
-    uint32_t w_channels; /* channels of a tap in a row of the weights */
-    uint32_t kernel_w;
-    bool back; /* rows of the weights are channels of the unfolded image, not of the output */
-    bool plain; /* forward, and the epilogue is ReLU or nothing behind the bias */
-    bool plane; /* an image of one channel */
-    bool accumulate;
-    float *to;
-    size_t to_stride;
-    q_epilogue epilogue;
-} conv_job;
-
 /* -- weights ---------------------------------------------------------------------------------------- */
 
 /* b[p][l] = w[j + l][p0 + p] */
@@ -191,80 +173,27 @@ static void conv_run(const q_work *work, const conv_job *x, uint32_t positions)
 
 /* -- kernels ---------------------------------------------------------------------------------------- */
 
-/* The epilogue of the columns from `first` on. */
-static q_epilogue conv_epilogue(const q_epilogue *e, uint32_t first)
+static inline void conv_choose(conv_job *x, const q_conv2d_args *a)
 {
-    q_epilogue g = *e;
-    g.bias = g.bias != NULL ? g.bias + first : NULL;
-    g.scale = g.scale != NULL ? g.scale + first : NULL;
-    g.shift = g.shift != NULL ? g.shift + first : NULL;
-    g.gate = g.gate != NULL ? g.gate + first : NULL;
-    g.residual = g.residual != NULL ? g.residual + first : NULL;
-    return g;
+    const q_epilogue *e = &a->epilogue;
+    x->plane = conv_plane(&a->shape);
+    x->plain = e->scale == NULL && e->shift == NULL && e->gate == NULL && e->residual == NULL &&
+               e->activation <= (uint32_t)Q_ACT_RELU;
 }
+
+static inline void conv_depth_run(const q_work *work, const conv_depth *d)
+{
+    q_conv_depth_avx512(work, d);
+}
+
+#include "../x86/conv2d_passes.h"
 
 void q_conv2d_avx512(const q_work *work, const q_conv2d_args *a)
 {
-    const q_conv2d_shape *s = &a->shape;
-    const q_conv_pass pass = q_conv_forward(s);
-    uint32_t samples = q_count_value(work->run, a->samples);
-    conv_job x;
-    if (conv_depthwise(s)) {
-        const conv_depth d = {{&pass, a->x, a->x_stride, s->in_c}, a->weights, a->weights_stride, s->kernel_w, s->in_c,
-                              a->y, a->y_stride, &a->epilogue, 0, samples};
-        q_conv_depth_avx512(work, &d);
-        return;
-    }
-    memset(&x, 0, sizeof(x));
-    x.source = (conv_source){&pass, a->x, a->x_stride, s->in_c / s->groups};
-    x.k = s->kernel_h * s->kernel_w * x.source.channels;
-    x.n = s->out_c / s->groups;
-    x.w_stride = a->weights_stride;
-    x.plane = conv_plane(s);
-    x.plain = a->epilogue.scale == NULL && a->epilogue.shift == NULL && a->epilogue.gate == NULL &&
-              a->epilogue.residual == NULL && a->epilogue.activation <= (uint32_t)Q_ACT_RELU;
-    x.to_stride = a->y_stride;
-    for (uint32_t g = 0; g < s->groups; g++) {
-        x.source.from = a->x + g * x.source.channels;
-        x.w = x86_row(a->weights, a->weights_stride, g * x.n);
-        x.to = a->y + g * x.n;
-        x.epilogue = conv_epilogue(&a->epilogue, g * x.n);
-        conv_run(work, &x, samples * s->out_h * s->out_w);
-    }
-}
-
-static void conv_back_pass(const q_work *work, const q_conv2d_grad_input_args *a, const q_conv_pass *pass)
-{
-    const q_conv2d_shape *s = &a->shape;
-    uint32_t samples = q_count_value(work->run, a->samples);
-    conv_job x;
-    if (conv_depthwise(s)) {
-        const conv_depth d = {{pass, a->dy, a->dy_stride, s->in_c}, a->weights, a->weights_stride, s->kernel_w,
-                              s->in_c, a->dx, a->dx_stride, NULL, a->accumulate, samples};
-        q_conv_depth_avx512(work, &d);
-        return;
-    }
-    memset(&x, 0, sizeof(x));
-    x.source = (conv_source){pass, a->dy, a->dy_stride, s->out_c / s->groups};
-    x.k = pass->h.taps * pass->w.taps * x.source.channels;
-    x.n = x.w_channels = s->in_c / s->groups;
-    x.kernel_w = s->kernel_w;
-    x.w_stride = a->weights_stride;
-    x.back = true;
-    x.accumulate = a->accumulate != 0;
-    x.to_stride = a->dx_stride;
-    for (uint32_t g = 0; g < s->groups; g++) {
-        x.source.from = a->dy + g * x.source.channels;
-        x.w = x86_row(a->weights, a->weights_stride, g * x.source.channels);
-        x.to = a->dx + g * x.n;
-        conv_run(work, &x, samples * pass->h.positions * pass->w.positions);
-    }
+    conv_forward(work, a);
 }
 
 void q_conv2d_grad_input_avx512(const q_work *work, const q_conv2d_grad_input_args *a)
 {
-    for (uint32_t i = 0; i < a->shape.stride_h * a->shape.stride_w; i++) {
-        const q_conv_pass pass = q_conv_back(&a->shape, i);
-        conv_back_pass(work, a, &pass);
-    }
+    conv_back(work, a);
 }

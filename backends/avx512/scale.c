@@ -5,8 +5,10 @@
 #include "qorus/base/random.h"
 #include "kernels_avx512.h"
 
+typedef __m512i words; /* 16 of 32 bits */
+
 typedef struct dropout_bits {
-    __m512i word[4];
+    words word[4];
 } dropout_bits;
 
 static inline dropout_bits dropout_same(uint32_t x)
@@ -16,8 +18,7 @@ static inline dropout_bits dropout_same(uint32_t x)
     return bits;
 }
 
-/* Upper and lower halves of the products of 16 words with one. */
-static inline void philox_multiply(__m512i x, uint32_t by, __m512i *high, __m512i *low)
+static inline void philox_multiply(words x, uint32_t by, words *high, words *low)
 {
     const __m512i factor = _mm512_set1_epi64((long long)by);
     __m512i even = _mm512_mul_epu32(x, factor);
@@ -26,34 +27,12 @@ static inline void philox_multiply(__m512i x, uint32_t by, __m512i *high, __m512
     *low = _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
 }
 
-/* q_philox4x32 on 16 blocks: c[w] has word w of each. */
-static inline void philox_rounds(const q_random_place *place, __m512i c[4])
+static inline words philox_mix(words a, words b, uint32_t key)
 {
-    uint32_t k0 = (uint32_t)place->seed;
-    uint32_t k1 = (uint32_t)(place->seed >> 32) ^ (uint32_t)(place->step >> 32);
-    __m512i c0 = c[0];
-    __m512i c1 = c[1];
-    __m512i c2 = c[2];
-    __m512i c3 = c[3];
-    for (uint32_t round = 0; round < 10; round++) {
-        __m512i ah;
-        __m512i al;
-        __m512i bh;
-        __m512i bl;
-        philox_multiply(c0, 0xD2511F53u, &ah, &al);
-        philox_multiply(c2, 0xCD9E8D57u, &bh, &bl);
-        c0 = _mm512_ternarylogic_epi32(bh, c1, _mm512_set1_epi32((int)k0), 0x96);
-        c2 = _mm512_ternarylogic_epi32(ah, c3, _mm512_set1_epi32((int)k1), 0x96);
-        c1 = bl;
-        c3 = al;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    c[0] = c0;
-    c[1] = c1;
-    c[2] = c2;
-    c[3] = c3;
+    return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi32((int)key), 0x96);
 }
+
+#include "../x86/philox.h"
 
 /* Blocks are given to lanes so that unpacking the words leaves 4 neighbours in each register. */
 static inline dropout_bits dropout_draw(const q_random_place *place, uint32_t block)

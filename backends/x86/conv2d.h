@@ -43,4 +43,22 @@ typedef struct conv_depth {
     uint32_t samples;
 } conv_depth;
 
+/* One pass over one group of channels. */
+typedef struct conv_job {
+    conv_source source;
+    uint32_t k; /* columns of the unfolded image */
+    uint32_t n; /* columns of the output */
+    const float *w;
+    size_t w_stride;
+    uint32_t w_channels; /* channels of a tap in a row of the weights */
+    uint32_t kernel_w;
+    bool back; /* rows of the weights are channels of the unfolded image, not of the output */
+    bool plain; /* forward, and the epilogue is ReLU or nothing behind the bias */
+    bool plane; /* an image of one channel */
+    bool accumulate;
+    float *to;
+    size_t to_stride;
+    q_epilogue epilogue;
+} conv_job;
+
 #endif /* Q_X86_CONV2D_H */

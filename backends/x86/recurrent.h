@@ -92,17 +92,18 @@ static inline void cell_fetch(const cell_rows *next, uint32_t dim, uint32_t bloc
     }
 }
 
-static inline void rnn_columns(const cell_rows *at, uint32_t dim, uint32_t activation, uint32_t j, uint32_t n)
+X86_INLINE void rnn_columns(const q_cell_args *a, const cell_rows *at, uint32_t j, uint32_t n)
 {
-    vec a = cell_sum(at->gates, at->recurrent, dim, 0, j, n);
-    vec h = activation == Q_ACT_RELU ? vec_max(vec_zero(), a) : vec_tanh(a);
-    cell_store(at->gates, dim, 0, j, n, h);
+    vec v = cell_sum(at->gates, at->recurrent, a->dim, 0, j, n);
+    vec h = a->activation == Q_ACT_RELU ? vec_max(vec_zero(), v) : vec_tanh(v);
+    cell_store(at->gates, a->dim, 0, j, n, h);
     cell_finish(at, j, n, vec_load_n(at->h + j, n), h);
 }
 
 /* All of a step but tanh(c): its wait would hold up the gates of the columns behind. */
-X86_INLINE void lstm_columns(const cell_rows *at, uint32_t dim, uint32_t j, uint32_t n)
+X86_INLINE void lstm_columns(const q_cell_args *a, const cell_rows *at, uint32_t j, uint32_t n)
 {
+    const uint32_t dim = a->dim;
     vec i = vec_sigmoid(cell_sum(at->gates, at->recurrent, dim, 0, j, n));
     vec g = vec_tanh(cell_sum(at->gates, at->recurrent, dim, 2, j, n));
     vec f = vec_sigmoid(cell_sum(at->gates, at->recurrent, dim, 1, j, n));
@@ -118,14 +119,15 @@ X86_INLINE void lstm_columns(const cell_rows *at, uint32_t dim, uint32_t j, uint
     vec_store_n(at->c + j, n, vec_fma(f, before, vec_mul(i, g)));
 }
 
-static inline void lstm_columns_out(const cell_rows *at, uint32_t dim, uint32_t j, uint32_t n)
+X86_INLINE void lstm_columns_out(const q_cell_args *a, const cell_rows *at, uint32_t j, uint32_t n)
 {
     vec t = vec_tanh(vec_load_n(at->c + j, n));
-    cell_finish(at, j, n, vec_load_n(at->h + j, n), vec_mul(cell_load(at->gates, dim, 3, j, n), t));
+    cell_finish(at, j, n, vec_load_n(at->h + j, n), vec_mul(cell_load(at->gates, a->dim, 3, j, n), t));
 }
 
-X86_INLINE void gru_columns(const cell_rows *at, uint32_t dim, uint32_t j, uint32_t n)
+X86_INLINE void gru_columns(const q_cell_args *a, const cell_rows *at, uint32_t j, uint32_t n)
 {
+    const uint32_t dim = a->dim;
     vec r = vec_sigmoid(cell_sum(at->gates, at->recurrent, dim, 0, j, n));
     vec z = vec_sigmoid(cell_sum(at->gates, at->recurrent, dim, 1, j, n));
     vec hn = cell_load(at->recurrent, dim, 2, j, n);
@@ -138,7 +140,10 @@ X86_INLINE void gru_columns(const cell_rows *at, uint32_t dim, uint32_t j, uint3
     cell_finish(at, j, n, before, vec_fma(z, vec_sub(before, v), v));
 }
 
-static void x86_rnn_cell(const q_work *work, const q_cell_args *a)
+typedef void (*cell_columns)(const q_cell_args *a, const cell_rows *at, uint32_t j, uint32_t n);
+
+/* This worker's sequences, each column by column: `first` over all of a row's columns, then `second`, where there is one. */
+X86_INLINE void cell_walk(const q_work *work, const q_cell_args *a, uint32_t blocks, cell_columns first, cell_columns second)
 {
     uint32_t begin;
     uint32_t end;
@@ -148,57 +153,34 @@ static void x86_rnn_cell(const q_work *work, const q_cell_args *a)
         cell_rows next = cell_locate(a, i + 1u < end ? i + 1u : i);
         uint32_t j = 0;
         for (; j + VEC <= a->dim; j += VEC) {
-            cell_fetch(&next, a->dim, 1, j);
-            rnn_columns(&at, a->dim, a->activation, j, VEC);
+            cell_fetch(&next, a->dim, blocks, j);
+            first(a, &at, j, VEC);
         }
         if (j < a->dim) {
-            rnn_columns(&at, a->dim, a->activation, j, a->dim - j);
+            first(a, &at, j, a->dim - j);
+        }
+        for (j = 0; second != NULL && j + VEC <= a->dim; j += VEC) {
+            second(a, &at, j, VEC);
+        }
+        if (second != NULL && j < a->dim) {
+            second(a, &at, j, a->dim - j);
         }
     }
+}
+
+static void x86_rnn_cell(const q_work *work, const q_cell_args *a)
+{
+    cell_walk(work, a, 1, rnn_columns, NULL);
 }
 
 static void x86_lstm_cell(const q_work *work, const q_cell_args *a)
 {
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, a->n, &begin, &end);
-    for (uint32_t i = begin; i < end; i++) {
-        cell_rows at = cell_locate(a, i);
-        cell_rows next = cell_locate(a, i + 1u < end ? i + 1u : i);
-        uint32_t j = 0;
-        for (; j + VEC <= a->dim; j += VEC) {
-            cell_fetch(&next, a->dim, 4, j);
-            lstm_columns(&at, a->dim, j, VEC);
-        }
-        if (j < a->dim) {
-            lstm_columns(&at, a->dim, j, a->dim - j);
-        }
-        for (j = 0; j + VEC <= a->dim; j += VEC) {
-            lstm_columns_out(&at, a->dim, j, VEC);
-        }
-        if (j < a->dim) {
-            lstm_columns_out(&at, a->dim, j, a->dim - j);
-        }
-    }
+    cell_walk(work, a, 4, lstm_columns, lstm_columns_out);
 }
 
 static void x86_gru_cell(const q_work *work, const q_cell_args *a)
 {
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, a->n, &begin, &end);
-    for (uint32_t i = begin; i < end; i++) {
-        cell_rows at = cell_locate(a, i);
-        cell_rows next = cell_locate(a, i + 1u < end ? i + 1u : i);
-        uint32_t j = 0;
-        for (; j + VEC <= a->dim; j += VEC) {
-            cell_fetch(&next, a->dim, 4, j);
-            gru_columns(&at, a->dim, j, VEC);
-        }
-        if (j < a->dim) {
-            gru_columns(&at, a->dim, j, a->dim - j);
-        }
-    }
+    cell_walk(work, a, 4, gru_columns, NULL);
 }
 
 /* -- backward ---------------------------------------------------------------------------------- */
@@ -250,20 +232,21 @@ static inline void cell_grad_fetch(const cell_grad_rows *next, uint32_t dim, uin
     }
 }
 
-static inline void rnn_columns_grad(const cell_grad_rows *at, uint32_t dim, uint32_t activation, uint32_t j,
-                                    uint32_t n)
+X86_INLINE void rnn_columns_grad(const q_cell_grad_args *a, const cell_grad_rows *at, uint32_t j, uint32_t n)
 {
+    const uint32_t dim = a->dim;
     vec g = vec_add(vec_load_n(at->dy + j, n), vec_load_n(at->dh + j, n));
     vec h = cell_load(at->gates, dim, 0, j, n);
     vec da = vec_mul(g, cell_slope_tanh(h));
-    if (activation == Q_ACT_RELU) {
+    if (a->activation == Q_ACT_RELU) {
         da = vec_keep(vec_above(h, vec_zero()), g);
     }
     cell_store_both(at, dim, 0, j, n, da);
 }
 
-X86_INLINE void lstm_columns_grad(const cell_grad_rows *at, uint32_t dim, uint32_t j, uint32_t n)
+X86_INLINE void lstm_columns_grad(const q_cell_grad_args *a, const cell_grad_rows *at, uint32_t j, uint32_t n)
 {
+    const uint32_t dim = a->dim;
     vec i = cell_load(at->gates, dim, 0, j, n);
     vec f = cell_load(at->gates, dim, 1, j, n);
     vec g = cell_load(at->gates, dim, 2, j, n);
@@ -279,8 +262,9 @@ X86_INLINE void lstm_columns_grad(const cell_grad_rows *at, uint32_t dim, uint32
     vec_store_n(at->dc + j, n, vec_mul(dc, f));
 }
 
-X86_INLINE void gru_columns_grad(const cell_grad_rows *at, uint32_t dim, uint32_t j, uint32_t n)
+X86_INLINE void gru_columns_grad(const q_cell_grad_args *a, const cell_grad_rows *at, uint32_t j, uint32_t n)
 {
+    const uint32_t dim = a->dim;
     vec r = cell_load(at->gates, dim, 0, j, n);
     vec z = cell_load(at->gates, dim, 1, j, n);
     vec v = cell_load(at->gates, dim, 2, j, n);
@@ -297,7 +281,9 @@ X86_INLINE void gru_columns_grad(const cell_grad_rows *at, uint32_t dim, uint32_
     vec_store_n(at->dh + j, n, vec_mul(dh, z));
 }
 
-static void x86_rnn_cell_grad(const q_work *work, const q_cell_grad_args *a)
+typedef void (*cell_grad_columns)(const q_cell_grad_args *a, const cell_grad_rows *at, uint32_t j, uint32_t n);
+
+X86_INLINE void cell_grad_walk(const q_work *work, const q_cell_grad_args *a, uint32_t blocks, cell_grad_columns columns)
 {
     uint32_t begin;
     uint32_t end;
@@ -307,51 +293,28 @@ static void x86_rnn_cell_grad(const q_work *work, const q_cell_grad_args *a)
         cell_grad_rows next = cell_grad_locate(a, i + 1u < end ? i + 1u : i);
         uint32_t j = 0;
         for (; j + VEC <= a->dim; j += VEC) {
-            cell_grad_fetch(&next, a->dim, 1, j);
-            rnn_columns_grad(&at, a->dim, a->activation, j, VEC);
+            cell_grad_fetch(&next, a->dim, blocks, j);
+            columns(a, &at, j, VEC);
         }
         if (j < a->dim) {
-            rnn_columns_grad(&at, a->dim, a->activation, j, a->dim - j);
+            columns(a, &at, j, a->dim - j);
         }
     }
+}
+
+static void x86_rnn_cell_grad(const q_work *work, const q_cell_grad_args *a)
+{
+    cell_grad_walk(work, a, 1, rnn_columns_grad);
 }
 
 static void x86_lstm_cell_grad(const q_work *work, const q_cell_grad_args *a)
 {
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, a->n, &begin, &end);
-    for (uint32_t i = begin; i < end; i++) {
-        cell_grad_rows at = cell_grad_locate(a, i);
-        cell_grad_rows next = cell_grad_locate(a, i + 1u < end ? i + 1u : i);
-        uint32_t j = 0;
-        for (; j + VEC <= a->dim; j += VEC) {
-            cell_grad_fetch(&next, a->dim, 4, j);
-            lstm_columns_grad(&at, a->dim, j, VEC);
-        }
-        if (j < a->dim) {
-            lstm_columns_grad(&at, a->dim, j, a->dim - j);
-        }
-    }
+    cell_grad_walk(work, a, 4, lstm_columns_grad);
 }
 
 static void x86_gru_cell_grad(const q_work *work, const q_cell_grad_args *a)
 {
-    uint32_t begin;
-    uint32_t end;
-    q_share(work, a->n, &begin, &end);
-    for (uint32_t i = begin; i < end; i++) {
-        cell_grad_rows at = cell_grad_locate(a, i);
-        cell_grad_rows next = cell_grad_locate(a, i + 1u < end ? i + 1u : i);
-        uint32_t j = 0;
-        for (; j + VEC <= a->dim; j += VEC) {
-            cell_grad_fetch(&next, a->dim, 4, j);
-            gru_columns_grad(&at, a->dim, j, VEC);
-        }
-        if (j < a->dim) {
-            gru_columns_grad(&at, a->dim, j, a->dim - j);
-        }
-    }
+    cell_grad_walk(work, a, 4, gru_columns_grad);
 }
 
 #endif /* Q_X86_RECURRENT_H */
