@@ -38,7 +38,8 @@ int main(void)
     config.optimizer = (q_optimizer_config){.struct_size = sizeof(config.optimizer), .cls = &q_optimizer_adam,
                                             .learning_rate = 0.05, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
     config.schedule.struct_size = sizeof(config.schedule);
-    if (training_open(&t, build, NULL, &config, 4, &d) != Q_OK || q_fit_size(t.trainer, &fit, &data, &n, &d) != Q_OK ||
+    if (training_open(&t, build, NULL, &config, training_samples(4), &d) != Q_OK ||
+        q_fit_size(t.trainer, &fit, &data, &n, &d) != Q_OK ||
         q_model_train(t.trainer, training_block(n), &fit, &data, NULL, &result, &d) != Q_OK ||
         q_model_forward(t.session, &all, &d) != Q_OK || q_session_output(t.session, 2, &answer, &d) != Q_OK) {
         return training_failed(&d);

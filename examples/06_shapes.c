@@ -77,7 +77,7 @@ int main(void)
                                             .eps = 1e-8};
     config.schedule = (q_schedule){.struct_size = sizeof(config.schedule), .kind = Q_SCHEDULE_COSINE, .warmup = 8,
                                    .total = 12 * TRAINED / BATCH};
-    if (training_open(&t, build, NULL, &config, BATCH, &d) != Q_OK ||
+    if (training_open(&t, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||
         q_fit_size(t.trainer, &fit, &data[0], &n, &d) != Q_OK ||
         q_model_train(t.trainer, training_block(n), &fit, &data[0], &data[1], &result, &d) != Q_OK) {
         return training_failed(&d);

@@ -178,11 +178,12 @@ int main(void)
     config.optimizer = (q_optimizer_config){.struct_size = sizeof(config.optimizer), .cls = &q_optimizer_sgd,
                                             .learning_rate = 0.1};
     config.schedule.struct_size = sizeof(config.schedule);
-    if (training_open(&whole, build, NULL, &config, BATCH, &d) != Q_OK || train(&whole, 1, &first, &d) != Q_OK ||
-        train(&whole, STEPS - 1, &last, &d) != Q_OK || training_open(&half, build, NULL, &config, BATCH, &d) != Q_OK ||
+    if (training_open(&whole, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||
+        train(&whole, 1, &first, &d) != Q_OK || train(&whole, STEPS - 1, &last, &d) != Q_OK ||
+        training_open(&half, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||
         train(&half, STEPS / 2, &resumed, &d) != Q_OK || save(&half, &size, &d) != Q_OK ||
         q_file_open(&file, file_bytes, (size_t)size, NULL, 0, &d) != Q_OK ||
-        training_open(&loaded, build_again, &again, &config, BATCH, &d) != Q_OK ||
+        training_open(&loaded, build_again, &again, &config, training_samples(BATCH), &d) != Q_OK ||
         q_session_load_params(loaded.session, &file, NULL, &d) != Q_OK) {
         return training_failed(&d);
     }

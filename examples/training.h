@@ -16,7 +16,11 @@ typedef struct training {
     q_trainer *trainer;
 } training;
 
-static _Alignas(128) unsigned char training_memory[4 << 20];
+#ifndef TRAINING_BYTES
+#define TRAINING_BYTES (4 << 20) /* the array; a block that it has no room for is refused, and says how much is missing */
+#endif
+
+static _Alignas(128) unsigned char training_memory[TRAINING_BYTES];
 static size_t training_used;
 
 /* The next bytes of the array; a block too small if there are none left, which whoever gets it refuses. */
@@ -28,24 +32,50 @@ static q_block training_block(size_t size)
     return block;
 }
 
-/* A session in training of steps of `batch` samples, its parameters as the builder says that they begin. */
-static q_error_code training_open(training *t, q_build_fn build, const void *user, const q_train_config *config,
-                                  uint32_t batch, q_diag *d)
+/* The CPU this runs on, for a backend faster than the scalar one; NULL: any. */
+static const q_port *training_port;
+
+static void training_backend(q_backend *backend)
+{
+    q_backend_scalar(backend);
+#ifdef __x86_64__
+    if (training_port != NULL) {
+        uint64_t features = training_port->cpu_features(training_port->user);
+        (void)(q_backend_avx2(backend, features) && q_backend_avx512(backend, features));
+    }
+#endif
+}
+
+/* Steps of so many samples; of so many texts of so many tokens each. */
+static inline q_maxima training_samples(uint32_t batch)
+{
+    return (q_maxima){batch, 1, 1, 1, 1};
+}
+
+static inline q_maxima training_texts(uint32_t texts, uint32_t tokens)
+{
+    return (q_maxima){1, texts * tokens, 1, tokens, texts};
+}
+
+/* From a builder to a session; moments: of the optimizer, where the mode is Q_PLAN_TRAIN. */
+static q_error_code training_session(training *t, q_build_fn build, const void *user, q_plan_mode mode, uint32_t moments,
+                                     q_maxima most, q_diag *d)
 {
     static const unsigned char kinds[] = {Q_REGION_PARAM, Q_REGION_SCRATCH, Q_REGION_TRAIN, Q_REGION_STATE};
-    q_context context = {NULL, &t->backend, 1, 0};
+    q_context context = {training_port, &t->backend, 1, 0};
     q_plan_config c = {0};
     q_region region[4] = {{0}};
     q_needs needs;
     size_t n = 0;
     q_error_code e = q_model_size(build, user, &n, d);
-    q_backend_scalar(&t->backend);
+    training_backend(&t->backend);
     c.struct_size = sizeof(c);
-    c.mode = Q_PLAN_TRAIN;
+    c.mode = mode;
     c.precision = Q_PRECISION_EXACT;
-    c.max = (q_maxima){batch, 1, 1, 1, 1};
+    c.max = most;
     c.n_workers = 1;
-    c.moments = q_train_moments(config);
+    c.workspace_size = t->backend.workspace_size;
+    c.moments = moments;
     e = e == Q_OK ? q_model_init(&t->model, training_block(n), build, user, d) : e;
     e = e == Q_OK ? q_plan_size(t->model, &c, &n, d) : e;
     e = e == Q_OK ? q_plan_init(&t->plan, training_block(n), t->model, &c, d) : e;
@@ -60,7 +90,15 @@ static q_error_code training_open(training *t, q_build_fn build, const void *use
         region[i].size = block.size;
     }
     e = q_session_size(t->plan, &n, d);
-    e = e == Q_OK ? q_session_init(&t->session, training_block(n), t->plan, &context, region, 4, NULL, d) : e;
+    return e == Q_OK ? q_session_init(&t->session, training_block(n), t->plan, &context, region, 4, NULL, d) : e;
+}
+
+/* A session in training, its parameters as the builder says that they begin, and its trainer. */
+static q_error_code training_open(training *t, q_build_fn build, const void *user, const q_train_config *config,
+                                  q_maxima most, q_diag *d)
+{
+    size_t n = 0;
+    q_error_code e = training_session(t, build, user, Q_PLAN_TRAIN, q_train_moments(config), most, d);
     e = e == Q_OK ? q_session_init_params(t->session, 1, d) : e;
     e = e == Q_OK ? q_trainer_size(t->session, config, &n, d) : e;
     return e == Q_OK ? q_trainer_init(&t->trainer, training_block(n), t->session, config, d) : e;

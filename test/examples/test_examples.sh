@@ -119,6 +119,35 @@ check_07_own_layer() {
     is "$1: a layer in at most 60 lines" "$([ "$lines" -le 60 ] && echo yes)" yes
 }
 
+# The digits of `make digits`, or nothing where they cannot be had.
+digits() {
+    [ -f "$OUT/digits/test-labels.idx" ] || ${PYTHON:-python3} tools/make_digits.py "$OUT/digits" >"$OUT/digits.log" 2>&1
+}
+
+# learns_digits NAME LEAST: at least LEAST % of those held out are right.
+learns_digits() {
+    runs "$1 without files" 2
+    says "$1 without files" '^usage: .*TEST-LABELS .*make digits'
+    if ! digits; then
+        skips "$1: $(tail -n 1 "$OUT/digits.log")"
+        return
+    fi
+    set -- "$1" "$2" "$OUT/digits/train-images.idx" "$OUT/digits/train-labels.idx" "$OUT/digits/test-images.idx" "$OUT/digits/test-labels.idx"
+    runs "$1" 0 "$3" "$4" "$5" "$6"
+    share=$(sed -n 's/.*of 359 held out \([0-9.]*\) % are right$/\1/p' "$OUT/said")
+    is "$1: ${share:-nothing} % of at least $2" "$(awk -v a="${share:-0}" -v b="$2" 'BEGIN { print (a >= b) }')" 1
+    runs "$1 with labels that are not the images'" 1 "$3" "$6" "$5" "$6"
+    says "$1 with labels that are not the images'" 'train-images.idx and .*test-labels.idx: no IDX files'
+}
+
+check_08_digits_mlp() {
+    learns_digits "$1" 97
+}
+
+check_09_digits_cnn() {
+    learns_digits "$1" 98.5
+}
+
 check_03_hello_world() {
     runs "$1" 0
     is "$1: ids and text" "$(cat "$OUT/said")" "256 72 101 108 108 111 32 87 111 114 108 100 257 
@@ -212,9 +241,10 @@ is "control: marks" "$(marks_of "$OUT/control.md" | tr '\n' ' ')" "a_b none "
 is "control: a block" "$(block_of "$OUT/control.md" a_b | tr '\n' ' ')" "int x;  int y; "
 is "control: no block" "$(block_of "$OUT/control.md" none)" ""
 
+# They may use the headers of a port.
 for source in examples/*.c; do
     name=${source##*/}
-    example "${name%.c}" "$source"
+    example "${name%.c}" "$source" -I.
 done
 
 [ -n "$(marks_of README.md 2>/dev/null)" ] || skips "README.md has no marked example"
@@ -225,7 +255,6 @@ for document in README.md port/README.md docs/*.md; do
         block_of "$document" "$name" >"$OUT/$name.c"
         [ -s "$OUT/$name.c" ] || { fails "$document: no block of C after the mark $name"; continue; }
         ! defined "rest_of_$name" || "rest_of_$name" >>"$OUT/$name.c"
-        # A program of a document may use the headers of a port.
         example "$name" "$OUT/$name.c" -I.
     done
 done
