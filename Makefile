@@ -49,6 +49,7 @@ VECTORS_OBJ := $(VECTORS_SRC:%.c=$(FREE_DIR)/%.o)
 COMMAND_OBJ := $(COMMAND_SRC:%.c=$(FREE_DIR)/%.o) $(TOOL_OBJ) $(if $(DOUBLE),,$(VECTORS_OBJ))
 BARE_APP_OBJ := $(BARE_APP_SRC:%.c=$(FREE_DIR)/%.o) $(TOOL_OBJ) $(VECTORS_OBJ)
 BARE_OBJ := $(BARE_SRC:%.c=$(BARE_OUT)/%.o) $(BARE_ASM:%.S=$(BARE_OUT)/%.S.o)
+BARE_DISK_OBJ := $(BARE_DISK_SRC:%.c=$(BARE_OUT)/%.o)
 IMAGE := $(BARE_OUT)/qorus.elf
 MEM_OBJ := $(FREE_DIR)/core/base/mem.o
 
@@ -178,7 +179,7 @@ model-needed:
 
 # ---- Proof --------------------------------------------------------------------------------------------------
 
-BARE_SUITES := bare one-hash one-hash-large proof bare-train
+BARE_SUITES := bare bare-disk one-hash one-hash-large proof bare-train
 
 ifeq ($(PORT),bare-x86)
 test: all command test-programs

@@ -82,18 +82,22 @@ TRAJECTORY_IMAGE := $(TEST_DIR)/bin/trajectories.elf
 $(TRAJECTORY_OBJ) $(TEST_DIR)/trajectory/main_bare.o: $(FREE_DIR)/%.o: %.c $(FREE_DIR)/flags
 	$(call compile,$(FREE_FLAGS))
 
-$(TRAJECTORY_IMAGE): $(BARE_OBJ) $(TEST_DIR)/trajectory/main_bare.o $(TRAJECTORY_OBJ) $(CORE_OBJ) $(BACKEND_OBJ) $(MEM_OBJ) $(BARE_LDS)
-	@mkdir -p $(@D)
-	$(call say,LD $@)
-	$(Q)$(CC) $(BARE_LDFLAGS) -o $@ $(filter %.o,$^)
+$(TRAJECTORY_IMAGE): $(TEST_DIR)/trajectory/main_bare.o $(TRAJECTORY_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
+$(PROOF_IMAGE): $(TEST_DIR)/proof/main_bare.o $(PROOF_OBJ) $(VECTORS_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
 
-$(PROOF_IMAGE): $(BARE_OBJ) $(TEST_DIR)/proof/main_bare.o $(PROOF_OBJ) $(VECTORS_OBJ) $(CORE_OBJ) $(BACKEND_OBJ) $(MEM_OBJ) $(BARE_LDS)
+# The disk of the port, without the library.
+DISK_IMAGE := $(TEST_DIR)/bin/disk.elf
+$(TEST_DIR)/bare/disk.o: $(FREE_DIR)/%.o: %.c $(FREE_DIR)/flags
+	$(call compile,$(FREE_FLAGS))
+$(DISK_IMAGE): $(TEST_DIR)/bare/disk.o $(BARE_DISK_OBJ)
+
+$(TRAJECTORY_IMAGE) $(PROOF_IMAGE) $(DISK_IMAGE): $(BARE_OBJ) $(MEM_OBJ) $(BARE_LDS)
 	@mkdir -p $(@D)
 	$(call say,LD $@)
 	$(Q)$(CC) $(BARE_LDFLAGS) -o $@ $(filter %.o,$^)
 ifneq ($(filter avx2,$(ISA_BACKENDS)),)
 ifeq ($(SAN)$(filter coverage,$(VARIANT)),)
-TEST_PROGRAMS += $(PROOF_IMAGE) $(TRAJECTORY_IMAGE)
+TEST_PROGRAMS += $(PROOF_IMAGE) $(TRAJECTORY_IMAGE) $(DISK_IMAGE)
 endif
 endif
 endif

@@ -9,6 +9,8 @@
 BARE_DIR := port/bare-x86
 BARE_SRC := $(addprefix $(BARE_DIR)/,acpi.c apic.c args.c boot.c cpu.c memory.c paging.c port.c \
                                      serial.c smp.c time.c trap.c) port/x86/cpu_detect.c
+# For images that call q_bare_disk_files().
+BARE_DISK_SRC := $(BARE_DIR)/disk.c
 BARE_ASM := $(BARE_DIR)/boot.S
 BARE_HDR := $(BARE_DIR)/bare.h $(BARE_DIR)/internal.h port/x86/cpu_detect.h
 BARE_LDS := $(BARE_DIR)/image.ld

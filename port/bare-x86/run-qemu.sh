@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 # run-qemu.sh: boots a bare x86 image in QEMU and ends with the image's own exit code.
 #
-# usage: run-qemu.sh [--module FILE] [--timeout SECONDS] [--interactive] IMAGE [WORD...]
+# usage: run-qemu.sh [--module FILE] [--disk FILE] [--timeout SECONDS] [--interactive] IMAGE [WORD...]
+#
+# --disk FILE: a raw disk image; --drive OPTIONS: one described as for QEMU's -drive. Machine microvm only.
 #
 # The words become the command line, quoted so that q_bare_split() gives them back. The image's
 # results go to stdout, its diagnostics (COM2) to stderr, stdin to its serial line with a Ctrl-D at
@@ -17,6 +19,7 @@
 QEMU=${QEMU:-qemu-system-x86_64}
 SMP=${SMP:-1}
 module=
+drive=
 seconds=0
 interactive=
 
@@ -26,15 +29,24 @@ say() {
 
 usage() {
     say "$1"
-    say "usage: run-qemu.sh [--module FILE] [--timeout SECONDS] [--interactive] IMAGE [WORD...]"
+    say "usage: run-qemu.sh [--module FILE] [--disk FILE] [--timeout SECONDS] [--interactive] IMAGE [WORD...]"
     exit 2
 }
 
 while [ $# -gt 0 ]; do
     case $1 in
-    --module | --timeout)
+    --module | --timeout | --disk | --drive)
         [ $# -ge 2 ] || usage "$1 needs a value"
-        [ "$1" = --module ] && module=$2 || seconds=$2
+        case $1 in
+        --module) module=$2 ;;
+        --timeout) seconds=$2 ;;
+        --drive) drive=$2 ;;
+        --disk)
+            [ -w "$2" ] || usage "no disk image at $2 that can be written"
+            drive=format=raw,file=$(printf '%s.' "$2" | sed 's/,/,,/g')
+            drive=${drive%.}
+            ;;
+        esac
         shift 2
         ;;
     --interactive) interactive=1; shift ;;
@@ -77,6 +89,9 @@ esac
 if [ -z "$MACHINE" ]; then
     MACHINE=q35
     "$QEMU" -M help 2>/dev/null | grep -q '^microvm ' && MACHINE=microvm
+fi
+if [ -n "$drive" ] && [ "$MACHINE" != microvm ]; then
+    usage "a disk needs the machine microvm, not $MACHINE"
 fi
 machine=$MACHINE
 [ "$MACHINE" = microvm ] && machine=microvm,isa-serial=off,auto-kernel-cmdline=off
@@ -143,6 +158,8 @@ timeout -k 5 "$seconds" "$QEMU" -M "$machine" -accel "$ACCEL" -cpu "$CPU" -smp "
     -chardev stdio,id=out,signal=off -device isa-serial,index=0,chardev=out \
     -chardev file,id=err,path="$dir/err" -device isa-serial,index=1,chardev=err \
     -device isa-debug-exit,iobase=0xf4,iosize=0x04 \
+    ${drive:+-global virtio-mmio.force-legacy=false -drive "if=none,id=disk,$drive"} \
+    ${drive:+-device virtio-blk-device,drive=disk} \
     -kernel "$image" ${module:+-initrd "$module"} -append "$cmdline" <"$dir/in" 4<&- 5>&- &
 machine_pid=$!
 status=
