@@ -4,7 +4,7 @@
 #
 #   again.sh SETTING... -- SUITE...        for instance: again.sh SAN=address,undefined -- port host
 #
-# PROGRAMS names the test programs that those suites run; without it all are built.
+# PROGRAMS names the test programs that those suites run; without it all are built, and the command.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 settings=
@@ -22,6 +22,6 @@ for program in ${PROGRAMS:-}; do
     wanted="$wanted $folder/test/bin/$program"
 done
 # shellcheck disable=SC2086
-make -k ${wanted:-test-programs} $settings || export BUILT=no
+make -k ${wanted:-command test-programs} $settings || export BUILT=no
 BUILD=$folder TEST_LOG="build/test-log/$(echo "$settings" | tr -cs 'a-zA-Z0-9\n' -)" \
     exec sh test/run.sh full "$@"

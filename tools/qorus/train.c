@@ -243,8 +243,10 @@ static int stop(train_run *r, const char *const *words, uint32_t n)
     }
     (void)fprintf(stderr, "qorus: stopped after step %llu; to go on:\n  qorus train", (unsigned long long)r->result.steps);
     for (uint32_t i = 0; i < n; i++) {
-        bool quote = strpbrk(words[i], " ;{}$\"\\*") != NULL || *words[i] == '\0';
-        (void)fprintf(stderr, strcmp(words[i], "--resume") == 0 ? "" : quote ? " '%s'" : " %s", words[i]);
+        const char *quote = strpbrk(words[i], " ;{}$\"\\*") != NULL || *words[i] == '\0' ? "'" : "";
+        if (strcmp(words[i], "--resume") != 0) {
+            (void)fprintf(stderr, " %s%s%s", quote, words[i], quote);
+        }
     }
     (void)fprintf(stderr, " --resume\n");
     return EXIT_DONE;
