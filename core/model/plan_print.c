@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Printing a plan: the pieces that text, DOT and JSON share. No pointer is ever printed. */
+/* Printing a plan: the pieces that its forms share. No pointer is ever printed. */
 #include "plan_print.h"
 
 enum { LONGEST_NUMBER = 20 };
@@ -118,6 +118,12 @@ const char *q_print_region(uint32_t kind)
     return kind < Q_REGION_KINDS ? names[kind] : "?";
 }
 
+const char *q_print_activation(uint32_t activation)
+{
+    static const char *const names[Q_ACT_COUNT] = {"none", "relu", "silu", "gelu_tanh", "gelu_erf", "sigmoid", "tanh"};
+    return activation < Q_ACT_COUNT ? names[activation] : "?";
+}
+
 const char *q_print_sym(uint32_t sym)
 {
     static const char *const names[Q_SYM_COUNT] = {"one", "batch", "tokens", "rows", "selected"};
@@ -154,6 +160,9 @@ void q_plan_print(const q_plan *plan, q_plan_format format, q_emit_fn emit, void
         break;
     case Q_PLAN_JSON:
         q_print_plan_json(&out);
+        break;
+    case Q_PLAN_SVG:
+        q_print_plan_svg(&out);
         break;
     default:
         q_print_plan_text(&out);

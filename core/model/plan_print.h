@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* plan_print.h: what the three forms of a printed plan share; private to core/model. */
+/* plan_print.h: what the forms of a printed plan share; private to core/model. */
 #ifndef QORUS_CORE_MODEL_PLAN_PRINT_H
 #define QORUS_CORE_MODEL_PLAN_PRINT_H
 
@@ -33,6 +33,7 @@ void q_print_shape(char shape[PLAN_SHAPE], const q_value_type *type);
 const char *q_print_dtype(uint32_t dtype);
 const char *q_print_layout(uint32_t layout);
 const char *q_print_region(uint32_t kind);
+const char *q_print_activation(uint32_t activation);
 const char *q_print_sym(uint32_t sym);
 const char *q_print_precision(const q_plan *plan);
 const char *q_print_mode(const q_plan *plan);
@@ -44,5 +45,6 @@ uint64_t q_print_param_bytes(const model_param *param);
 void q_print_plan_text(plan_out *out);
 void q_print_plan_json(plan_out *out);
 void q_print_plan_dot(plan_out *out);
+void q_print_plan_svg(plan_out *out);
 
 #endif /* QORUS_CORE_MODEL_PLAN_PRINT_H */

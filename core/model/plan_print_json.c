@@ -138,6 +138,12 @@ static void json_step(plan_out *out, uint32_t k)
     if (s->fold != Q_NONE) {
         json_index(out, "fold", s->fold);
     }
+    if (s->activation != Q_ACT_NONE) {
+        json_text(out, "activation", q_print_activation(s->activation));
+    }
+    if (s->block != 0) {
+        json_field(out, "block", s->block);
+    }
     json_bool(out, "tail", s->tail);
     json_bool(out, "backward", s->has_backward);
     if (s->twin != Q_NONE) {

@@ -268,9 +268,15 @@ void q_plan_needs(const q_plan *plan, q_needs *needs);
 q_maxima q_plan_maxima(const q_plan *plan);
 uint32_t q_plan_output_columns(const q_plan *plan, uint32_t i);
 
-typedef enum q_plan_format { Q_PLAN_TEXT = 0, Q_PLAN_DOT = 1, Q_PLAN_JSON = 2 } q_plan_format;
+typedef enum q_plan_format {
+    Q_PLAN_TEXT = 0,
+    Q_PLAN_DOT = 1,  /* the steps as a graph for Graphviz; blocks that are alike are drawn once */
+    Q_PLAN_JSON = 2, /* all there is */
+    Q_PLAN_SVG = 3   /* a picture of SCRATCH: a rectangle for each piece, from its first to its last time, where it lies */
+} q_plan_format;
 
-/* Prints the plan piece by piece through `emit`. The same plan prints the same bytes on every machine. */
+/* Prints the plan piece by piece through `emit`. The same plan prints the same bytes on every machine. Cost: O(n) for TEXT and
+   JSON, O(n^2) in steps for DOT, in pieces times their times for SVG, whose bytes are at most 8192 + 256 for each piece. */
 typedef void (*q_emit_fn)(void *user, const char *text, size_t n);
 void q_plan_print(const q_plan *plan, q_plan_format format, q_emit_fn emit, void *user);
 

@@ -207,7 +207,19 @@ def plan_model(name, path):
     check_plan.judge(f"{name}: text", check_plan.check_text, body, base)
     dot = run("plan", path, "--ctx", 64, "-t", 1, "--dot")[1].decode()
     check_plan.judge(f"{name}: dot", check_plan.check_dot, dot.split("\n", 1)[1], base)
+    draws(f"{name}: --train", path, "--ctx", 64, "-t", 1, "--train", "adamw")
+    draws(f"{name}: --exact", path, "--ctx", 64, "-t", 1, "--exact")
     train_bytes(name, path, "--ctx", 64, "-t", 1)
+
+
+def draws(name, path, *options):
+    """The pictures are those of the plan, and the same ones each time."""
+    plan = plan_of(name, path, *options)
+    dot, svg = (run("plan", path, *options, form)[1].decode() for form in ("--dot", "--svg"))
+    check_plan.judge(f"{name}: dot", check_plan.check_dot, dot.split("\n", 1)[1], plan)
+    check_plan.judge(f"{name}: svg", check_plan.check_svg, svg, plan)
+    tell(f"{name}: the same picture again", run("plan", path, *options, "--svg")[1].decode() == svg)
+    return plan
 
 
 def train_bytes(name, path, *options):
@@ -241,11 +253,12 @@ def test_plan_generated(folder):
     """Plans of models of many shapes."""
     import make_test_model
     shapes = {"untied": ["--untied"], "wide": ["--heads", "8", "--kv-heads", "1", "--d-ffn", "288", "--type", "q4_0"],
-              "one layer": ["--layers", "1", "--type", "f32"]}
+              "one layer": ["--layers", "1", "--type", "f32"], "six layers": ["--layers", "6"]}
     for name, options in shapes.items():
         path = folder / "model.qorus"
         make_test_model.main(["decoder", str(path), *options])
-        plan_of(name, path)
+        plan = draws(name, path)
+        tell(name + ": blocks alike are one box", bool(check_plan.hidden_blocks(plan)) == (name == "six layers"))
         plan_of(name + " --exact", path, "--exact", "--chunk", 7, "--ctx", 33)
 
 
@@ -286,7 +299,7 @@ def test_model():
     if model is None:
         skip("the real model", "make model fetches it")
         return
-    plan_of("real model", model)
+    draws("real model", model)
     code, out, error = run("inspect", model, "--verify", "--json")
     tell("real model: inspect --verify", code == 0 and json.loads(out)["verify"]["result"] == "OK", error)
     text = "Grüße aus 東京! 3,14159 <|im_start|>".encode()

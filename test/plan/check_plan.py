@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Judges printed plans: the JSON is valid and complete, its memory is sound by rules written here again, text and
-DOT tell the same, and a small plan prints the committed bytes.
+"""Judges printed plans: the JSON is valid and complete, its memory is sound by rules written here again, text, DOT
+and SVG tell the same, and a small plan prints the committed bytes.
 
 Usage: check_plan.py [--update] TEST_PLAN FILE.qorus...
        check_plan.py --json FILE.json           one plan, as `qorus plan --json` prints it
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 HERE = Path(__file__).resolve().parent
 KINDS = ("file", "param", "prepared", "state", "scratch", "train")
@@ -322,26 +323,141 @@ def shape_word(dim):
     return str(n) if symbol == "one" else symbol if n == 1 else f"{n}*{symbol}"
 
 
+def own_block(plan, k):
+    """The block step k is drawn in: a quantize step goes with what it was put before."""
+    steps = plan["steps"]
+    while k + 1 < len(steps) and steps[k]["class"] in ("quantize", "fake_quantize") and "block" not in steps[k]:
+        k += 1
+    return steps[k].get("block")
+
+
+def blocks_of(plan):
+    """[(first, end) of steps] in order; steps in no block are alone."""
+    out = []
+    for k in range(len(plan["steps"])):
+        if out and own_block(plan, k) is not None and own_block(plan, out[-1][0]) == own_block(plan, k):
+            out[-1] = (out[-1][0], k + 1)
+        else:
+            out.append((k, k + 1))
+    return out
+
+
+def hidden_blocks(plan):
+    """{step: first step of the blocks drawn as one box}: two or more that are like the one before them."""
+    values = {v["value"]: v for v in plan["values"]}
+
+    def looks(block):
+        return [(s["class"], s.get("activation"), s["residual"] is None, "fold" in s, s["tail"],
+                 [(values[v]["shape"], values[v]["dtype"]) for v in reads(s) + s["out"][:1]])
+                for s in plan["steps"][block[0]:block[1]]]
+
+    blocks, hidden, i = blocks_of(plan), {}, 0
+    while i < len(blocks):
+        end = i + 1
+        while end < len(blocks) and blocks[i][1] - blocks[i][0] > 1 and looks(blocks[end]) == looks(blocks[i]):
+            end += 1
+        if end - i > 2:
+            hidden |= {k: blocks[i + 1][0] for k in range(blocks[i + 1][0], blocks[end - 1][1])}
+        i = end if end - i > 2 else i + 1
+    return hidden
+
+
+def expected_edges(plan, hidden):
+    """(from, to, in place) of every edge: the first of hidden blocks reads for them all, each value once."""
+    values = {v["value"]: v for v in plan["values"]}
+
+    def source(value):
+        producer = values[value]["producer"]
+        return f"i{value}" if producer is None else f"s{hidden.get(producer, producer)}"
+
+    first = {b: e for b, e in blocks_of(plan)}
+    seen = set()
+    for step in plan["steps"]:
+        k, out = step["step"], values[step["out"][0]]
+        for value in reads(step):
+            producer = values[value]["producer"]
+            if k not in hidden:
+                yield source(value), f"s{k}", out["root"] != out["value"] and values[value]["root"] == out["root"]
+            elif k < first[hidden[k]] and (producer is None or producer < hidden[k]) and (value, hidden[k]) not in seen:
+                seen.add((value, hidden[k]))
+                yield source(value), f"s{hidden[k]}", False
+    for i, end in enumerate(plan["outputs"]):
+        yield source(end["value"]), f"o{i}", False
+
+
 def check_dot(text, plan):
-    """Every edge joins two declared nodes; there are as many as values are read. Graphviz reads it, if it is here."""
+    """Nodes and edges are those the plan has, but for blocks alike; what is fused is named. Graphviz reads it, if it is here."""
     lines = text.splitlines()
     need(lines[0] == "digraph plan {" and lines[-1] == "}", "braces of DOT")
-    nodes, edges = set(), []
-    for line in lines[2:-1]:
-        node = re.fullmatch(r'    (\w+) \[label="(?:[^"\\]|\\.)*"(?:, \w+=\w+)*\];', line)
-        edge = re.fullmatch(r'    (\w+) -> (\w+) \[label="(?:[^"\\]|\\.)*"(?:, style=dashed)?\];', line)
-        need(node or edge, "DOT line", line)
-        if node:
+    hidden = hidden_blocks(plan)
+    nodes, edges, frames = {}, [], 0
+    for line in lines[1:-1]:
+        node = re.fullmatch(r'    (\w+) \[label="((?:[^"\\]|\\.)*)"(?:, \w+=(?:\w+|"[^"]*"))*\];', line)
+        edge = re.fullmatch(r'    (\w+) -> (\w+) \[label="((?:[^"\\]|\\.)*)"(?:, \w+=(?:\w+|"[^"]*"))*\];', line)
+        frame = re.fullmatch(r'    (?:subgraph cluster_\d+ \{|label="(?:[^"\\]|\\.)*";|\}|(?:graph|node|edge) \[.*\];)', line)
+        need(node and node[1] not in ("graph", "node", "edge") or edge or frame, "DOT line", line)
+        if frame:
+            frames += line.startswith("    subgraph")
+        elif node:
             need(node[1] not in nodes, "node", node[1], "twice")
-            nodes.add(node[1])
+            nodes[node[1]] = node[2]
         else:
-            edges.append((edge[1], edge[2]))
-    need(all(a in nodes and b in nodes for a, b in edges), "an edge from or to nowhere")
-    need(len(nodes) == len(plan["inputs"]) + len(plan["outputs"]) + len(plan["steps"]), "nodes of DOT")
-    need(len(edges) == len(plan["outputs"]) + sum(len(reads(s)) for s in plan["steps"]), "edges of DOT")
+            edges.append((edge[1], edge[2], edge[3].endswith("\\nin place")))
+    shown = [s for s in plan["steps"] if hidden.get(s["step"], s["step"]) == s["step"]]
+    need(set(nodes) == {f"i{i}" for i in range(len(plan["inputs"]))} | {f"o{i}" for i in range(len(plan["outputs"]))} |
+         {f"s{s['step']}" for s in shown}, "nodes of DOT")
+    need(sorted(edges) == sorted(expected_edges(plan, hidden)), "edges of DOT")
+    need(frames == sum(end - begin > 1 and begin not in hidden for begin, end in blocks_of(plan)), "frames of DOT")
+    for step in shown:
+        if step["step"] not in hidden:
+            parts = [step["class"]] + ["batchnorm"] * ("fold" in step) + [step.get("activation")] * ("activation" in step)
+            parts += ["add"] * (step["residual"] is not None)
+            need(nodes[f"s{step['step']}"].startswith(" + ".join(parts) + "\\n"), "fused parts of step", step["step"])
     if shutil.which("dot"):
-        done = subprocess.run(["dot", "-Tcanon"], input=text.encode(), capture_output=True, check=False, timeout=120)
-        need(done.returncode == 0 and not done.stderr, "dot says", done.stderr[:200])
+        done = subprocess.run(["dot", "-Tsvg"], input=text.encode(), capture_output=True, check=False, timeout=120)
+        need(done.returncode == 0 and not done.stderr and b"</svg>" in done.stdout, "dot says", done.stderr[:200])
+
+
+def check_svg(text, plan):
+    """Each piece of SCRATCH is one rectangle, as long as it lives by the rules of this file, where it lies; no two overlap."""
+    page = ElementTree.fromstring(text)
+    tag = "{http://www.w3.org/2000/svg}"
+    lives = Lives(plan)
+    want = {}
+    for (letter, number), memory, offset, size, first, last in scratch_pieces(plan, lives):
+        if letter == "g": # a gradient that nobody writes is cleared before anybody reads it
+            told = lives.values[number]["grad"]
+            need(told["first"] <= first and told["last"] == last, "life of gradient", number)
+            first = told["first"]
+        if letter != "w":
+            x, end = want.get((memory, f"{letter}{number}"), (first, last))[:2]
+            want[memory, f"{letter}{number}"] = (min(first, x), max(last, end), offset, size)
+    panels = page.findall(tag + "svg")
+    memories = sorted({memory for memory, _ in want})
+    need(len(panels) == len(memories), "panels of SVG")
+    for memory, panel in zip(memories, panels):
+        told = {}
+        for rect in panel.iter(tag + "rect"):
+            x, y, width, height = (int(rect.get(a)) for a in ("x", "y", "width", "height"))
+            need(rect.get("id") not in told, "rectangle", rect.get("id"), "twice")
+            told[rect.get("id")] = (x, x + width - 1, y, height)
+        need(told == {name: piece for (m, name), piece in want.items() if m == memory}, "rectangles of memory", memory)
+        overlaps(told)
+        top = max(offset + size for _, _, offset, size in told.values())
+        need(panel.get("viewBox") == f"0 -{top} {lives.end + 1} {top}", "units of memory", memory)
+        most = max(sum(size for first, last, _, size in told.values() if first <= time <= last) for time in range(lives.end + 1))
+        need(f": {top} bytes, most alive at once {most} at " in text, "figures of memory", memory)
+    need(len(text.encode()) <= 8192 * max(1, len(panels)) + 256 * len(want), "bytes of SVG:", len(text.encode()))
+
+
+def overlaps(rectangles):
+    """Raises Wrong where two share a byte at one time."""
+    ordered = sorted(rectangles.items(), key=lambda r: r[1][2])
+    for i, (name, (first, last, offset, size)) in enumerate(ordered):
+        for other, (first2, last2, offset2, _) in ordered[i + 1:]:
+            if offset2 >= offset + size:
+                break
+            need(last < first2 or last2 < first, name, "and", other, "overlap in the picture")
 
 
 # ---- Does this notice anything at all? -----------------------------------------------------------------------
@@ -377,6 +493,16 @@ def defects(plan):
     yield changed("a piece off by one", lambda p: p["values"][0]["data"].update(bytes=1))
 
 
+def drawn_defects(dot, svg):
+    """(name, check, text with that one defect)."""
+    edges = [line for line in dot.splitlines(keepends=True) if " -> " in line]
+    yield "an edge left out", check_dot, dot.replace(edges[0], "", 1)
+    yield "an edge elsewhere", check_dot, dot.replace(edges[-1], re.sub(r"-> \w+", "-> i0", edges[-1]), 1)
+    yield "another place", check_svg, re.sub(r' y="(\d+)" width="(\d+)" height="(\d+)"><t', r' y="9\1" width="\2" height="\3"><t', svg, count=1)
+    yield "another life", check_svg, re.sub(r' width="(\d+)" height="(\d+)"><t', r' width="9\1" height="\2"><t', svg, count=1)
+    yield "a piece left out", check_svg, re.sub(r"<rect id=.*\n", "", svg, count=1)
+
+
 def tell(name, good, detail=""):
     """Counts one test."""
     COUNTS["passed" if good else "failed"] += 1
@@ -403,11 +529,15 @@ def judge_folder(folder):
             needs[KINDS[kind], tag] = n
         plan = json.loads(path.read_text(encoding="utf-8"))
         judge(path.stem + " json", check_json, plan, needs)
-        judge(path.stem + " text", check_text, path.with_suffix(".txt").read_text(encoding="utf-8"), plan)
-        judge(path.stem + " dot", check_dot, path.with_suffix(".dot").read_text(encoding="utf-8"), plan)
-        for what, bad in defects(plan):
+        text, dot, svg = (path.with_suffix(ending).read_text(encoding="utf-8") for ending in (".txt", ".dot", ".svg"))
+        judge(path.stem + " text", check_text, text, plan)
+        judge(path.stem + " dot", check_dot, dot, plan)
+        judge(path.stem + " svg", check_svg, svg, plan)
+        noticed = [(what, check_json, (bad, needs)) for what, bad in defects(plan)]
+        noticed += [(what, check, (bad, plan)) for what, check, bad in drawn_defects(dot, svg)]
+        for what, check, arguments in noticed:
             try:
-                check_json(bad, needs)
+                check(*arguments)
             except Wrong:
                 tell(what, True)
             else:
@@ -416,7 +546,7 @@ def judge_folder(folder):
 
 def compare_small(folder, update):
     """The small training plan prints the committed bytes."""
-    for ending in ("txt", "dot", "json"):
+    for ending in ("txt", "dot", "json", "svg"):
         now, kept = folder / f"small-train.{ending}", HERE / f"small.{ending}"
         if update:
             shutil.copyfile(now, kept)

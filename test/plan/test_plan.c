@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_plan OUTDIR FILE.qorus...: prints plans of a small graph and of the models in the files, in every form, to
- * OUTDIR/NAME.{txt,dot,json}, with what q_plan_needs says in OUTDIR/NAME.needs; check_plan.py judges them. Here it
+ * OUTDIR/NAME.{txt,dot,json,svg}, with what q_plan_needs says in OUTDIR/NAME.needs; check_plan.py judges them. Here it
  * is tested that a plan at another address prints the same bytes.
  */
 #include <stdio.h>
@@ -10,9 +10,9 @@
 
 #include "qorus/model.h"
 
-enum { FORMS = 3, WORKSPACE = 4096, SECOND_PLACE = 64 * 37 };
+enum { FORMS = 4, WORKSPACE = 4096, SECOND_PLACE = 64 * 37 };
 
-static const char *const endings[FORMS] = {"txt", "dot", "json"};
+static const char *const endings[FORMS] = {"txt", "dot", "json", "svg"};
 static int passed;
 static int failed;
 

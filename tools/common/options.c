@@ -15,6 +15,7 @@ typedef enum option_kind {
     KIND_STOP,
     KIND_BIAS,
     KIND_DOT,
+    KIND_SVG,
     KIND_JSON
 } option_kind;
 
@@ -87,6 +88,7 @@ static const option table[] = {
     {"--verify", "", "check every SHA-256", offsetof(options, verify), FOR_INSPECT, KIND_FLAG},
     {"--train", "OPTIMIZER", "plan for training by sgd, adam, adamw or lion: bytes with and without recompute", offsetof(options, train), FOR_PLAN, KIND_TEXT},
     {"--dot", "", "as a graph for Graphviz", 0, FOR_PLAN, KIND_DOT},
+    {"--svg", "", "as a picture of scratch memory: what lies where, when", 0, FOR_PLAN, KIND_SVG},
     {"--json", "", "figures as JSON", 0, FOR_RUN | FOR_BENCH | FOR_PERPLEXITY | FOR_INSPECT | FOR_PLAN, KIND_JSON},
     {"--vectors", "FILE", "a pack of golden vectors to run", offsetof(options, vectors), FOR_CONFORM, KIND_TEXT},
     {"--help", "", "this text", offsetof(options, help), UINT32_MAX, KIND_FLAG},
@@ -242,7 +244,7 @@ static bool read_value(options *o, const option *op, const char *word)
 
 static bool takes_value(option_kind kind)
 {
-    return kind != KIND_FLAG && kind != KIND_DOT && kind != KIND_JSON;
+    return kind != KIND_FLAG && kind != KIND_DOT && kind != KIND_SVG && kind != KIND_JSON;
 }
 
 static void set_flag(options *o, const option *op)
@@ -250,6 +252,8 @@ static void set_flag(options *o, const option *op)
     bool yes = true;
     if (op->kind == KIND_DOT) {
         o->format = "dot";
+    } else if (op->kind == KIND_SVG) {
+        o->format = "svg";
     } else if (op->kind == KIND_JSON) {
         o->format = "json";
     } else {

@@ -25,7 +25,7 @@ typedef struct options {
     const char *adapter; /* --adapter */
     const char *train;   /* --train */
     const char *vectors; /* --vectors */
-    const char *format;  /* --dot or --json: "dot", "json"; NULL: text */
+    const char *format;  /* --dot, --svg or --json: "dot", "svg", "json"; NULL: text */
     uint32_t n;          /* -n; UINT32_MAX: not given */
     uint32_t n_prompt;   /* -p of bench, --prompt-tokens */
     uint32_t repeat;     /* -r */

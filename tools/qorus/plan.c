@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* qorus plan: the exact bytes a model needs for stated maxima, step by step, as text, DOT or JSON. */
+/* qorus plan: the exact bytes a model needs for stated maxima, step by step, as text, DOT, SVG or JSON. */
 #include "host.h"
 #include "qorus/net.h"
 #include "qorus/optim.h"
@@ -84,6 +84,8 @@ static int print_plan(const engine *e, const options *o)
         (void)printf("// objects: model %zu, plan %zu, session %zu bytes\n", e->model_bytes, e->plan_bytes,
                      e->session_bytes);
         q_plan_print(e->plan, Q_PLAN_DOT, print_piece, stdout);
+    } else if (strcmp(o->format, "svg") == 0) {
+        q_plan_print(e->plan, Q_PLAN_SVG, print_piece, stdout);
     } else {
         (void)printf("{\"model_bytes\":%zu,\"plan_bytes\":%zu,\"session_bytes\":%zu,\"plan\":", e->model_bytes,
                      e->plan_bytes, e->session_bytes);
