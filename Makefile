@@ -179,7 +179,7 @@ model-needed:
 
 # ---- Proof --------------------------------------------------------------------------------------------------
 
-BARE_SUITES := bare bare-disk one-hash one-hash-large proof bare-train
+BARE_SUITES := bare bare-disk one-hash one-hash-large proof bare-train bare-digits
 
 ifeq ($(PORT),bare-x86)
 test: all command test-programs

@@ -25,7 +25,7 @@ endef
 ifeq ($(CROSS),)
 ifeq ($(VARIANT),double)
 $(eval $(call test_program,test_gradient,$(wildcard test/gradient/*.c)))
-$(eval $(call test_program,test_trajectories,$(filter-out %/main_bare.c,$(wildcard test/trajectory/*.c)),-lm))
+$(eval $(call test_program,test_trajectories,$(filter-out %_bare.c,$(wildcard test/trajectory/*.c)),-lm))
 else
 $(eval $(call test_program,test_port,$(wildcard test/port/*.c)))
 $(eval $(call test_program,run_vectors,test/vectors/main_posix.c $(VECTORS_SRC)))
@@ -45,7 +45,9 @@ $(eval $(call test_program,test_sampler,$(wildcard test/sampler/*.c)))
 $(eval $(call test_program,test_snapshot,$(wildcard test/snapshot/*.c) test/port/fault_port.c))
 $(eval $(call test_program,test_faults,$(wildcard test/fault/*.c) test/port/fault_port.c tools/qorus/host.c $(wildcard tools/common/*.c)))
 $(eval $(call test_program,test_gradient,$(wildcard test/gradient/*.c)))
-$(eval $(call test_program,test_trajectories,$(filter-out %/main_bare.c,$(wildcard test/trajectory/*.c)),-lm))
+$(eval $(call test_program,test_trajectories,$(filter-out %_bare.c,$(wildcard test/trajectory/*.c)),-lm))
+$(eval $(call test_program,digits,$(addprefix test/,digits/main_posix.c digits/digits.c trajectory/hash.c trajectory/host_posix.c) \
+              $(wildcard tools/common/dataset*.c)))
 $(eval $(call test_program,test_norm,test/norm/test_norm.c,-lm))
 $(eval $(call test_program,test_narrow,$(wildcard test/narrow/*.c),-lm))
 $(eval $(call test_program,test_train,$(wildcard test/train/*.c),-lm))
@@ -60,7 +62,7 @@ $(eval $(call test_program,fuzz,test/fuzz/fuzz.c $(FUZZ_SRC)))
 endif
 $(eval $(call test_program,test_allocation,$(addprefix test/allocation/,test_allocation.c trap.c) $(wildcard tools/common/*.c),$(WRAP_MALLOC)))
 $(eval $(call test_program,test_train_allocation,$(addprefix test/allocation/,test_train_allocation.c trap.c) \
-              $(filter-out %/test_trajectories.c %/main_bare.c,$(wildcard test/trajectory/*.c)),$(WRAP_MALLOC)))
+              $(filter-out %/test_trajectories.c %_bare.c,$(wildcard test/trajectory/*.c)),$(WRAP_MALLOC)))
 ifneq ($(wildcard /usr/include/cmocka.h),)
 $(eval $(call test_program,test_host,$(wildcard test/host/*.c),-lcmocka))
 endif
@@ -77,12 +79,16 @@ $(PROOF_OBJ) $(TEST_DIR)/proof/main_bare.o: $(FREE_DIR)/%.o: %.c $(FREE_DIR)/fla
 	$(call compile,$(FREE_FLAGS))
 
 # What trains with a libc and without.
-TRAJECTORY_OBJ := $(addprefix $(TEST_DIR)/trajectory/,bench.o networks.o records.o)
 TRAJECTORY_IMAGE := $(TEST_DIR)/bin/trajectories.elf
-$(TRAJECTORY_OBJ) $(TEST_DIR)/trajectory/main_bare.o: $(FREE_DIR)/%.o: %.c $(FREE_DIR)/flags
+DIGITS_IMAGE := $(TEST_DIR)/bin/digits.elf
+TRAINS_OBJ := $(addprefix $(TEST_DIR)/trajectory/,hash.o host_bare.o)
+TRAJECTORY_OBJ := $(addprefix $(TEST_DIR)/trajectory/,main_bare.o bench.o networks.o records.o)
+DIGITS_OBJ := $(addprefix $(TEST_DIR)/digits/,main_bare.o digits.o)
+$(TRAINS_OBJ) $(TRAJECTORY_OBJ) $(DIGITS_OBJ): $(FREE_DIR)/%.o: %.c $(FREE_DIR)/flags
 	$(call compile,$(FREE_FLAGS))
 
-$(TRAJECTORY_IMAGE): $(TEST_DIR)/trajectory/main_bare.o $(TRAJECTORY_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
+$(TRAJECTORY_IMAGE): $(TRAJECTORY_OBJ) $(TRAINS_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
+$(DIGITS_IMAGE): $(DIGITS_OBJ) $(TRAINS_OBJ) $(TOOL_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
 $(PROOF_IMAGE): $(TEST_DIR)/proof/main_bare.o $(PROOF_OBJ) $(VECTORS_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
 
 # The disk of the port, without the library.
@@ -91,13 +97,13 @@ $(TEST_DIR)/bare/disk.o: $(FREE_DIR)/%.o: %.c $(FREE_DIR)/flags
 	$(call compile,$(FREE_FLAGS))
 $(DISK_IMAGE): $(TEST_DIR)/bare/disk.o $(BARE_DISK_OBJ)
 
-$(TRAJECTORY_IMAGE) $(PROOF_IMAGE) $(DISK_IMAGE): $(BARE_OBJ) $(MEM_OBJ) $(BARE_LDS)
+$(TRAJECTORY_IMAGE) $(DIGITS_IMAGE) $(PROOF_IMAGE) $(DISK_IMAGE): $(BARE_OBJ) $(MEM_OBJ) $(BARE_LDS)
 	@mkdir -p $(@D)
 	$(call say,LD $@)
 	$(Q)$(CC) $(BARE_LDFLAGS) -o $@ $(filter %.o,$^)
 ifneq ($(filter avx2,$(ISA_BACKENDS)),)
 ifeq ($(SAN)$(filter coverage,$(VARIANT)),)
-TEST_PROGRAMS += $(PROOF_IMAGE) $(TRAJECTORY_IMAGE) $(DISK_IMAGE)
+TEST_PROGRAMS += $(PROOF_IMAGE) $(TRAJECTORY_IMAGE) $(DIGITS_IMAGE) $(DISK_IMAGE)
 endif
 endif
 endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A network of a trajectory in training. Needs no libc. */
 #include "qorus/base/mem.h"
-#include "qorus/base/text.h"
 #include "../../tools/common/backends.h"
 #include "trajectory.h"
 
@@ -233,23 +232,4 @@ q_train_report bench_step(bench *b, uint32_t step)
     }
     must(q_trainer_update(b->trainer, &report, &d), &d);
     return report;
-}
-
-void bench_hash(const bench *b, char hex[2 * Q_SHA256_BYTES + 1])
-{
-    uint8_t sum[Q_SHA256_BYTES];
-    q_sha256 hash;
-    q_text text;
-    q_sha256_init(&hash);
-    for (q_param p = 0; p < q_model_n_params(b->model); p++) {
-        q_diag d;
-        q_tensor t;
-        must(q_session_param(b->session, p, &t, &d), &d);
-        q_sha256_update(&hash, t.data, (size_t)t.ne[2] * t.ne[3] * sizeof(q_real));
-    }
-    q_sha256_final(&hash, sum);
-    q_text_init(&text, hex, 2 * Q_SHA256_BYTES + 1);
-    for (uint32_t i = 0; i < Q_SHA256_BYTES; i++) {
-        q_text_hex(&text, sum[i], 2);
-    }
 }

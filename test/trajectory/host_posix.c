@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory, files and processors for trajectories on POSIX; the double build has one worker and plain C. */
+/* Memory, files and processors for trainings on POSIX; the double build has one worker and plain C. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "trajectory.h"
+#include "host.h"
 #ifndef Q_REAL_DOUBLE
 #include "port/posix/posix.h"
 #endif
@@ -45,28 +45,20 @@ const q_port *host_port(void)
 #endif
 }
 
-void trajectory_open(trajectory *t, const char *folder, const char *name)
+void *host_read(const char *path, size_t *bytes)
 {
-    char path[512];
-    void *bytes = NULL;
+    FILE *f = fopen(path, "rb");
+    void *memory = NULL;
     long size = 0;
-    FILE *f;
-    (void)snprintf(path, sizeof(path), "%s/%s.qtrj", folder, name);
-    f = fopen(path, "rb");
     if (f == NULL || fseek(f, 0, SEEK_END) != 0 || (size = ftell(f)) <= 0 || fseek(f, 0, SEEK_SET) != 0) {
         host_fail(path, "cannot be read", 1, 0);
     } else {
-        bytes = host_take((size_t)size);
-        if (fread(bytes, 1, (size_t)size, f) != (size_t)size) {
-            host_fail(path, "cannot be read", (uint64_t)size, 0);
+        *bytes = (size_t)size;
+        memory = host_take(*bytes);
+        if (fread(memory, 1, *bytes, f) != *bytes) {
+            host_fail(path, "cannot be read", *bytes, 0);
         }
         (void)fclose(f);
     }
-    trajectory_use(t, name, bytes, (size_t)size);
-}
-
-void trajectory_close(trajectory *t)
-{
-    free((void *)(uintptr_t)t->bytes);
-    t->bytes = NULL;
+    return memory;
 }

@@ -11,49 +11,6 @@
 
 enum { HASHED_STEPS = 100 };
 
-static const q_port *port;
-
-const q_port *host_port(void)
-{
-    return port;
-}
-
-/* All of a training's memory, taken from one block piece by piece; empty again when the last piece is given back. */
-enum { HEAP = 128 << 20 };
-static uint8_t *heap;
-static size_t used;
-static uint32_t pieces;
-
-void *host_take(size_t bytes)
-{
-    size_t size = (bytes + 255) / 128 * 128;
-    void *at;
-    if (heap == NULL) {
-        heap = (uint8_t *)q_bare_memory_take(HEAP, 128);
-    }
-    if (size > HEAP - used) {
-        host_fail("memory", "heap", size, HEAP - used);
-    }
-    at = heap + used;
-    used += size;
-    pieces++;
-    return at;
-}
-
-void host_give(void *memory)
-{
-    (void)memory;
-    if (--pieces == 0) {
-        used = 0;
-    }
-}
-
-void host_fail(const char *what, const char *field, uint64_t need, uint64_t have)
-{
-    q_bare_print("FAIL %s: %s (need %lu, have %lu)\n", what, field, (unsigned long)need, (unsigned long)have);
-    q_bare_exit(1);
-}
-
 static void print_hash(const network *net, const trajectory *t, const bench_options *o)
 {
     char hex[2 * Q_SHA256_BYTES + 1];
@@ -62,7 +19,7 @@ static void print_hash(const network *net, const trajectory *t, const bench_opti
     for (uint32_t step = 0; step < HASHED_STEPS; step++) {
         (void)bench_step(&b, step);
     }
-    bench_hash(&b, hex);
+    session_hash(b.session, hex);
     q_bare_print("%s %s %s %s %lu\n", hex, net->name, net->hashed, o->backend, (unsigned long)b.granted);
     bench_close(&b);
 }
@@ -86,7 +43,7 @@ int q_bare_main(const q_bare_boot *boot)
 {
     const uint8_t *at = boot->n_modules != 0 ? (const uint8_t *)boot->modules[0].base : NULL;
     size_t left = at != NULL ? boot->modules[0].size : 0;
-    port = boot->port;
+    host_begin(boot->port);
     for (uint32_t i = 0; network_at(i) != NULL; i++) {
         size_t size = trajectory_size(at, left);
         trajectory t;

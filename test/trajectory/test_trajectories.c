@@ -150,7 +150,7 @@ static bool hash_of(const network *net, const trajectory *t, const bench_options
     for (uint32_t step = 0; step < HASHED_STEPS; step++) {
         (void)bench_step(&b, step);
     }
-    bench_hash(&b, hex);
+    session_hash(b.session, hex);
     bench_close(&b);
     return b.granted == (o->workers != 0 ? o->workers : 1);
 }

@@ -6,20 +6,10 @@
 #ifndef TEST_TRAJECTORY_H
 #define TEST_TRAJECTORY_H
 
-#include "qorus/sha256.h"
+#include "host.h"
 #include "qorus/train.h"
 
 enum { TRAJECTORY_BATCH = 8, TRAJECTORY_IGNORED = -1, TRAJECTORY_INPUTS = 2 };
-
-/* ---- What the host gives: host_posix.c, main_bare.c -------------------------------------------------------- */
-
-/* NULL: memory alone. */
-const q_port *host_port(void);
-/* A multiple of 128, until it is given back; ends the program where there is none. */
-void *host_take(size_t bytes);
-void host_give(void *memory);
-/* Says so and ends the program. */
-void host_fail(const char *what, const char *field, uint64_t need, uint64_t have);
 
 /* ---- The file --------------------------------------------------------------------------------------------- */
 
@@ -102,8 +92,6 @@ void bench_open(bench *b, const network *net, const trajectory *t, const char *r
 void bench_close(bench *b);
 /* One step of the optimizer on batch `step` modulo their number. */
 q_train_report bench_step(bench *b, uint32_t step);
-/* Of all parameters and buffers, in the model's order. */
-void bench_hash(const bench *b, char hex[2 * Q_SHA256_BYTES + 1]);
 /* True if this processor runs it. */
 bool bench_has(const char *backend);
 
