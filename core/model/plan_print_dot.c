@@ -8,7 +8,7 @@
 
 /* ---- Blocks ----------------------------------------------------------------------------------------------- */
 
-enum { FEWEST_HIDDEN = 2 };
+enum { DOT_FEWEST_HIDDEN = 2 };
 
 /* The block a step is drawn in: a step that the plan put before a node goes with the node. */
 static uint32_t block_at(const q_plan *p, uint32_t k)
@@ -79,10 +79,10 @@ static uint32_t drawn_as(const q_plan *p, uint32_t k)
         uint32_t end = block_end(p, at);
         uint32_t n;
         uint32_t alike = alike_end(p, at, end, &n);
-        if (n >= FEWEST_HIDDEN && k >= end && k < alike) {
+        if (n >= DOT_FEWEST_HIDDEN && k >= end && k < alike) {
             return end;
         }
-        at = n >= FEWEST_HIDDEN ? alike : end;
+        at = n >= DOT_FEWEST_HIDDEN ? alike : end;
     }
     return k;
 }
@@ -233,7 +233,8 @@ void q_print_plan_dot(plan_out *out)
     const q_model *m = p->model;
     q_print_str(out, "digraph plan {\n"
                      "    graph [color=\"#aaaaaa\", fontname=\"sans-serif\", fontsize=11, labeljust=l];\n"
-                     "    node [shape=box, style=filled, fillcolor=white, color=\"#666666\", fontname=\"sans-serif\", fontsize=11];\n"
+                     "    node [shape=box, style=filled, fillcolor=white, "
+                     "color=\"#666666\", fontname=\"sans-serif\", fontsize=11];\n"
                      "    edge [color=\"#666666\", fontcolor=\"#444444\", fontname=\"sans-serif\", fontsize=9];\n");
     for (uint32_t i = 0; i < m->n.inputs; i++) {
         dot_end(out, "    i", i, "input", m->inputs[i].name);
@@ -243,10 +244,10 @@ void q_print_plan_dot(plan_out *out)
         uint32_t n;
         uint32_t alike = alike_end(p, k, end, &n);
         dot_block(out, k, end);
-        if (n >= FEWEST_HIDDEN) {
+        if (n >= DOT_FEWEST_HIDDEN) {
             dot_hidden(out, end, alike, n);
         }
-        k = n >= FEWEST_HIDDEN ? alike : end;
+        k = n >= DOT_FEWEST_HIDDEN ? alike : end;
     }
     for (uint32_t i = 0; i < m->n.outputs; i++) {
         dot_end(out, "    o", i, "output", m->outputs[i].name);

@@ -8,23 +8,23 @@
 #include "plan_print.h"
 
 enum {
-    LEGEND = 26,
-    LEFT = 84,
-    TOP = 60,
-    WIDTH = 860,
-    HEIGHT = 360,
-    PANEL = TOP + HEIGHT + 130, /* of one memory */
-    MOST_TIMES = 56,  /* that get a name */
-    MOST_CHARS = 22,  /* of one */
-    MOST_TITLE = 48   /* of a piece's */
+    SVG_LEGEND = 26,
+    SVG_LEFT = 84,
+    SVG_TOP = 60,
+    SVG_WIDTH = 860,
+    SVG_HEIGHT = 360,
+    SVG_PANEL = SVG_TOP + SVG_HEIGHT + 130, /* of one memory */
+    SVG_MOST_TIMES = 56,  /* that get a name */
+    SVG_MOST_CHARS = 22,  /* of one */
+    SVG_MOST_TITLE = 48   /* of a piece's */
 };
 
 /* ---- Pieces ----------------------------------------------------------------------------------------------- */
 
-typedef enum svg_kind { INPUT, VALUE, QUANTISED, AGAIN, GRADIENT, WORK, OUTPUT, N_KINDS } svg_kind;
+typedef enum svg_kind { SVG_INPUT, SVG_VALUE, SVG_QUANTISED, SVG_AGAIN, SVG_GRADIENT, SVG_WORK, SVG_OUTPUT, SVG_KINDS } svg_kind;
 
 /* Class in the picture, and colour. */
-static const char *const kinds[N_KINDS][2] = {
+static const char *const svg_kinds[SVG_KINDS][2] = {
     {"input", "#8f8f8f"},    {"value", "#5b84b1"},   {"quantised", "#a9c4de"}, {"again", "#8d6cab"},
     {"gradient", "#d98a3d"}, {"scratch", "#c9bfae"}, {"output", "#5d9e5f"},
 };
@@ -39,11 +39,11 @@ typedef struct svg_piece {
 
 static svg_kind value_kind(const plan_value *v, uint32_t number)
 {
-    return v->producer == Q_NONE         ? INPUT
-           : v->output                   ? OUTPUT
-           : v->origin != number         ? AGAIN
-           : q_dtype_is_a8(v->type.dtype) ? QUANTISED
-                                         : VALUE;
+    return v->producer == Q_NONE         ? SVG_INPUT
+           : v->output                   ? SVG_OUTPUT
+           : v->origin != number         ? SVG_AGAIN
+           : q_dtype_is_a8(v->type.dtype) ? SVG_QUANTISED
+                                         : SVG_VALUE;
 }
 
 /* The next piece of a tag from *at on, which counts values, gradients, scratch of steps and of backward; false: no more. */
@@ -57,13 +57,13 @@ static bool next_piece(const q_plan *p, uint32_t tag, uint32_t *at, svg_piece *o
         if (i < 2 * p->n_values) {
             const plan_value *v = &p->values[i / 2];
             *out = i % 2 == 0 ? (svg_piece){&v->data, value_kind(v, i / 2), "v", v->name, i / 2}
-                              : (svg_piece){&v->grad, GRADIENT, "g", v->name, i / 2};
+                              : (svg_piece){&v->grad, SVG_GRADIENT, "g", v->name, i / 2};
             there = i % 2 == 0 ? v->used && v->root == i / 2 : v->grad.first <= v->grad.last;
         } else {
             uint32_t k = i / 2 - p->n_values;
             const plan_step *s = &p->steps[k];
-            *out = i % 2 == 0 ? (svg_piece){&s->scratch, WORK, "s", s->name, k}
-                              : (svg_piece){&s->scratch_back, WORK, "b", s->name, k};
+            *out = i % 2 == 0 ? (svg_piece){&s->scratch, SVG_WORK, "s", s->name, k}
+                              : (svg_piece){&s->scratch_back, SVG_WORK, "b", s->name, k};
             there = i % 2 != 0 || s->twin == Q_NONE || s->runs;
         }
         if (there && out->at->bytes != 0 && out->at->tag == tag) {
@@ -148,7 +148,7 @@ static void svg_head(plan_out *out, uint32_t tag, uint32_t y, uint32_t times)
     }
     q_print_count(out, ": ", drawn_bytes(p, tag), " bytes");
     q_print_count(out, ", most alive at once ", alive, " at ");
-    svg_name(out, p->steps[step_at(p, when)].name, MOST_TITLE);
+    svg_name(out, p->steps[step_at(p, when)].name, SVG_MOST_TITLE);
     if (p->needs.bytes[Q_REGION_SCRATCH][tag] != drawn_bytes(p, tag)) {
         q_print_count(out, "; behind them ", p->needs.bytes[Q_REGION_SCRATCH][tag] - drawn_bytes(p, tag), " of workspaces");
     }
@@ -183,12 +183,12 @@ static void svg_rect(plan_out *out, const svg_piece *piece)
     q_print_str(out, "<rect id=\"");
     q_print_str(out, piece->letter);
     q_print_count(out, "", piece->number, "\" class=\"");
-    q_print_str(out, kinds[piece->kind][0]);
+    q_print_str(out, svg_kinds[piece->kind][0]);
     q_print_count(out, piece->number % 2 != 0 ? " odd\" x=\"" : "\" x=\"", at->first, "\"");
     q_print_count(out, " y=\"", at->offset, "\"");
     q_print_count(out, " width=\"", at->last - at->first + 1, "\"");
     q_print_count(out, " height=\"", at->bytes, "\"><title>");
-    svg_name(out, piece->name, MOST_TITLE);
+    svg_name(out, piece->name, SVG_MOST_TITLE);
     if (others != 0) {
         q_print_count(out, " and ", others, " in place");
     }
@@ -201,10 +201,10 @@ static void svg_pieces(plan_out *out, uint32_t tag, uint32_t y, uint32_t times)
     const q_plan *p = out->plan;
     size_t bytes = drawn_bytes(p, tag);
     svg_piece piece;
-    q_print_count(out, "<svg x=\"", LEFT, "\"");
-    q_print_count(out, " y=\"", y + TOP, "\"");
-    q_print_count(out, " width=\"", WIDTH, "\"");
-    q_print_count(out, " height=\"", HEIGHT, "\" preserveAspectRatio=\"none\"");
+    q_print_count(out, "<svg x=\"", SVG_LEFT, "\"");
+    q_print_count(out, " y=\"", y + SVG_TOP, "\"");
+    q_print_count(out, " width=\"", SVG_WIDTH, "\"");
+    q_print_count(out, " height=\"", SVG_HEIGHT, "\" preserveAspectRatio=\"none\"");
     q_print_count(out, " viewBox=\"0 -", bytes, "");
     q_print_count(out, " ", times, "");
     q_print_count(out, " ", bytes, "\"><g transform=\"scale(1 -1)\">\n");
@@ -219,34 +219,34 @@ static void svg_axes(plan_out *out, uint32_t tag, uint32_t y, uint32_t times)
 {
     const q_plan *p = out->plan;
     size_t bytes = drawn_bytes(p, tag);
-    uint32_t every = (times + MOST_TIMES - 1) / MOST_TIMES;
+    uint32_t every = (times + SVG_MOST_TIMES - 1) / SVG_MOST_TIMES;
     for (uint32_t i = 0; i <= 4; i++) {
-        uint32_t at = y + TOP + HEIGHT - i * HEIGHT / 4;
-        q_print_count(out, "<path d=\"M", LEFT - 5, "");
+        uint32_t at = y + SVG_TOP + SVG_HEIGHT - i * SVG_HEIGHT / 4;
+        q_print_count(out, "<path d=\"M", SVG_LEFT - 5, "");
         q_print_count(out, " ", at, "h5\"/><text class=\"right\" x=\"");
-        q_print_count(out, "", LEFT - 8, "\"");
+        q_print_count(out, "", SVG_LEFT - 8, "\"");
         q_print_count(out, " y=\"", at + 4, "\">");
         svg_bytes(out, bytes / 4 * i);
         q_print_str(out, "</text>\n");
     }
     for (uint32_t time = 0; time < times; time += every) {
-        uint32_t x = LEFT + (uint32_t)(((uint64_t)time * 2 + 1) * WIDTH / ((uint64_t)times * 2));
+        uint32_t x = SVG_LEFT + (uint32_t)(((uint64_t)time * 2 + 1) * SVG_WIDTH / ((uint64_t)times * 2));
         q_print_count(out, "<text class=\"step\" transform=\"translate(", x + 3, "");
-        q_print_count(out, " ", y + TOP + HEIGHT + 8, ") rotate(-90)\">");
-        svg_name(out, p->steps[step_at(p, time)].name, MOST_CHARS);
+        q_print_count(out, " ", y + SVG_TOP + SVG_HEIGHT + 8, ") rotate(-90)\">");
+        svg_name(out, p->steps[step_at(p, time)].name, SVG_MOST_CHARS);
         q_print_str(out, "</text>\n");
     }
-    q_print_count(out, "<path d=\"M", LEFT, "");
-    q_print_count(out, " ", y + TOP, "v");
-    q_print_count(out, "", HEIGHT, "h");
-    q_print_count(out, "", WIDTH, "\"/>\n");
+    q_print_count(out, "<path d=\"M", SVG_LEFT, "");
+    q_print_count(out, " ", y + SVG_TOP, "v");
+    q_print_count(out, "", SVG_HEIGHT, "h");
+    q_print_count(out, "", SVG_WIDTH, "\"/>\n");
     if (times > p->n_groups) {
-        uint32_t x = LEFT + (uint32_t)((uint64_t)p->n_groups * WIDTH / times);
+        uint32_t x = SVG_LEFT + (uint32_t)((uint64_t)p->n_groups * SVG_WIDTH / times);
         q_print_count(out, "<path stroke-dasharray=\"4 3\" d=\"M", x, "");
-        q_print_count(out, " ", y + TOP - 10, "v");
-        q_print_count(out, "", HEIGHT + 10, "\"/><text x=\"");
+        q_print_count(out, " ", y + SVG_TOP - 10, "v");
+        q_print_count(out, "", SVG_HEIGHT + 10, "\"/><text x=\"");
         q_print_count(out, "", x + 4, "\"");
-        q_print_count(out, " y=\"", y + TOP - 4, "\">backward</text>\n");
+        q_print_count(out, " y=\"", y + SVG_TOP - 4, "\">backward</text>\n");
     }
 }
 
@@ -267,14 +267,14 @@ static bool has_kind(const q_plan *p, svg_kind kind)
 
 static void svg_legend(plan_out *out)
 {
-    uint32_t x = LEFT;
-    for (svg_kind kind = 0; kind < N_KINDS; kind++) {
+    uint32_t x = SVG_LEFT;
+    for (svg_kind kind = 0; kind < SVG_KINDS; kind++) {
         if (has_kind(out->plan, kind)) {
             q_print_str(out, "<rect class=\"");
-            q_print_str(out, kinds[kind][0]);
+            q_print_str(out, svg_kinds[kind][0]);
             q_print_count(out, "\" x=\"", x, "\" y=\"9\" width=\"11\" height=\"11\"/>");
             q_print_count(out, "<text x=\"", x + 15, "\" y=\"18\">");
-            q_print_str(out, kinds[kind][0]);
+            q_print_str(out, svg_kinds[kind][0]);
             q_print_str(out, "</text>\n");
             x += 90;
         }
@@ -285,21 +285,21 @@ void q_print_plan_svg(plan_out *out)
 {
     const q_plan *p = out->plan;
     uint32_t times = p->n_groups + p->n_events;
-    uint32_t y = LEGEND;
+    uint32_t y = SVG_LEGEND;
     uint32_t panels = 0;
     for (uint32_t tag = 0; tag < Q_MAX_PLACES; tag++) {
         panels += drawn_bytes(p, tag) != 0 ? 1u : 0u;
     }
-    q_print_count(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ", LEFT + WIDTH + 16, "");
-    q_print_count(out, " ", LEGEND + panels * PANEL, "\">\n<style>");
+    q_print_count(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ", SVG_LEFT + SVG_WIDTH + 16, "");
+    q_print_count(out, " ", SVG_LEGEND + panels * SVG_PANEL, "\">\n<style>");
     q_print_str(out, "text{font:11px sans-serif;fill:#333}.head{font:bold 13px sans-serif}.step{font-size:9px;text-anchor:end}"
                      ".right{text-anchor:end}path{stroke:#333;fill:none}"
                      ".odd{fill-opacity:.8}");
-    for (svg_kind kind = 0; kind < N_KINDS; kind++) {
+    for (svg_kind kind = 0; kind < SVG_KINDS; kind++) {
         q_print_str(out, ".");
-        q_print_str(out, kinds[kind][0]);
+        q_print_str(out, svg_kinds[kind][0]);
         q_print_str(out, "{fill:");
-        q_print_str(out, kinds[kind][1]);
+        q_print_str(out, svg_kinds[kind][1]);
         q_print_str(out, "}");
     }
     q_print_str(out, "</style>\n<rect width=\"100%\" height=\"100%\" style=\"fill:#fff\"/>\n");
@@ -309,7 +309,7 @@ void q_print_plan_svg(plan_out *out)
             svg_head(out, tag, y, times);
             svg_axes(out, tag, y, times);
             svg_pieces(out, tag, y, times);
-            y += PANEL;
+            y += SVG_PANEL;
         }
     }
     q_print_str(out, "</svg>\n");
