@@ -50,14 +50,17 @@ static _Alignas(Q_ALIGN) unsigned char gathered[2][BATCH * SIDE * SIDE * sizeof(
 
 int main(void)
 {
+    static uint32_t ids[BATCH];
+    static uint64_t counts[CLASSES * CLASSES];
     q_train_config config = {.struct_size = sizeof(config), .clip_norm = 1};
     q_fit_config fit = {.struct_size = sizeof(fit), .batch = BATCH, .epochs = 12};
     q_dataset data[2];
     q_table table[2];
     q_fit_result result;
     uint32_t random = 1;
-    uint32_t right = 0;
+    double loss = 0;
     training t;
+    training_answers answers = {&t, {.classes = CLASSES, .count = counts}};
     size_t n = 0;
     q_diag d;
 
@@ -79,25 +82,11 @@ int main(void)
                                    .total = 12 * TRAINED / BATCH};
     if (training_open(&t, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||
         q_fit_size(t.trainer, &fit, &data[0], &n, &d) != Q_OK ||
-        q_model_train(t.trainer, training_block(n), &fit, &data[0], &data[1], &result, &d) != Q_OK) {
+        q_model_train(t.trainer, training_block(n), &fit, &data[0], &data[1], &result, &d) != Q_OK ||
+        q_model_evaluate(t.trainer, &data[1], ids, BATCH, training_count, &answers, &loss, &d) != Q_OK) {
         return training_failed(&d);
     }
-    for (uint32_t first = TRAINED; first < TRAINED + HELD; first += BATCH) {
-        const void *inputs[] = {images[first], &shapes[first]};
-        q_step step = {.inputs = inputs, .n_batch = BATCH, .flags = Q_STEP_EVALUATE};
-        q_tensor logits;
-        if (q_model_forward(t.session, &step, &d) != Q_OK || q_session_output(t.session, 2, &logits, &d) != Q_OK) {
-            return training_failed(&d);
-        }
-        for (uint32_t i = 0; i < BATCH; i++) {
-            const float *row = (const float *)(const void *)((const char *)logits.data + i * logits.nb[0]);
-            int32_t best = 0;
-            for (int32_t k = 1; k < CLASSES; k++) {
-                best = row[k] > row[best] ? k : best;
-            }
-            right += best == shapes[first + i];
-        }
-    }
-    printf("loss %.4f, on pictures held back %.4f; %u of %d are right\n", result.loss, result.validation, right, HELD);
+    printf("loss %.4f, on pictures held back %.4f; %.0f of %d are right\n", result.loss, loss,
+           HELD * q_confusion_accuracy(&answers.confusion), HELD);
     return 0;
 }

@@ -4,8 +4,7 @@
  * column (He et al. 2015, arXiv:1502.01852). It trains, is saved in a file, loaded from it, and trained on: the parameters
  * are those of a training that never stopped, bit for bit.
  */
-#include "qorus/write.h"
-#include "training.h"
+#include "flash.h"
 
 static float *row_of(const q_tensor *t, uint32_t r)
 {
@@ -121,31 +120,6 @@ static q_error_code train(training *t, uint32_t steps, q_train_report *report, q
     return e;
 }
 
-/* ---- The file, in memory ------------------------------------------------------------------------------------- */
-
-static _Alignas(128) unsigned char file_bytes[64 << 10];
-static _Alignas(Q_ALIGN) unsigned char file_work[64 << 10];
-
-static q_error_code put(void *user, uint64_t offset, const void *bytes, size_t n)
-{
-    (void)user;
-    memcpy(file_bytes + offset, bytes, n);
-    return Q_OK;
-}
-
-static q_error_code save(const training *t, uint64_t *size, q_diag *d)
-{
-    static const char *const answer[] = {"answer"};
-    q_write w = {.struct_size = sizeof(w), .model = t->model, .session = t->session, .outputs = answer, .n_outputs = 1,
-                 .write = put};
-    q_error_code e = q_write_size(&w, file_work, sizeof(file_work), size, d);
-    if (e == Q_OK && *size > sizeof(file_bytes)) {
-        *d = (q_diag){Q_ERR_NO_SPACE, "file", "bytes", 0, *size, sizeof(file_bytes)};
-        return Q_ERR_NO_SPACE;
-    }
-    return e == Q_OK ? q_write_run(&w, file_work, sizeof(file_work), d) : e;
-}
-
 static bool same(const training *a, const training *b)
 {
     for (q_param p = 0; p < q_model_n_params(a->model); p++) {
@@ -172,7 +146,7 @@ int main(void)
     training whole;
     training half;
     training loaded;
-    uint64_t size = 0;
+    size_t size = 0;
     q_diag d;
 
     config.optimizer = (q_optimizer_config){.struct_size = sizeof(config.optimizer), .cls = &q_optimizer_sgd,
@@ -181,8 +155,8 @@ int main(void)
     if (training_open(&whole, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||
         train(&whole, 1, &first, &d) != Q_OK || train(&whole, STEPS - 1, &last, &d) != Q_OK ||
         training_open(&half, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||
-        train(&half, STEPS / 2, &resumed, &d) != Q_OK || save(&half, &size, &d) != Q_OK ||
-        q_file_open(&file, file_bytes, (size_t)size, NULL, 0, &d) != Q_OK ||
+        train(&half, STEPS / 2, &resumed, &d) != Q_OK || flash_save(&half, &size, &d) != Q_OK ||
+        q_file_open(&file, flash, size, NULL, 0, &d) != Q_OK ||
         training_open(&loaded, build_again, &again, &config, training_samples(BATCH), &d) != Q_OK ||
         q_session_load_params(loaded.session, &file, NULL, &d) != Q_OK) {
         return training_failed(&d);

@@ -59,21 +59,6 @@ static q_dataset digits_dataset(digits *d, q_table *table)
     return q_table_dataset(table);
 }
 
-static training digits_training;
-static uint64_t digits_answers[CLASSES * CLASSES];
-static q_confusion digits_confusion = {.classes = CLASSES, .count = digits_answers};
-
-/* Counts the answers of an evaluated batch: output 2 of the networks is "logits", behind loss and count. */
-static void digits_count(void *user, const q_step *step, const q_train_part *part, bool evaluated)
-{
-    q_tensor logits;
-    (void)user;
-    (void)part;
-    if (evaluated && q_session_output(digits_training.session, 2, &logits, NULL) == Q_OK) {
-        q_confusion_add(&digits_confusion, &logits, (const int32_t *)step->inputs[1], step->n_batch);
-    }
-}
-
 /* Trains the network on the files of `argv`, with AdamW at a rate that warms up and falls, and prints what came of it. */
 static int digits_main(int argc, char **argv, q_build_fn build, double learning_rate, uint64_t epochs)
 {
@@ -81,6 +66,9 @@ static int digits_main(int argc, char **argv, q_build_fn build, double learning_
     static digits train;
     static digits held;
     static uint32_t ids[BATCH];
+    static uint64_t counts[CLASSES * CLASSES];
+    training t;
+    training_answers answers = {&t, {.classes = CLASSES, .count = counts}};
     q_train_config config = {.struct_size = sizeof(config)};
     q_fit_config fit = {.struct_size = sizeof(fit), .batch = BATCH, .epochs = epochs};
     q_table table[2];
@@ -108,14 +96,14 @@ static int digits_main(int argc, char **argv, q_build_fn build, double learning_
         return training_failed(&d);
     }
     training_port = q_posix_port(&posix);
-    if (training_open(&digits_training, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||
-        q_fit_size(digits_training.trainer, &fit, &data[0], &n, &d) != Q_OK ||
-        q_model_train(digits_training.trainer, training_block(n), &fit, &data[0], NULL, &result, &d) != Q_OK ||
-        q_model_evaluate(digits_training.trainer, &data[1], ids, BATCH, digits_count, NULL, &loss, &d) != Q_OK) {
+    if (training_open(&t, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||
+        q_fit_size(t.trainer, &fit, &data[0], &n, &d) != Q_OK ||
+        q_model_train(t.trainer, training_block(n), &fit, &data[0], NULL, &result, &d) != Q_OK ||
+        q_model_evaluate(t.trainer, &data[1], ids, BATCH, training_count, &answers, &loss, &d) != Q_OK) {
         return training_failed(&d);
     }
     printf("%u digits, %llu epochs: loss %.4f; of %u held out %.2f %% are right\n", train.n,
-           (unsigned long long)result.epochs, result.loss, held.n, 100 * q_confusion_accuracy(&digits_confusion));
+           (unsigned long long)result.epochs, result.loss, held.n, 100 * q_confusion_accuracy(&answers.confusion));
     return 0;
 }
 

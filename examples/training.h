@@ -39,7 +39,7 @@ static void training_backend(q_backend *backend)
 {
     q_backend_scalar(backend);
 #ifdef __x86_64__
-    if (training_port != NULL) {
+    if (training_port != NULL && training_port->cpu_features != NULL) {
         uint64_t features = training_port->cpu_features(training_port->user);
         (void)(q_backend_avx2(backend, features) && q_backend_avx512(backend, features));
     }
@@ -104,7 +104,23 @@ static q_error_code training_open(training *t, q_build_fn build, const void *use
     return e == Q_OK ? q_trainer_init(&t->trainer, training_block(n), t->session, config, d) : e;
 }
 
-static int training_failed(const q_diag *d)
+/* Counts answers of evaluated batches, given as `seen`: output 2 of a network is what it says, behind loss and count. */
+typedef struct training_answers {
+    const training *of;
+    q_confusion confusion;
+} training_answers;
+
+static inline void training_count(void *user, const q_step *step, const q_train_part *part, bool evaluated)
+{
+    training_answers *a = (training_answers *)user;
+    q_tensor answer;
+    (void)part;
+    if (evaluated && q_session_output(a->of->session, 2, &answer, NULL) == Q_OK) {
+        q_confusion_add(&a->confusion, &answer, (const int32_t *)step->inputs[1], answer.ne[0] * answer.ne[2]);
+    }
+}
+
+static inline int training_failed(const q_diag *d)
 {
     printf("%s: %s: %s (need %llu, have %llu)\n", q_strerror(d->code), d->what, d->field, (unsigned long long)d->need,
            (unsigned long long)d->have);

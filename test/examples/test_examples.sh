@@ -148,6 +148,44 @@ check_09_digits_cnn() {
     learns_digits "$1" 98.5
 }
 
+check_10_sequence_lstm() {
+    runs "$1" 0
+    says "$1" '^loss 0\.00[0-9]* after 384 steps; of 64 sequences of 64 100\.00 % of the answers are right$'
+}
+
+# It has learnt: bytes drawn alike would be 5.55 nats, English letters by their frequency about 3.
+check_11_language_model() {
+    runs "$1" 0 README.md 100
+    nats=$(sed -n 's/.* nats a byte, \([0-9.]*\) of the tenth held out$/\1/p' "$OUT/said")
+    is "$1: ${nats:-nothing} nats are less than 4" "$(awk -v a="${nats:-9}" 'BEGIN { print (a < 4) }')" 1
+    is "$1: writes 200 bytes behind the text's first 16" "$(sed 1d "$OUT/said" | head -c 16)" "$(head -c 16 README.md)"
+    is "$1: length" "$(sed 1d "$OUT/said" | wc -c | awk '{ print ($1 > 100) }')" 1
+    runs "$1 without a text" 2
+    : >"$OUT/empty"
+    runs "$1 with an empty text" 1 "$OUT/empty"
+    says "$1 with an empty text" 'q_dataset .train.: n '
+}
+
+check_12_generate_text() {
+    runs "$1" 0 "$FILE" "$TEXT" 7
+    want=$({ printf %s "$TEXT" && "$QORUS" run "$FILE" -p "$TEXT" -n 64 --temp 0.8 --top-p 0.9 --seed 7 --ctx 512 2>"$OUT/errors"; } |
+        bytes_of)
+    is "$1: the text of qorus run" "$(bytes_of <"$OUT/said")" "$want"
+    runs "$1 without a text" 2 "$FILE"
+    runs "$1 with a missing file" 1 "$OUT/nothing.qorus" "$TEXT"
+    says "$1 with a missing file" 'nothing.qorus'
+    runs "$1 with a file cut short" 1 "$OUT/short.qorus" "$TEXT"
+}
+
+# What it needs besides the library: memory functions, and the serial line's putchar.
+check_13_memory_port() {
+    runs "$1" 0
+    says "$1" '^[0-9]* bytes of memory, [0-9]* of flash; of digits with a wrong pixel (9[89]\.[0-9]*|100\.00) % are right$'
+    $cc $FLAGS -I. -O2 -c examples/13_memory_port.c -o "$OUT/program.o"
+    empty "$1: needs of a libc" "$(nm -u "$OUT/program.o" | awk '{ print $NF }' |
+        grep -vE '^(q_[a-z0-9_]*|mem(cpy|set|move|cmp)|putchar|putc|stdout|_GLOBAL_OFFSET_TABLE_)$')"
+}
+
 check_03_hello_world() {
     runs "$1" 0
     is "$1: ids and text" "$(cat "$OUT/said")" "256 72 101 108 108 111 32 87 111 114 108 100 257 
@@ -246,6 +284,9 @@ for source in examples/*.c; do
     name=${source##*/}
     example "${name%.c}" "$source" -I.
 done
+
+is "examples/README.md lists each once, in order" "$(sed -n 's/^| \[\([0-9a-z_]*\)\](\1\.c) .*/examples\/\1.c/p' examples/README.md)" \
+    "$(ls examples/*.c)"
 
 [ -n "$(marks_of README.md 2>/dev/null)" ] || skips "README.md has no marked example"
 for document in README.md port/README.md docs/*.md; do

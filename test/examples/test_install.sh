@@ -35,7 +35,7 @@ empty "the version is that of the headers" \
     "$(printf '%s\n' '#include <qorus.h>' 'Q_VERSION_MAJOR.Q_VERSION_MINOR.Q_VERSION_PATCH' |
         gcc -E -P -I"$OUT$PREFIX/include" - | tail -n 1 | tr -d ' ' | grep -vxF "$(value Version)")"
 
-cp examples/01_static_memory.c "$OUT/app/"
+cp examples/*.[ch] "$OUT/app/"
 cat >"$OUT/app/port.c" <<'EOF'
 #include <qorus.h>
 #include <port/posix/posix.h>
@@ -57,6 +57,11 @@ for cc in gcc clang; do
         # shellcheck disable=SC2046
         empty "$name compiles with $cc" \
             "$(cd "$OUT/app" && $cc -std=c11 -Wall -Wextra -Werror $(value Cflags) $name.c $(value Libs) -o $name 2>&1)"
+    done
+    for source in examples/*.c; do
+        # shellcheck disable=SC2046
+        empty "$source compiles with $cc from what is installed" \
+            "$(cd "$OUT/app" && $cc -std=c11 -Wall -Wextra -Werror $(value Cflags) "${source##*/}" $(value Libs) -o program 2>&1)"
     done
     empty "the example runs ($cc)" "$("$OUT/app/01_static_memory" "$FILE" 'Hello there' >"$OUT/said" 2>&1 || head -n 3 "$OUT/said")"
     full "... and says something ($cc)" "$(head -c 20 "$OUT/said" | tr -d '\000')"
