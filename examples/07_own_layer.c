@@ -120,20 +120,6 @@ static q_error_code train(training *t, uint32_t steps, q_train_report *report, q
     return e;
 }
 
-static bool same(const training *a, const training *b)
-{
-    for (q_param p = 0; p < q_model_n_params(a->model); p++) {
-        q_param twin = q_model_find_param(b->model, q_model_param_name(a->model, p));
-        q_tensor t[2];
-        if (twin == Q_NONE || q_session_param(a->session, p, &t[0], NULL) != Q_OK ||
-            q_session_param(b->session, twin, &t[1], NULL) != Q_OK ||
-            memcmp(t[0].data, t[1].data, (size_t)t[0].ne[2] * t[0].ne[3] * sizeof(float)) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 int main(void)
 {
     static const q_layer_class *const own[] = {&prelu};
@@ -166,7 +152,7 @@ int main(void)
         return training_failed(&d);
     }
     printf("loss %.4f, after %d steps %.4f; saved half way and trained on: %s\n", first.loss, STEPS, last.loss,
-           same(&whole, &loaded) && resumed.loss == last.loss ? "the same bits" : "other bits");
+           training_same(&whole, &loaded) && resumed.loss == last.loss ? "the same bits" : "other bits");
     again.n_classes = 0; /* a file with a layer of your own needs its class */
     printf("without the class: %s: %s\n", q_strerror(q_model_size(build_again, &again, &(size_t){0}, &d)), d.what);
     return 0;

@@ -120,6 +120,21 @@ static inline void training_count(void *user, const q_step *step, const q_train_
     }
 }
 
+/* Have they learnt the same, bit for bit? Parameters are compared by name. */
+static inline bool training_same(const training *a, const training *b)
+{
+    for (q_param p = 0; p < q_model_n_params(a->model); p++) {
+        q_param twin = q_model_find_param(b->model, q_model_param_name(a->model, p));
+        q_tensor t[2];
+        if (twin == Q_NONE || q_session_param(a->session, p, &t[0], NULL) != Q_OK ||
+            q_session_param(b->session, twin, &t[1], NULL) != Q_OK ||
+            memcmp(t[0].data, t[1].data, (size_t)t[0].ne[2] * t[0].ne[3] * sizeof(float)) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static inline int training_failed(const q_diag *d)
 {
     printf("%s: %s: %s (need %llu, have %llu)\n", q_strerror(d->code), d->what, d->field, (unsigned long long)d->need,
