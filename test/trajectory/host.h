@@ -12,7 +12,7 @@ const q_port *host_port(void);
 void *host_take(size_t bytes);
 void host_give(void *memory);
 /* Says so and ends the program. */
-void host_fail(const char *what, const char *field, uint64_t need, uint64_t have);
+Q_NORETURN void host_fail(const char *what, const char *field, uint64_t need, uint64_t have);
 /* Where there are files: all of one, in memory that was taken. */
 void *host_read(const char *path, size_t *bytes);
 /* Where there is no operating system: before anything else. */
