@@ -176,6 +176,9 @@ static bool make_trainer(train_run *r)
     if (q_session_init_params(session, r->s.seed, d) != Q_OK || q_trainer_size(session, &r->config, &n, d) != Q_OK) {
         return train_say_failure(&r->s, "training", d) == EXIT_DONE;
     }
+    if (!tune_load(r)) {
+        return false;
+    }
     memory = train_take(r, n, "trainer");
     return memory != NULL && (q_trainer_init(&r->trainer, (q_block){memory, n}, session, &r->config, d) == Q_OK ||
                               train_say_failure(&r->s, "training", d) == EXIT_DONE);
@@ -292,6 +295,11 @@ static size_t describe(train_run *r)
     size_t n = train_describe(&r->s, r->settings, sizeof(r->settings));
     n += (size_t)snprintf(r->settings + n, sizeof(r->settings) - n, "samples = %u and %u, %llu tokens, %u classes\n", d->n_train,
                           d->n_validate, (unsigned long long)d->tokens, d->classes);
+    for (uint32_t i = 0; d->base != NULL && i < sizeof(q_file_get_header(d->base)->tables_sha256); i++) {
+        n += n < sizeof(r->settings) ? (size_t)snprintf(r->settings + n, sizeof(r->settings) - n, "%s%02x", i == 0 ? "base = " : "",
+                                                        q_file_get_header(d->base)->tables_sha256[i])
+                                     : 0;
+    }
     return n < sizeof(r->settings) ? n : sizeof(r->settings) - 1;
 }
 
@@ -301,6 +309,9 @@ int train_prepare(train_run *r)
     uint32_t window;
     if (!train_form_of(&r->s, &form, &window)) {
         return EXIT_USAGE;
+    }
+    if (r->s.model != NULL && !tune_open(&r->h, &r->s, &window)) {
+        return EXIT_FAILED;
     }
     if (!train_load(&r->data, &r->h, &r->s, form, window) || !train_network_open(&r->network, &r->s, &r->data)) {
         return EXIT_FAILED;

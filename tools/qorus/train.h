@@ -6,6 +6,7 @@
  *   train_layers.c    the lines of a network, read
  *   train_data.c      files -> samples                  train_words.c  a text -> vocabulary and windows
  *   train_network.c   the lines of a network -> a graph
+ *   train_tune.c      a model in a file that the training begins from
  *   train.c           model, plan, session, trainer; the run
  *   train_report.c    progress, metrics, summary        train_text.c   samples of text on the way
  *   train_save.c      the model's file and the file a stopped training goes on from
@@ -87,6 +88,11 @@ typedef struct train_settings {
     const char *vocab;
     uint32_t window;
     uint32_t stride;
+
+    const char *model; /* fine-tuning: the file; instead of layers */
+    uint32_t lora;     /* rank; 0: no adapters */
+    double lora_alpha;
+    const char *tune;
 
     train_layer layers[TRAIN_MAX_LAYERS];
     uint32_t n_layers;
@@ -187,9 +193,10 @@ typedef struct train_data {
     q_step_span *spans;
     q_dataset set[2];
     const char *meta; /* lines for the model's META */
-    void *tokenizer;
+    const void *tokenizer;
     size_t tokenizer_size;
     uint64_t tokens; /* of the text */
+    const q_file *base; /* the model that is fine-tuned, or NULL */
 } train_data;
 
 /* Reads everything. form: from the network. Says what is wrong and returns false. */
@@ -231,6 +238,15 @@ bool train_network_open(train_network *n, const train_settings *s, const train_d
 void train_build(q_graph *g, const void *network);
 /* What a failure of the core that names a node is about: says it with the layer's line. Returns EXIT_FAILED. */
 int train_say_failure(const train_settings *s, const char *what, const q_diag *diag);
+
+/* ---- Fine-tuning ------------------------------------------------------------------------------------------- */
+
+/* Opens s->model into h->engine, and checks what is asked of it. *window: no more than its context. Says what is wrong and
+   returns false. */
+bool tune_open(host *h, const train_settings *s, uint32_t *window);
+/* q_decoder_build.trains and .adapts; network: a train_network. */
+bool tune_trains(void *network, const char *name);
+bool tune_adapts(void *network, const char *name);
 
 /* ---- The run ----------------------------------------------------------------------------------------------- */
 
@@ -278,6 +294,11 @@ void *train_take(train_run *r, size_t size, const char *what);
 
 /* Model and plan of a network, e->backend being there. c: mode, flags, maxima. Says what is wrong and returns false. */
 bool train_engine(train_run *r, engine *e, train_network *n, q_plan_config *c);
+
+/* What trains of a model in a file becomes what it is there. Says what is wrong and returns false. */
+bool tune_load(train_run *r);
+/* Not a part of the file of a model that is fine-tuned. */
+bool tune_is_own(const train_run *r, const q_tensor *t);
 
 /* Opens the metrics file; a resumed run keeps its first `bytes`. */
 bool report_open(train_run *r, uint64_t bytes);

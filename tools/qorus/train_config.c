@@ -139,14 +139,40 @@ static void defaults(train_settings *s)
     s->save_every = 300;
 }
 
+/* What a model to begin from asks of other settings. */
+static bool check_model(train_settings *s)
+{
+    if (s->model == NULL) {
+        const char *alone = s->lora != 0 ? "lora" : s->lora_alpha != 0 ? "lora_alpha" : s->tune != NULL ? "tune" : NULL;
+        return alone == NULL || train_complain(s, alone, "there is no model to fine-tune: give model = FILE");
+    }
+    if (s->n_layers != 0) {
+        return train_complain(s, "network", "it is that of %s: a model and a network exclude each other", s->model);
+    }
+    if (s->vocab != NULL) {
+        return train_complain(s, "vocab", "it is that of %s: a model and a vocabulary exclude each other", s->model);
+    }
+    if (s->lora == 0 && s->lora_alpha != 0) {
+        return train_complain(s, "lora_alpha", "there are no adapters: give lora = RANK");
+    }
+    if (s->lora != 0 && s->type != 0) {
+        return train_complain(s, "type", "adapters are f32");
+    }
+    s->lora_alpha = s->lora_alpha == 0 ? s->lora : (double)(uint64_t)(s->lora_alpha * 1e6 + 0.5) / 1e6; /* as files note it */
+    return true;
+}
+
 /* What settings say together. */
 static bool check(train_settings *s)
 {
     if (s->data == NULL) {
         return train_complain(s, "data", "a file is missing: data = FILE in a config file, or --data FILE; see qorus train --help");
     }
-    if (s->n_layers == 0) {
-        return train_complain(s, "network", "layers are missing: network { ... } in a config file, or --network");
+    if (!check_model(s)) {
+        return false;
+    }
+    if (s->n_layers == 0 && s->model == NULL) {
+        return train_complain(s, "network", "layers are missing: network { ... } in a config file, or --network; or a model");
     }
     if (s->validate != 0 && s->validate_data != NULL) {
         return train_complain(s, "validate", "a share and validate_data exclude each other");

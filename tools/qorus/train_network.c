@@ -15,6 +15,10 @@ bool train_form_of(const train_settings *s, train_form *form, uint32_t *window)
 {
     *form = FORM_SAMPLES;
     *window = s->window != 0 ? s->window : DEFAULT_WINDOW;
+    if (s->model != NULL) {
+        *form = FORM_TEXT;
+        *window = s->window != 0 ? s->window : DEFAULT_CONTEXT;
+    }
     for (uint32_t i = 0; i < s->n_layers; i++) {
         uint32_t op = s->layers[i].op;
         if (op == OP_DECODER && s->n_layers != 1) {
@@ -252,6 +256,15 @@ static q_edge add_decoder(building *b, q_edge tokens)
     d.struct_size = sizeof(d);
     d.flags = b->n->answers ? 0 : Q_DECODER_ALL_ROWS;
     d.arch = &b->n->decoder.arch;
+    d.file = b->n->data->base;
+    d.user = (void *)(uintptr_t)b->n;
+    if (d.file != NULL && b->n->settings->lora != 0) {
+        d.adapts = tune_adapts;
+        d.lora_rank = b->n->settings->lora;
+        d.lora_alpha = b->n->settings->lora_alpha;
+    } else if (d.file != NULL) {
+        d.trains = tune_trains;
+    }
     logits.value = q_graph_decoder(b->net.graph, &d, tokens.value);
     logits.type.dtype = Q_REAL;
     logits.type.dim[2] = (q_count){1, b->n->answers ? Q_SYM_SELECTED : Q_SYM_TOKENS};
@@ -329,6 +342,9 @@ static bool check_answers(const train_network *n)
     if (answers_fit(n)) {
         return true;
     }
+    if (d->base != NULL) {
+        return train_complain(s, "model", "its vocabulary has %u tokens, but it answers with %u", d->classes, n->columns);
+    }
     if (s->loss == LOSS_CROSS_ENTROPY && n->columns < d->classes) {
         return train_complain_layer(s, last, "%u outputs, but the data has %u classes", n->columns, d->classes);
     }
@@ -362,8 +378,12 @@ bool train_network_open(train_network *n, const train_settings *s, const train_d
     memset(n, 0, sizeof(*n));
     n->settings = s;
     n->data = d;
-    n->is_decoder = s->layers[0].op == OP_DECODER;
-    if (n->is_decoder) {
+    n->is_decoder = d->base != NULL || s->layers[0].op == OP_DECODER;
+    if (d->base != NULL) {
+        const q_file_arch *arch = q_file_get_arch(d->base);
+        n->decoder.arch = *arch;
+        memcpy(n->decoder.kinds, arch + 1, arch->n_layers);
+    } else if (n->is_decoder) {
         if (!check_decoder(s)) {
             return false;
         }

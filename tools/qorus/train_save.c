@@ -90,6 +90,19 @@ static const q_model *model_of_answers(train_run *r)
     return model;
 }
 
+/* A file that qorus run --adapter takes. */
+static void write_adapters_only(const train_run *r, q_write *w)
+{
+    static char note[ADAPTER_NOTE_BYTES];
+    adapter_note(note, r->s.lora, r->s.lora_alpha);
+    w->tokenizer = NULL;
+    w->tokenizer_size = 0;
+    w->arch = NULL;
+    w->layer_kinds = NULL;
+    w->meta = note;
+    w->keeps = adapter_keeps;
+}
+
 bool save_model(train_run *r)
 {
     static const uint32_t types[] = {Q_F32, Q_F16, Q_BF16, Q_Q8_0, Q_Q4_0, Q_Q4_1}; /* as the setting's choices */
@@ -113,6 +126,9 @@ bool save_model(train_run *r)
     w.layer_kinds = r->network.is_decoder ? r->network.decoder.kinds : NULL;
     w.user = &s;
     w.write = write_piece;
+    if (r->s.lora != 0) {
+        write_adapters_only(r, &w);
+    }
     if (w.model == NULL) {
         return false;
     }

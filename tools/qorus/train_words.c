@@ -34,6 +34,7 @@ static bool make_vocabulary(train_data *d, host *h, const train_settings *s, con
     size_t bytes = 0;
     void *words = NULL;
     void *work = NULL;
+    void *section;
     bool ok = vocabulary_of(s, &c);
     if (!ok) {
         return false;
@@ -43,11 +44,22 @@ static bool make_vocabulary(train_data *d, host *h, const train_settings *s, con
     bytes = ok ? vocabulary_train_size(&v) : 0;
     ok = ok && (work = aligned_alloc(64, (bytes + 64) / 64 * 64)) != NULL && vocabulary_train(&v, work, bytes, &h->diag) == Q_OK;
     d->tokenizer_size = ok ? vocabulary_section_size(&v) : 0;
-    d->tokenizer = ok ? host_take(h, d->tokenizer_size, "vocabulary") : NULL;
-    ok = d->tokenizer != NULL && vocabulary_section(&v, d->tokenizer, d->tokenizer_size, &h->diag) == Q_OK;
+    d->tokenizer = section = ok ? host_take(h, d->tokenizer_size, "vocabulary") : NULL;
+    ok = section != NULL && vocabulary_section(&v, section, d->tokenizer_size, &h->diag) == Q_OK;
     free(words);
     free(work);
     return ok || (say_failure("vocabulary", &h->diag), false);
+}
+
+/* That of the model, or one made from the text. */
+static bool find_vocabulary(train_data *d, host *h, const train_settings *s, const char *text, size_t n)
+{
+    if (s->model == NULL) {
+        return make_vocabulary(d, h, s, text, n);
+    }
+    d->base = &h->engine.file;
+    d->tokenizer = q_file_section_data(d->base, Q_SECTION_TOKENIZER, &d->tokenizer_size);
+    return true;
 }
 
 static bool encode(train_data *d, host *h, const train_settings *s, const char *text, size_t n, int32_t **ids)
@@ -99,6 +111,25 @@ static bool make_windows(train_data *d, host *h, const train_settings *s, const 
     return true;
 }
 
+/* META of the model's file: that of the model it begins from, if that has one. */
+static bool note_origin(train_data *d, host *h)
+{
+    size_t n = 0;
+    const void *text = d->base != NULL ? q_file_section_data(d->base, Q_SECTION_META, &n) : NULL;
+    char *copy;
+    d->meta = "source: qorus train\ntask: text\n";
+    if (text == NULL || n == 0) {
+        return true;
+    }
+    d->meta = copy = (char *)host_take(h, n + 1, "meta");
+    if (copy == NULL) {
+        return false;
+    }
+    memcpy(copy, text, n);
+    copy[n] = '\0';
+    return true;
+}
+
 bool train_load_text(train_data *d, host *h, const train_settings *s, uint32_t window)
 {
     dataset_why why;
@@ -122,7 +153,7 @@ bool train_load_text(train_data *d, host *h, const train_settings *s, uint32_t w
         return false;
     }
     d->rows = window;
-    ok = make_vocabulary(d, h, s, text, n) && encode(d, h, s, text, n, &ids);
+    ok = find_vocabulary(d, h, s, text, n) && encode(d, h, s, text, n, &ids);
     free(bytes);
     if (!ok) {
         return false;
@@ -136,6 +167,5 @@ bool train_load_text(train_data *d, host *h, const train_settings *s, uint32_t w
                               (unsigned long long)(d->n_train == 0 ? d->tokens - held : held),
                               d->n_train == 0 ? "" : " held out", window);
     }
-    d->meta = "source: qorus train\ntask: text\n";
-    return true;
+    return note_origin(d, h);
 }
