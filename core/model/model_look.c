@@ -32,6 +32,11 @@ const char *q_model_param_name(const q_model *model, q_param param)
     return param < model->n.params ? model->params[param].name : "";
 }
 
+bool q_model_param_is_slot(const q_model *model, q_param param)
+{
+    return param < model->n.params && model->params[param].view.data == NULL;
+}
+
 q_param q_model_find_param(const q_model *model, const char *name)
 {
     for (uint32_t i = 0; i < model->n.params; i++) {

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What tests of the qorus command share: a small model, a folder of their own, and counting."""
 import atexit
+import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,6 +83,25 @@ def refused(name, code, *words, says="", **more):
     lines = error.splitlines()
     tell(name, status == code and out == b"" and len(lines) == 1 and says in lines[0]
          and lines[0].startswith("qorus: "), f"{status} {out[:60]!r} {error!r}")
+
+
+def interrupted(*words):
+    """Begins a training in FOLDER, stops it in its first steps; returns exit code and standard error. Its pipe holds a page: a
+    training that says more than that cannot end before the signal comes."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)
+    with subprocess.Popen([QORUS, "train", *map(str, words)], cwd=FOLDER, stderr=write,
+                          stdout=subprocess.DEVNULL) as training, os.fdopen(read, "rb", 0) as said:
+        os.close(write)
+        err = b""
+        while not err.endswith(b"/s\n"):
+            piece = said.readline()
+            err += piece
+            if not piece:
+                break
+        training.send_signal(signal.SIGINT)
+        err += said.read()
+    return training.returncode, err.decode()
 
 
 def missing(*packages):

@@ -1,18 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """qorus train: four kinds of network, each from one config file to answers of qorus run; stopping and going on; metrics."""
-import fcntl
 import math
 import os
 import pty
 import random
 import re
-import signal
 import struct
 import subprocess
 import sys
 
-from command import FOLDER, QORUS, ROOT, finish, qorus, tell
+from command import FOLDER, QORUS, ROOT, finish, interrupted, qorus, tell
 
 sys.path.insert(0, str(ROOT / "tools"))
 import plot_metrics  # noqa: E402
@@ -252,22 +250,8 @@ def same_bits():
 
 
 def interrupt(name, *options):
-    """Begins a training, stops it in its first steps; returns standard error. Its pipe holds a page: a training that says more
-    than that cannot end before the signal comes."""
-    read, write = os.pipe()
-    fcntl.fcntl(write, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)
-    with subprocess.Popen([QORUS, "train", *one_thread([f"{name}.train", *options])], cwd=FOLDER, stderr=write,
-                          stdout=subprocess.DEVNULL) as run, os.fdopen(read, "rb", 0) as said:
-        os.close(write)
-        err = b""
-        while not err.endswith(b"/s\n"):
-            piece = said.readline()
-            err += piece
-            if not piece:
-                break
-        run.send_signal(signal.SIGINT)
-        err += said.read()
-    return run.returncode, err.decode()
+    """Begins a training and stops it in its first steps; returns exit code and standard error."""
+    return interrupted(*one_thread([f"{name}.train", *options]))
 
 
 def without_times(name):

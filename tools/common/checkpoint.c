@@ -48,7 +48,7 @@ static bool piece(const q_session *s, q_param p, uint32_t i, q_tensor *out, size
 {
     q_diag diag;
     q_tensor w;
-    if (q_session_param(s, p, &w, &diag) != Q_OK || w.dtype != Q_REAL || w.layout != Q_PLAIN) {
+    if (!q_model_param_is_slot(q_session_model(s), p) || q_session_param(s, p, &w, &diag) != Q_OK || w.dtype != Q_REAL || w.layout != Q_PLAIN) {
         return false;
     }
     *bytes = (size_t)w.ne[0] * w.ne[1] * w.ne[2] * w.ne[3] * sizeof(q_real);

@@ -297,8 +297,6 @@ bool train_engine(train_run *r, engine *e, train_network *n, q_plan_config *c);
 
 /* What trains of a model in a file becomes what it is there. Says what is wrong and returns false. */
 bool tune_load(train_run *r);
-/* Not a part of the file of a model that is fine-tuned. */
-bool tune_is_own(const train_run *r, const q_tensor *t);
 
 /* Opens the metrics file; a resumed run keeps its first `bytes`. */
 bool report_open(train_run *r, uint64_t bytes);

@@ -39,6 +39,9 @@ bool train_form_of(const train_settings *s, train_form *form, uint32_t *window)
     if (*form == FORM_TEXT && s->loss != LOSS_CROSS_ENTROPY) {
         return train_complain(s, "loss", "a text is learnt by cross_entropy");
     }
+    if (*form == FORM_TEXT && s->targets != NULL) {
+        return train_complain(s, "targets", "of a text they are its own next tokens");
+    }
     return true;
 }
 

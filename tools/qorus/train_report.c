@@ -18,7 +18,7 @@ static bool counts_classes(const train_run *r)
     return r->data.form != FORM_TEXT && r->s.loss == LOSS_CROSS_ENTROPY && r->network.columns <= MAX_CLASSES;
 }
 
-/* Without the parts of a file that stay as they are. */
+/* Without what stays in a file. */
 static uint64_t count_parameters(const train_run *r)
 {
     const engine *e = &r->h.engine;
@@ -26,7 +26,8 @@ static uint64_t count_parameters(const train_run *r)
     for (q_param p = 0; p < q_model_n_params(e->model); p++) {
         q_tensor t;
         q_diag d;
-        n += q_session_param(e->session, p, &t, &d) == Q_OK && tune_is_own(r, &t) ? (uint64_t)t.ne[2] * t.ne[3] : 0;
+        bool own = q_model_param_is_slot(e->model, p) && q_session_param(e->session, p, &t, &d) == Q_OK;
+        n += own ? (uint64_t)t.ne[2] * t.ne[3] : 0;
     }
     return n;
 }

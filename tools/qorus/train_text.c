@@ -83,13 +83,10 @@ static bool copy_weights(train_run *r)
     const engine *e = &r->writer;
     for (q_param p = 0; p < q_model_n_params(e->model); p++) {
         q_tensor from;
-        q_tensor to;
         q_param of = q_model_find_param(r->h.engine.model, q_model_param_name(e->model, p));
-        if (q_session_param(r->h.engine.session, of, &from, &r->h.diag) != Q_OK ||
-            q_session_param(e->session, p, &to, &r->h.diag) != Q_OK) {
-            return false;
-        }
-        if (tune_is_own(r, &to) && q_session_load_param(e->session, p, &from, &r->h.diag) != Q_OK) {
+        if (q_model_param_is_slot(e->model, p) &&
+            (q_session_param(r->h.engine.session, of, &from, &r->h.diag) != Q_OK ||
+             q_session_load_param(e->session, p, &from, &r->h.diag) != Q_OK)) {
             return false;
         }
     }

@@ -157,9 +157,3 @@ bool tune_load(train_run *r)
            q_session_load_params(r->h.engine.session, file, NULL, &r->h.diag) == Q_OK ||
            say_failure(r->s.model, &r->h.diag) == EXIT_DONE;
 }
-
-bool tune_is_own(const train_run *r, const q_tensor *t)
-{
-    const q_file *file = r->data.base;
-    return file == NULL || (uintptr_t)t->data - (uintptr_t)file->base >= file->size;
-}
