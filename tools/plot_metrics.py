@@ -14,12 +14,14 @@ import math
 import sys
 from pathlib import Path
 
+from qorus_py import picture
+
 COLUMNS = ("step", "epoch", "loss", "val_loss", "accuracy", "learning_rate", "gradient_norm", "samples_per_s", "seconds")
 PANELS = (("loss", ("loss", "val_loss")), ("accuracy", ("accuracy",)), ("learning rate", ("learning_rate",)),
           ("gradient norm", ("gradient_norm",)), ("samples per second", ("samples_per_s",)))
 
 
-class MetricsError(ValueError):
+class MetricsError(picture.PictureError):
     """A metrics file that cannot be read; the text names file and line and says what to do."""
 
 
@@ -91,44 +93,54 @@ def has_values(metrics, column):
     return any(math.isfinite(x) for x in metrics[column])
 
 
-def panels_of(runs):
-    """The panels that have something to show."""
+def panels_of(runs, only=None):
+    """The panels that have something to show; of those named in `only`, if it is given."""
     return [(title, columns) for title, columns in PANELS
-            if any(has_values(metrics, column) for metrics in runs.values() for column in columns)]
+            if (not only or title in only) and any(has_values(metrics, column) for metrics in runs.values() for column in columns)]
 
 
-def draw(runs, out, log_loss=False, width=9.0):
+def draw(runs, out, log_loss=False, width=8.0, only=None, title=None):
     """Writes the picture; `runs` is {label: metrics}. Returns the number of curves."""
-    import matplotlib
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    panels = panels_of(runs)
+    plot = picture.pyplot()
+    panels = panels_of(runs, only)
     if not panels:
-        raise MetricsError("nothing to draw: every column but step is empty")
-    figure, axes = pyplot.subplots(len(panels), 1, sharex=True, squeeze=False, figsize=(width, 1.0 + 2.4 * len(panels)),
-                                   layout="constrained")
+        raise MetricsError("nothing to draw: every column that would be is empty")
+    figure, axes = plot.subplots(len(panels), 1, sharex=True, squeeze=False, figsize=(width, 0.8 + 2.2 * len(panels)),
+                                 layout="constrained")
     curves = 0
-    for axis, (title, columns) in zip(axes[:, 0], panels):
+    for axis, (name, columns) in zip(axes[:, 0], panels):
         for k, (label, metrics) in enumerate(runs.items()):
             for column in columns:
                 points = [(s, y) for s, y in zip(metrics["step"], metrics[column]) if math.isfinite(y)]
                 if not points:
                     continue
                 steps, values = zip(*points)
-                axis.plot(steps, values, color=f"C{k % 10}", linestyle="--" if column == "val_loss" else "-",
-                          marker="." if len(points) < 40 else None, linewidth=1.2,
-                          label=f"{label}: {column}" if len(runs) > 1 or len(columns) > 1 else column)
+                second = column == "val_loss"
+                axis.plot(steps, values, color=picture.COLOURS[(k + (second and len(runs) == 1)) % len(picture.COLOURS)],
+                          linestyle="--" if second and len(runs) > 1 else "-", marker="." if len(points) < 40 else None, linewidth=1.2,
+                          label=f"{label}: {column}" if len(runs) > 1 else column)
                 curves += 1
-        if log_loss and title == "loss":
+        if log_loss and name == "loss":
             axis.set_yscale("log")
-        axis.set_ylabel(title)
+        axis.set_ylabel(name)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize="small")
+        if len(axis.lines) > 1:
+            axis.legend(fontsize="small", frameon=False)
     axes[-1, 0].set_xlabel("step")
-    figure.savefig(out, dpi=120)
-    pyplot.close(figure)
+    figure.suptitle(title or ", ".join(runs), fontsize="medium")
+    picture.save(figure, out)
+    plot.close(figure)
     return curves
+
+
+def draw_files(options):
+    """Reads the files and draws them; returns what was drawn."""
+    runs = {}
+    for path in options.metrics:
+        label = Path(path).stem
+        runs[label if label not in runs else path] = read_metrics(path)
+    curves = draw(runs, options.out, options.log_loss, only=options.only, title=options.title)
+    return f"{options.out}: {curves} curves of {sum(len(m['step']) for m in runs.values())} lines"
 
 
 def main(arguments=None):
@@ -136,21 +148,11 @@ def main(arguments=None):
     parser.add_argument("metrics", nargs="+", help="files of metrics")
     parser.add_argument("-o", "--out", default="metrics.png", help="picture: .png, .svg or .pdf (default metrics.png)")
     parser.add_argument("--log-loss", action="store_true", help="losses on a logarithmic scale")
+    parser.add_argument("--only", nargs="+", choices=[name for name, _ in PANELS], metavar="PANEL",
+                        help="these panels: " + ", ".join(name for name, _ in PANELS))
+    parser.add_argument("--title", help="what the picture is of (default: names of the files)")
     options = parser.parse_args(arguments)
-    runs = {}
-    try:
-        for path in options.metrics:
-            label = Path(path).stem
-            runs[label if label not in runs else path] = read_metrics(path)
-        curves = draw(runs, options.out, options.log_loss)
-    except (MetricsError, OSError) as error:
-        print(f"plot_metrics: {error}", file=sys.stderr)
-        return 1
-    except ImportError:
-        print("plot_metrics: matplotlib is missing: make deps, then build/venv/bin/python tools/plot_metrics.py", file=sys.stderr)
-        return 2
-    print(f"{options.out}: {curves} curves of {sum(len(m['step']) for m in runs.values())} lines")
-    return 0
+    return picture.finish("plot_metrics", lambda: draw_files(options))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""test_plot.py: metrics files read and refused by tools/plot_metrics.py; a picture drawn where matplotlib is there."""
+"""test_plot.py: metrics and confusion files read and refused by tools/plot_metrics.py and tools/plot_confusion.py; pictures
+drawn where matplotlib is there."""
 
 import contextlib
 import io
@@ -9,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import plot_confusion  # noqa: E402
 import plot_metrics  # noqa: E402
 
 passed = failed = skipped = 0
@@ -22,13 +24,13 @@ def check(ok, what):
         print("FAIL", what)
 
 
-def refused(folder, text, says):
+def refused(folder, text, says, read=plot_metrics.read_metrics):
     path = Path(folder, "bad")
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     try:
-        plot_metrics.read_metrics(path)
+        read(path)
         check(False, f"refused: {says}")
-    except plot_metrics.MetricsError as error:
+    except plot_metrics.picture.PictureError as error:
         check(says in str(error) and str(path) in str(error), f"refused: {says} (was {error})")
 
 
@@ -39,6 +41,7 @@ def test_reading(folder):
     check(m["step"] == [0, 10] and m["loss"] == [2.5, 1.5] and math.isnan(m["val_loss"][0]) and m["val_loss"][1] == 1.75, "CSV")
     check(not plot_metrics.has_values(m, "seconds"), "a column that is not there has no values")
     check([t for t, _ in plot_metrics.panels_of({"a": m})] == ["loss", "accuracy"], "panels that have something to show")
+    check([t for t, _ in plot_metrics.panels_of({"a": m}, ["accuracy"])] == ["accuracy"], "panels that are asked for")
     path = Path(folder, "b.jsonl")
     path.write_text('{"step": 0, "loss": 2.0, "learning_rate": 0.1}\n\n{"step": 1, "loss": null}\n', encoding="utf-8")
     m = plot_metrics.read_metrics(path)
@@ -60,6 +63,19 @@ def test_refusals(folder):
     refused(folder, b"step,loss\n0,\xff\n", "byte 12 is not UTF-8")
 
 
+def test_confusion(folder):
+    path = Path(folder, "table.csv")
+    path.write_text("target,cat,dog,emu\ncat,3,1,0\ndog,0,4,0\nemu,0,0,0\n", encoding="utf-8")
+    names, counts = plot_confusion.read_confusion(path)
+    check(names == ["cat", "dog", "emu"] and counts == [[3, 1, 0], [0, 4, 0], [0, 0, 0]], "a table of mistakes")
+    accuracy, f1 = plot_confusion.figures(counts)
+    check(accuracy == 7 / 8 and abs(f1 - (6 / 7 + 8 / 9) / 2) < 1e-12, "accuracy; F1 of classes that occur")
+    for text, says in (("", ":1: not 'target'"), ("a,b\n", ":1: not 'target'"), ("target,a\nb,1\n", "lines are not those of the 1 classes"),
+                       ("target,a,b\na,1,2\nb,1\n", ":3: not 2 counts"), ("target,a\na,-1\n", ":2: not 1 counts"),
+                       ("target,a\na,0\n", "nothing was counted")):
+        refused(folder, text, says, plot_confusion.read_confusion)
+
+
 def test_picture(folder):
     global skipped
     out = Path(folder, "out.png")
@@ -76,12 +92,16 @@ def test_picture(folder):
     with contextlib.redirect_stdout(said):
         code = plot_metrics.main([str(Path(folder, "a.csv")), str(Path(folder, "b.jsonl")), "-o", str(out), "--log-loss"])
     check(code == 0 and out.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and "5 curves of 4 lines" in said.getvalue(), said.getvalue())
+    with contextlib.redirect_stdout(said):
+        code = plot_confusion.main([str(Path(folder, "table.csv")), "-o", str(out)])
+    check(code == 0 and "3 classes, accuracy 0.8750, macro F1 0.8730" in said.getvalue(), said.getvalue())
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
         test_reading(folder)
         test_refusals(folder)
+        test_confusion(folder)
         test_picture(folder)
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return failed != 0

@@ -14,6 +14,7 @@ typedef enum option_kind {
     KIND_SEED,   /* uint64_t */
     KIND_STOP,
     KIND_BIAS,
+    KIND_DUMP,
     KIND_DOT,
     KIND_SVG,
     KIND_JSON
@@ -35,6 +36,8 @@ static const option table[] = {
     {"--input", "FILE", "samples to answer, of a model that reads no text: IDX, .npy or CSV", offsetof(options, input), FOR_RUN,
      KIND_TEXT},
     {"--targets", "FILE", "what the answers should be", offsetof(options, targets), FOR_RUN, KIND_TEXT},
+    {"--confusion", "FILE", "with --input: how often which class was taken for which, as CSV; rows are the targets",
+     offsetof(options, confusion), FOR_RUN, KIND_TEXT},
     {"-n", "N", "tokens to make", offsetof(options, n), FOR_RUN | FOR_CHAT | FOR_BENCH, KIND_COUNT},
     {"-r", "N", "repetitions (5)", offsetof(options, repeat), FOR_BENCH, KIND_COUNT},
     {"--samples", "N", "elements looked at of each parameter (20; 0: all)", offsetof(options, samples), FOR_GRADCHECK, KIND_COUNT},
@@ -62,6 +65,8 @@ static const option table[] = {
     {"--profile", "", "time of every node, at the end", offsetof(options, profile), FOR_RUN | FOR_BENCH, KIND_FLAG},
     {"--logits", "FILE", "write the logits of every position as f32 rows", offsetof(options, logits), FOR_RUN,
      KIND_TEXT},
+    {"--dump", "NODE=FILE", "write a node's values, a row for each token or sample read, as .npy; may be repeated", 0,
+     FOR_RUN, KIND_DUMP},
     {"--temp", "X", "temperature; 0 is greedy (chat: 0.2)", offsetof(options, sampler.temperature), FOR_SAMPLING, KIND_NUMBER},
     {"--top-k", "N", "sample among the N likeliest", offsetof(options, sampler.top_k), FOR_SAMPLING, KIND_COUNT},
     {"--top-p", "X", "sample among the likeliest that sum to X (chat: 0.9)", offsetof(options, sampler.top_p), FOR_SAMPLING,
@@ -208,6 +213,20 @@ static bool read_bias(options *o, const char *word)
     return true;
 }
 
+/* "NODE=FILE" */
+static bool read_dump(options *o, const char *word)
+{
+    uint32_t n = 0;
+    while (word[n] != '\0' && word[n] != '=') {
+        n++;
+    }
+    if (n == 0 || word[n] == '\0' || word[n + 1] == '\0' || o->n_dumps == OPTIONS_MAX_DUMPS) {
+        return false;
+    }
+    o->dumps[o->n_dumps++] = word;
+    return true;
+}
+
 static bool read_value(options *o, const option *op, const char *word)
 {
     void *at = (char *)o + op->offset;
@@ -237,6 +256,8 @@ static bool read_value(options *o, const option *op, const char *word)
         }
         o->stops[o->n_stops++] = word;
         return true;
+    case KIND_DUMP:
+        return read_dump(o, word);
     default:
         return read_bias(o, word);
     }

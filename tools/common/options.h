@@ -8,7 +8,7 @@
 
 #include "qorus/sampler.h"
 
-enum { OPTIONS_MAX_ARGS = 4, OPTIONS_MAX_STOPS = 8, OPTIONS_MAX_BIAS = 64 };
+enum { OPTIONS_MAX_ARGS = 4, OPTIONS_MAX_STOPS = 8, OPTIONS_MAX_BIAS = 64, OPTIONS_MAX_DUMPS = 64 };
 
 typedef struct options {
     const char *args[OPTIONS_MAX_ARGS]; /* words that are no options, in order */
@@ -20,6 +20,7 @@ typedef struct options {
     const char *logits;  /* --logits */
     const char *input;   /* --input */
     const char *targets; /* --targets */
+    const char *confusion; /* --confusion */
     const char *backend; /* --backend */
     const char *kv;      /* --kv; NULL: by precision */
     const char *adapter; /* --adapter */
@@ -51,6 +52,8 @@ typedef struct options {
     q_logit_bias bias[OPTIONS_MAX_BIAS];
     const char *stops[OPTIONS_MAX_STOPS];
     uint32_t n_stops;
+    const char *dumps[OPTIONS_MAX_DUMPS]; /* --dump: "NODE=FILE", neither empty */
+    uint32_t n_dumps;
 } options;
 
 /* Where an option may be used. */

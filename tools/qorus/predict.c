@@ -34,6 +34,9 @@ typedef struct prediction {
     uint64_t right;       /* answers */
     uint64_t counted;
     double squares;
+    output confusion;     /* --confusion */
+    uint64_t *taken;      /* [classes that should be][classes that were answered] */
+    uint32_t n_classes;
 } prediction;
 
 /* ---- What the model says of itself -------------------------------------------------------------------------- */
@@ -170,6 +173,81 @@ static bool normalise(prediction *p)
     return ok;
 }
 
+/* ---- Which class was taken for which --------------------------------------------------------------------------- */
+
+/* The table is there before anything runs: whatever cannot be counted is refused. */
+static bool open_confusion(prediction *p)
+{
+    p->n_classes = q_plan_output_columns(p->h->engine.plan, 0);
+    if (p->o->confusion == NULL) {
+        return true;
+    }
+    if (p->task != TASK_CLASSES || p->n_classes > MAX_NAMES) {
+        say("--confusion: %s answers with values, not with one of %u classes at most", p->o->args[0], MAX_NAMES);
+        return false;
+    }
+    if (p->y == NULL) {
+        say("--confusion: nothing says what the answers should be: give --targets FILE, or a CSV file with the label's column");
+        return false;
+    }
+    for (uint64_t i = 0; i < (uint64_t)p->in.n * p->y_width; i++) {
+        double y = (double)p->y[i];
+        if (!(y >= 0 && y < p->n_classes && y == (uint32_t)y)) {
+            say("--confusion: target %g of sample %llu is none of the model's %u classes", y, (unsigned long long)(i / p->y_width + 1),
+                p->n_classes);
+            return false;
+        }
+    }
+    p->taken = (uint64_t *)calloc((size_t)p->n_classes * p->n_classes, sizeof(uint64_t));
+    if (p->taken == NULL) {
+        say("out of memory");
+    }
+    return p->taken != NULL && output_open(&p->confusion, p->o->confusion);
+}
+
+static void count_taken(prediction *p, double target, uint32_t answer)
+{
+    if (p->taken != NULL) {
+        p->taken[(size_t)target * p->n_classes + answer]++;
+    }
+}
+
+static void write_class(const prediction *p, uint32_t k)
+{
+    if (k < p->n_names) {
+        (void)fprintf(p->confusion.file, "%s", p->names[k]);
+    } else {
+        (void)fprintf(p->confusion.file, "%u", k);
+    }
+}
+
+/* First line and first column name the classes. */
+static void write_confusion(const prediction *p)
+{
+    (void)fputs("target", p->confusion.file);
+    for (uint32_t k = 0; k < p->n_classes; k++) {
+        (void)fputc(',', p->confusion.file);
+        write_class(p, k);
+    }
+    for (uint32_t i = 0; i < p->n_classes; i++) {
+        (void)fputc('\n', p->confusion.file);
+        write_class(p, i);
+        for (uint32_t k = 0; k < p->n_classes; k++) {
+            (void)fprintf(p->confusion.file, ",%llu", (unsigned long long)p->taken[(size_t)i * p->n_classes + k]);
+        }
+    }
+    (void)fputc('\n', p->confusion.file);
+}
+
+static int close_confusion(prediction *p, int status)
+{
+    if (p->confusion.file != NULL && status == EXIT_DONE) {
+        write_confusion(p);
+    }
+    free(p->taken);
+    return output_close(&p->confusion, status == EXIT_DONE) ? status : EXIT_FAILED;
+}
+
 /* ---- Answers ------------------------------------------------------------------------------------------------ */
 
 static void print_class(prediction *p, const float *x, uint32_t n, const float *target, bool first)
@@ -190,6 +268,7 @@ static void print_class(prediction *p, const float *x, uint32_t n, const float *
     if (target != NULL) {
         p->counted++;
         p->right += (double)*target == best ? 1u : 0u;
+        count_taken(p, (double)*target, best);
     }
 }
 
@@ -277,7 +356,7 @@ static int run_all(prediction *p)
     return EXIT_DONE;
 }
 
-int predict(host *h, const options *o, const q_session_config *config)
+int predict(host *h, const options *o, const q_session_config *config, const dump *dumps)
 {
     static prediction p;
     options mine = *o;
@@ -293,11 +372,14 @@ int predict(host *h, const options *o, const q_session_config *config)
         mine.batch = p.rows ? 1 : p.batch;
         mine.sequences = p.rows ? p.batch : 1;
         mine.ctx = mine.chunk = p.batch * rows;
-        status = engine_plan(&h->engine, h->port, &mine, p.rows ? p.batch : 1, &h->memory, &h->diag) != Q_OK ||
-                         engine_start(&h->engine, config, &h->memory, &h->diag) != Q_OK
-                     ? say_failure(o->args[0], &h->diag)
-                     : run_all(&p);
+        if (engine_plan(&h->engine, h->port, &mine, p.rows ? p.batch : 1, &h->memory, &h->diag) != Q_OK ||
+            engine_start(&h->engine, config, &h->memory, &h->diag) != Q_OK) {
+            status = say_failure(o->args[0], &h->diag);
+        } else if (dump_knows(dumps, h->engine.model) && open_confusion(&p)) {
+            status = run_all(&p);
+        }
     }
+    status = close_confusion(&p, status);
     free(p.in.x);
     free(p.in.y);
     free(p.target.x);

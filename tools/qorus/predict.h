@@ -3,9 +3,9 @@
 #ifndef QORUS_TOOLS_PREDICT_H
 #define QORUS_TOOLS_PREDICT_H
 
-#include "host.h"
+#include "dump.h"
 
-/* Prints an answer for every sample of o->input. config: of the session. Returns an exit code. */
-int predict(host *h, const options *o, const q_session_config *config);
+/* Prints an answer for every sample of o->input. config: of the session; dumps: what its observer writes. Returns an exit code. */
+int predict(host *h, const options *o, const q_session_config *config, const dump *dumps);
 
 #endif /* QORUS_TOOLS_PREDICT_H */

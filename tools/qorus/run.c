@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* qorus run: continues a text, streaming it as it comes; or answers samples. */
-#define _POSIX_C_SOURCE 200809L
+#include "dump.h"
 #include "predict.h"
 #include "profile.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { DEFAULT_TOKENS = 256 };
 
@@ -15,10 +14,9 @@ typedef struct run_state {
     host h;
     options o;
     q_generator *generator;
-    FILE *logits;
-    char part[4096]; /* what the file of --logits is called until it is complete */
-    bool in_place;
-    profile seen; /* --profile */
+    output logits; /* --logits */
+    dump dumps;    /* --dump */
+    profile seen;  /* --profile */
     double first; /* when the first token came out */
 } run_state;
 
@@ -49,7 +47,7 @@ static q_error_code write_rows(void *user, uint32_t first, uint32_t n, const q_t
     (void)first;
     for (uint32_t r = 0; r < n; r++) {
         const char *row = (const char *)rows->data + r * rows->nb[2];
-        if (fwrite(row, sizeof(float), rows->ne[3], s->logits) != rows->ne[3]) {
+        if (fwrite(row, sizeof(float), rows->ne[3], s->logits.file) != rows->ne[3]) {
             return Q_ERR_IO;
         }
     }
@@ -62,7 +60,15 @@ static bool keep_logits(void *user, float *logits, uint32_t n)
     if (s->first == 0) {
         s->first = host_seconds(&s->h);
     }
-    return s->logits == NULL || fwrite(logits, sizeof(float), n, s->logits) == n;
+    return s->logits.file == NULL || fwrite(logits, sizeof(float), n, s->logits.file) == n;
+}
+
+/* After every node, where someone wants to know. */
+static q_error_code observe(void *user, const q_observation *seen)
+{
+    run_state *s = (run_state *)user;
+    q_error_code e = s->o.profile ? profile_see(&s->seen, seen) : Q_OK;
+    return e == Q_OK ? dump_see(&s->dumps, seen) : e;
 }
 
 /* The prompt's bytes: -p, -f, or nothing. */
@@ -110,7 +116,7 @@ static bool feed(run_state *s, const int32_t *ids, size_t n)
 {
     const void *inputs[1];
     q_step step;
-    if (s->logits == NULL || n == 1) {
+    if (s->logits.file == NULL || n == 1) {
         return q_generator_feed(s->generator, ids, n, &s->h.diag) == Q_OK;
     }
     inputs[0] = ids;
@@ -188,12 +194,12 @@ static int run_model(run_state *s, const char *text, size_t n)
     sc.struct_size = sizeof(sc);
     sc.flags = s->o.check_finite ? Q_SESSION_CHECK_FINITE : 0;
     sc.should_stop = should_stop;
-    sc.observe = s->o.profile ? profile_see : NULL;
-    sc.user = &s->seen;
+    sc.observe = s->o.profile || s->dumps.n != 0 ? observe : NULL;
+    sc.user = s;
     if (s->o.input != NULL) {
-        return predict(&s->h, &s->o, &sc);
+        return predict(&s->h, &s->o, &sc, &s->dumps);
     }
-    if (!host_session(&s->h, s->o.args[0], &s->o, 1, &sc)) {
+    if (!host_session(&s->h, s->o.args[0], &s->o, 1, &sc) || !dump_knows(&s->dumps, s->h.engine.model)) {
         return EXIT_FAILED;
     }
     if (!s->h.engine.has_tokenizer && q_file_get_arch(&s->h.engine.file) == NULL) {
@@ -211,37 +217,13 @@ static int run_model(run_state *s, const char *text, size_t n)
     return encode(s, text, n, &ids, &n_ids) ? generate(s, ids, n_ids) : EXIT_FAILED;
 }
 
-/* Rows are collected under another name, so that the file is there whole or not at all. What is not an ordinary
-   file, a pipe or a device, is written as it is. */
-static bool open_logits(run_state *s)
+/* Closes what was written on the side. */
+static int close_outputs(run_state *s, int status)
 {
-    struct stat facts;
-    if (s->o.logits == NULL) {
-        return true;
-    }
-    s->in_place = stat(s->o.logits, &facts) == 0 && !S_ISREG(facts.st_mode);
-    if (snprintf(s->part, sizeof(s->part), "%s%s", s->o.logits, s->in_place ? "" : ".part") < (int)sizeof(s->part)) {
-        s->logits = fopen(s->part, "wb");
-    }
-    if (s->logits == NULL) {
-        say("%s: cannot be written", s->o.logits);
-    }
-    return s->logits != NULL;
-}
-
-static int close_logits(run_state *s, int status)
-{
-    if (s->logits == NULL) {
-        return status;
-    }
-    if (fclose(s->logits) != 0 || (status == EXIT_DONE && !s->in_place && rename(s->part, s->o.logits) != 0)) {
-        say("%s: cannot be written", s->o.logits);
+    if (!output_close(&s->logits, status == EXIT_DONE)) {
         status = EXIT_FAILED;
     }
-    if (status != EXIT_DONE && !s->in_place) {
-        (void)remove(s->part);
-    }
-    return status;
+    return dump_close(&s->dumps, status);
 }
 
 int command_run(const char *const *words, uint32_t n)
@@ -260,8 +242,8 @@ int command_run(const char *const *words, uint32_t n)
         return EXIT_USAGE;
     }
     if ((s.o.input != NULL && (s.o.prompt != NULL || s.o.file != NULL || s.o.logits != NULL)) ||
-        (s.o.targets != NULL && s.o.input == NULL)) {
-        say(s.o.input != NULL ? "--input excludes -p, -f and --logits" : "--targets goes with --input");
+        ((s.o.targets != NULL || s.o.confusion != NULL) && s.o.input == NULL)) {
+        say(s.o.input != NULL ? "--input excludes -p, -f and --logits" : "--targets and --confusion go with --input");
         return EXIT_USAGE;
     }
     text = prompt_text(&s.o, &length);
@@ -269,12 +251,12 @@ int command_run(const char *const *words, uint32_t n)
         free(text);
         return EXIT_FAILED;
     }
-    if (!open_logits(&s)) {
-        free(text);
-        return EXIT_FAILED;
-    }
     (void)signal(SIGINT, on_interrupt);
-    status = close_logits(&s, run_model(&s, text, length));
+    status = EXIT_FAILED;
+    if ((s.o.logits == NULL || output_open(&s.logits, s.o.logits)) && dump_open(&s.dumps, &s.o)) {
+        status = run_model(&s, text, length);
+    }
+    status = close_outputs(&s, status);
     host_stop(&s.h);
     free(text);
     return status;
