@@ -11,12 +11,13 @@
  *   sha256.h     hashing                             snapshot.h   the state of a session as a file
  *   rewrite.h    a .qorus file in another weight type    train.h      trainer, whole trainings, metrics
  *   pool.h       tensors to take and give back           gradcheck.h  gradients against differences
- *   net.h        a network, layer by layer
+ *   net.h        a network, layer by layer               checkpoint.h a training that survives power cuts
  */
 #ifndef QORUS_H
 #define QORUS_H
 
 #include "qorus/backend.h"
+#include "qorus/checkpoint.h"
 #include "qorus/format.h"
 #include "qorus/generate.h"
 #include "qorus/gradcheck.h"

@@ -2,14 +2,6 @@
 /* Saving a session's state: what belongs to it, and a file that appears whole or not at all. */
 #include "snapshot_inner.h"
 
-static bool snapshot_host_fits(void)
-{
-    const uint32_t one = 1;
-    uint8_t first;
-    memcpy(&first, &one, 1);
-    return first == 1;
-}
-
 /* ---- What the session has to keep ----------------------------------------------------------- */
 
 q_error_code q_snapshot_total(const q_session *s, uint32_t position, uint64_t *bytes, q_diag *diag)
@@ -109,13 +101,6 @@ q_error_code q_snapshot_host_states(const q_session *s, q_diag *diag)
     return Q_OK;
 }
 
-static bool port_has_files(const q_port *p)
-{
-    return p != NULL && p->file_open != NULL && p->file_size != NULL && p->file_read_at != NULL &&
-           p->file_write_at != NULL && p->file_sync != NULL && p->file_replace != NULL &&
-           p->file_remove != NULL && p->file_close != NULL;
-}
-
 q_error_code q_snapshot_args(const char *who, const q_session *s, const q_port *port,
                            const char *path, const uint8_t *model, const q_snapshot_info *info,
                            q_block work, q_diag *diag)
@@ -133,7 +118,7 @@ q_error_code q_snapshot_args(const char *who, const q_session *s, const q_port *
     if (!port_has_files(port)) {
         return q_fail(diag, Q_ERR_NOT_SUPPORTED, who, "port without files", 1, 0);
     }
-    if (!snapshot_host_fits()) {
+    if (!host_is_little_endian()) {
         return q_fail(diag, Q_ERR_UNSUPPORTED, who, "byte order of the state", 0, 0);
     }
     if (q_snapshot_host_states(s, diag) != Q_OK) {
@@ -204,7 +189,7 @@ static q_error_code snapshot_put(snapshot_writer *w, const void *bytes, size_t n
     if (n == 0) {
         return Q_OK;
     }
-    SNAPSHOT_CALL(e, w->port->file_write_at(w->port->user, w->file, w->at, bytes, n));
+    PORT_CALL(e, w->port->file_write_at(w->port->user, w->file, w->at, bytes, n));
     q_sha256_update(&w->sha, bytes, n);
     w->at += n;
     return e;
@@ -245,7 +230,7 @@ static q_error_code snapshot_write(const q_session *s, const q_port *port, q_por
         e = snapshot_put(&w, digest, sizeof(digest));
     }
     if (e == Q_OK) {
-        SNAPSHOT_CALL(e, port->file_sync(port->user, file));
+        PORT_CALL(e, port->file_sync(port->user, file));
     }
     return e;
 }
@@ -266,7 +251,7 @@ static const char *snapshot_temp(const char *path, q_block work)
 static void snapshot_discard(const q_port *port, const char *temp)
 {
     q_error_code gone;
-    SNAPSHOT_CALL(gone, port->file_remove(port->user, temp));
+    PORT_CALL(gone, port->file_remove(port->user, temp));
     (void)gone;
 }
 
@@ -298,21 +283,21 @@ q_error_code q_snapshot_save(const q_session *session, const q_port *port, const
         return e;
     }
     temp = snapshot_temp(path, work);
-    SNAPSHOT_CALL(e, port->file_open(port->user, temp, Q_OPEN_CREATE_NEW, &file));
+    PORT_CALL(e, port->file_open(port->user, temp, Q_OPEN_CREATE_NEW, &file));
     if (e != Q_OK) {
         snapshot_discard(port, temp); /* a leftover, or nothing: opening tells */
-        SNAPSHOT_CALL(e, port->file_open(port->user, temp, Q_OPEN_CREATE_NEW, &file));
+        PORT_CALL(e, port->file_open(port->user, temp, Q_OPEN_CREATE_NEW, &file));
     }
     if (e != Q_OK) {
         return q_fail(diag, e, path, "open", 0, 0);
     }
     e = snapshot_write(session, port, file, &h, info);
-    SNAPSHOT_CALL(closed, port->file_close(port->user, file));
+    PORT_CALL(closed, port->file_close(port->user, file));
     e = e == Q_OK ? closed : e;
     if (e == Q_OK) {
         /* NOT_SUPPORTED: the file has its name, but the port cannot promise that a power cut keeps
          * it. */
-        SNAPSHOT_CALL(e, port->file_replace(port->user, temp, path));
+        PORT_CALL(e, port->file_replace(port->user, temp, path));
         e = e == Q_ERR_NOT_SUPPORTED ? Q_OK : e;
     }
     if (e != Q_OK) {

@@ -5,6 +5,7 @@
 
 #include "qorus/snapshot.h"
 
+#include "../base/port_call.h"
 #include "session.h"
 
 /* The header as it stands in the file, little-endian. */
@@ -44,18 +45,5 @@ q_error_code q_snapshot_host_states(const q_session *s, q_diag *diag);
 q_error_code q_snapshot_args(const char *who, const q_session *s, const q_port *port,
                            const char *path, const uint8_t *model, const q_snapshot_info *info,
                            q_block work, q_diag *diag);
-
-/*
- * A call of the port that was interrupted did nothing and is made again, so often that a port which never gets
- * further cannot hold the caller for ever.
- */
-enum { SNAPSHOT_TRIES = 100 };
-#define SNAPSHOT_CALL(e, call)                                                                     \
-    do {                                                                                           \
-        uint32_t tries = SNAPSHOT_TRIES;                                                           \
-        do {                                                                                       \
-            (e) = (call);                                                                          \
-        } while ((e) == Q_ERR_INTERRUPTED && --tries != 0);                                        \
-    } while (0)
 
 #endif /* QORUS_CORE_MODEL_SNAPSHOT_INNER_H */

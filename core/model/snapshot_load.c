@@ -20,7 +20,7 @@ static q_error_code snapshot_get(snapshot_reader *r, void *to, size_t n)
     if (n == 0) {
         return Q_OK;
     }
-    SNAPSHOT_CALL(e, r->port->file_read_at(r->port->user, r->file, r->at, to, n));
+    PORT_CALL(e, r->port->file_read_at(r->port->user, r->file, r->at, to, n));
     if (e == Q_OK) {
         q_sha256_update(&r->sha, to, n);
         r->at += n;
@@ -161,7 +161,7 @@ static q_error_code snapshot_check(snapshot_reader *r, const q_session *s, const
     uint64_t ids_end;
     bool ids_good = true;
     q_error_code e;
-    SNAPSHOT_CALL(e, r->port->file_size(r->port->user, r->file, &size));
+    PORT_CALL(e, r->port->file_size(r->port->user, r->file, &size));
     if (e != Q_OK) {
         return q_fail(diag, e, path, "size", 0, 0);
     }
@@ -190,7 +190,7 @@ static q_error_code snapshot_check(snapshot_reader *r, const q_session *s, const
     e = snapshot_hash_rest(r, s, ids_end, size, &ids_good, &ids_diag, path);
     if (e == Q_OK) {
         q_sha256_final(&r->sha, digest);
-        SNAPSHOT_CALL(e, r->port->file_read_at(r->port->user, r->file, size, hash, Q_SNAPSHOT_HASH));
+        PORT_CALL(e, r->port->file_read_at(r->port->user, r->file, size, hash, Q_SNAPSHOT_HASH));
     }
     if (e != Q_OK) {
         return q_fail(diag, e, path, "read", 0, 0);
@@ -256,7 +256,7 @@ q_error_code q_snapshot_load(q_session *session, const q_port *port, const char 
     r.port = port;
     r.work = work;
     q_sha256_init(&r.sha);
-    SNAPSHOT_CALL(e, port->file_open(port->user, path, Q_OPEN_READ, &r.file));
+    PORT_CALL(e, port->file_open(port->user, path, Q_OPEN_READ, &r.file));
     if (e != Q_OK) {
         return q_fail(diag, e, path, "open", 0, 0);
     }
@@ -271,7 +271,7 @@ q_error_code q_snapshot_load(q_session *session, const q_port *port, const char 
             (void)q_fail(diag, e, path, "session reset", 0, 0);
         }
     }
-    SNAPSHOT_CALL(closed, port->file_close(port->user, r.file));
+    PORT_CALL(closed, port->file_close(port->user, r.file));
     (void)closed; /* nothing was written */
     if (e == Q_OK) {
         info->n_ids = h.n_ids;
