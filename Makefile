@@ -162,6 +162,9 @@ chat: all model-needed
 
 endif
 
+pictures: all model-needed digits ## make the pictures of the README again, into docs/pictures (Graphviz for the graph)
+	@sh tools/pictures.sh
+
 # ---- What is fetched or installed, only when asked for -------------------------------------------------------
 
 deps: ## install Debian packages (as root; else name them) and the Python venv build/venv
@@ -252,5 +255,5 @@ print-%:
 
 FORCE:
 
-.PHONY: all lib command run chat deps model digits model-needed test test-quick test-long fuzz mutants coverage vectors size inspect-isa install \
+.PHONY: all lib command run chat deps model digits pictures model-needed test test-quick test-long fuzz mutants coverage vectors size inspect-isa install \
         clean help FORCE
