@@ -186,6 +186,18 @@ check_13_memory_port() {
         grep -vE '^(q_[a-z0-9_]*|mem(cpy|set|move|cmp)|putchar|putc|stdout|_GLOBAL_OFFSET_TABLE_)$')"
 }
 
+# From step 80, the last one saved before step 90.
+check_14_checkpoint() {
+    runs "$1" 0 "$OUT/checkpoint"
+    says "$1" '^the power goes after step 90$'
+    says "$1" '^gone on: .* after 80 steps more: the same bits$'
+    is "$1: the loss of both" "$(sed -n 's/^gone on: loss \([0-9.]*\) .*/\1/p' "$OUT/said")" \
+        "$(sed -n 's/^never stopped: loss \([0-9.]*\) .*/\1/p' "$OUT/said")"
+    runs "$1 where nothing can be written" 1 "$OUT/nothing/checkpoint"
+    says "$1 where nothing can be written" 'nothing/checkpoint: open'
+    runs "$1 without a name" 2
+}
+
 check_03_hello_world() {
     runs "$1" 0
     is "$1: ids and text" "$(cat "$OUT/said")" "256 72 101 108 108 111 32 87 111 114 108 100 257 
