@@ -16,7 +16,9 @@ enum {
     SVG_PANEL = SVG_TOP + SVG_HEIGHT + 130, /* of one memory */
     SVG_MOST_TIMES = 56,  /* that get a name */
     SVG_MOST_CHARS = 22,  /* of one */
-    SVG_MOST_TITLE = 48   /* of a piece's */
+    SVG_MOST_TITLE = 48,  /* of a piece's */
+    SVG_CHAR = 6,         /* width of one, in a piece */
+    SVG_LINE = 12         /* height of a name in a piece */
 };
 
 /* ---- Pieces ----------------------------------------------------------------------------------------------- */
@@ -214,6 +216,25 @@ static void svg_pieces(plan_out *out, uint32_t tag, uint32_t y, uint32_t times)
     q_print_str(out, "</g></svg>\n");
 }
 
+/* Names of the pieces with room for one. */
+static void svg_names(plan_out *out, uint32_t tag, uint32_t y, uint32_t times)
+{
+    const q_plan *p = out->plan;
+    svg_piece piece;
+    for (uint32_t at = 0; next_piece(p, tag, &at, &piece);) {
+        const plan_piece *a = piece.at;
+        uint64_t width = (uint64_t)(a->last - a->first + 1) * SVG_WIDTH / times;
+        uint64_t height = (uint64_t)a->bytes * SVG_HEIGHT / drawn_bytes(p, tag);
+        uint64_t middle = ((uint64_t)a->offset + a->bytes / 2) * SVG_HEIGHT / drawn_bytes(p, tag);
+        if (height >= SVG_LINE && width >= (uint64_t)(SVG_CHAR * 8)) {
+            q_print_count(out, "<text class=\"name\" x=\"", SVG_LEFT + (uint64_t)a->first * SVG_WIDTH / times + 4, "\"");
+            q_print_count(out, " y=\"", y + SVG_TOP + SVG_HEIGHT + 3 - middle, "\">");
+            svg_name(out, piece.name, (uint32_t)(width / SVG_CHAR < SVG_MOST_TITLE ? width / SVG_CHAR : SVG_MOST_TITLE));
+            q_print_str(out, "</text>\n");
+        }
+    }
+}
+
 /* Names under the times, every so many; lines where backward begins and at quarters of the region. */
 static void svg_axes(plan_out *out, uint32_t tag, uint32_t y, uint32_t times)
 {
@@ -292,7 +313,7 @@ void q_print_plan_svg(plan_out *out)
     }
     q_print_count(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ", SVG_LEFT + SVG_WIDTH + 16, "");
     q_print_count(out, " ", SVG_LEGEND + panels * SVG_PANEL, "\">\n<style>");
-    q_print_str(out, "text{font:11px sans-serif;fill:#333}.head{font:bold 13px sans-serif}.step{font-size:9px;text-anchor:end}"
+    q_print_str(out, "text{font:11px sans-serif;fill:#333}.head{font:bold 13px sans-serif}.step,.name{font-size:9px}.name{fill:#111}.step{text-anchor:end}"
                      ".right{text-anchor:end}path{stroke:#333;fill:none}"
                      ".odd{fill-opacity:.8}");
     for (svg_kind kind = 0; kind < SVG_KINDS; kind++) {
@@ -307,8 +328,9 @@ void q_print_plan_svg(plan_out *out)
     for (uint32_t tag = 0; tag < Q_MAX_PLACES; tag++) {
         if (drawn_bytes(p, tag) != 0) {
             svg_head(out, tag, y, times);
-            svg_axes(out, tag, y, times);
             svg_pieces(out, tag, y, times);
+            svg_names(out, tag, y, times);
+            svg_axes(out, tag, y, times);
             y += SVG_PANEL;
         }
     }

@@ -278,7 +278,7 @@ typedef enum q_plan_format {
 } q_plan_format;
 
 /* Prints the plan piece by piece through `emit`. The same plan prints the same bytes on every machine. Cost: O(n) for TEXT and
-   JSON, O(n^2) in steps for DOT, in pieces times their times for SVG, whose bytes are at most 8192 + 256 for each piece. */
+   JSON, O(n^2) in steps for DOT, in pieces times their times for SVG, which takes some 150 bytes for each piece. */
 typedef void (*q_emit_fn)(void *user, const char *text, size_t n);
 void q_plan_print(const q_plan *plan, q_plan_format format, q_emit_fn emit, void *user);
 

@@ -447,7 +447,7 @@ def check_svg(text, plan):
         need(panel.get("viewBox") == f"0 -{top} {lives.end + 1} {top}", "units of memory", memory)
         most = max(sum(size for first, last, _, size in told.values() if first <= time <= last) for time in range(lives.end + 1))
         need(f": {top} bytes, most alive at once {most} at " in text, "figures of memory", memory)
-    need(len(text.encode()) <= 8192 * max(1, len(panels)) + 256 * len(want), "bytes of SVG:", len(text.encode()))
+    need(len(text.encode()) <= 8192 * max(1, len(panels)) + 300 * len(want), "bytes of SVG:", len(text.encode()))
 
 
 def overlaps(rectangles):
