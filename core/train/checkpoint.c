@@ -153,7 +153,7 @@ checkpoint_stream q_checkpoint_stream(const q_port *port, q_port_file file, uint
 /* Writes what the buffer holds, filled up with zeros to a sector. */
 static q_error_code stream_flush(checkpoint_stream *s)
 {
-    size_t n = (s->used + CHECKPOINT_SECTOR - 1) / CHECKPOINT_SECTOR * CHECKPOINT_SECTOR;
+    size_t n = (size_t)checkpoint_sectors(s->used);
     q_error_code e = Q_OK;
     if (n != 0) {
         memset(s->buffer + s->used, 0, n - s->used);

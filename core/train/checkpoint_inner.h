@@ -10,8 +10,6 @@
 
 /* ---- Form, little-endian ----------------------------------------------------------------------------------- */
 
-#define CHECKPOINT_MAGIC "QCKPT\x1A\r\n"
-
 enum {
     CHECKPOINT_NAME = 4096,         /* bytes of work for a name; the rest holds a part of the payload */
     CHECKPOINT_SECTOR = 512,        /* the payload is written in multiples of it */
@@ -60,6 +58,12 @@ Q_STATIC_ASSERT(Q_CHECKPOINT_HASH == (int)Q_SHA256_BYTES, "a hash is a SHA-256")
 static inline uint64_t checkpoint_padded(uint64_t n)
 {
     return (n + CHECKPOINT_PAD - 1) / CHECKPOINT_PAD * CHECKPOINT_PAD;
+}
+
+/* Bytes that a payload of n takes on the medium. */
+static inline uint64_t checkpoint_sectors(uint64_t n)
+{
+    return (n + CHECKPOINT_SECTOR - 1) / CHECKPOINT_SECTOR * CHECKPOINT_SECTOR;
 }
 
 static inline uint64_t checkpoint_payload(const checkpoint_head *h)

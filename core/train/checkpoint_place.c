@@ -145,7 +145,7 @@ static q_error_code check_record(checkpoint_slot *s)
     const uint8_t any = r->magic[0];
     bool blank = any == 0 || any == 0xff;
     uint8_t rest = 0;
-    if (memcmp(r->magic, CHECKPOINT_MAGIC, sizeof(r->magic)) != 0) {
+    if (memcmp(r->magic, Q_CHECKPOINT_MAGIC, sizeof(r->magic)) != 0) {
         for (uint32_t i = 0; i < sizeof(*r); i++) {
             blank = blank && ((const uint8_t *)r)[i] == any;
         }
@@ -164,7 +164,9 @@ static q_error_code check_record(checkpoint_slot *s)
     if (rest != 0 || !is_unit(r->block) || r->block < Q_CHECKPOINT_RECORD || r->bytes < sizeof(checkpoint_head)) {
         return Q_ERR_CORRUPT;
     }
-    return s->room >= r->block && r->bytes <= s->room - r->block ? Q_OK : Q_ERR_TRUNCATED;
+    return s->room >= r->block && r->bytes <= s->room - r->block && checkpoint_sectors(r->bytes) <= s->room - r->block
+               ? Q_OK
+               : Q_ERR_TRUNCATED;
 }
 
 static void look(const q_port *port, checkpoint_slot *s)
@@ -174,7 +176,7 @@ static void look(const q_port *port, checkpoint_slot *s)
         return;
     }
     if (s->room < sizeof(s->record)) {
-        s->code = Q_ERR_TRUNCATED;
+        s->code = Q_ERR_NOT_QORUS;
         return;
     }
     PORT_CALL(e, port->file_read_at(port->user, s->file, s->at, &s->record, sizeof(s->record)));

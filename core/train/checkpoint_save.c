@@ -95,7 +95,7 @@ static q_error_code write_slot(checkpoint_saving *s, q_port_file file, uint64_t 
 
 static q_error_code save_slot(checkpoint_saving *s, const checkpoint_choice *c)
 {
-    const uint64_t need = s->record.block + (s->record.bytes + CHECKPOINT_SECTOR - 1) / CHECKPOINT_SECTOR * CHECKPOINT_SECTOR;
+    const uint64_t need = s->record.block + checkpoint_sectors(s->record.bytes);
     uint32_t target = 0;
     q_error_code e;
     if (need > c->slots[0].room) {
@@ -217,7 +217,7 @@ static void begin_record(checkpoint_saving *s, const checkpoint_choice *c)
 {
     memset(&s->record, 0, sizeof(s->record));
     q_checkpoint_describe(s->c, &s->head, s->record.model);
-    memcpy(s->record.magic, CHECKPOINT_MAGIC, sizeof(s->record.magic));
+    memcpy(s->record.magic, Q_CHECKPOINT_MAGIC, sizeof(s->record.magic));
     s->record.version = Q_CHECKPOINT_VERSION;
     s->record.block = c->block;
     s->record.sequence = c->next;

@@ -30,6 +30,7 @@ enum {
     Q_CHECKPOINT_HASH = 32
 };
 
+#define Q_CHECKPOINT_MAGIC "QCKPT\x1A\r\n"
 #define Q_CHECKPOINT_TEMP ".new"
 #define Q_CHECKPOINT_PREVIOUS ".previous"
 

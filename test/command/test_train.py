@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """qorus train: four kinds of network, each from one config file to answers of qorus run; stopping and going on; metrics."""
+import json
 import math
 import os
 import pty
@@ -284,6 +285,12 @@ def refusals():
     """A state that does not fit."""
     interrupt("mlp", "--out", "r.qorus", "--epochs", 30, "--evaluate-every", 1)
     state = bytes_of("r.qorus.state")
+    code, text, err = qorus("inspect", FOLDER / "r.qorus.state", "--json")
+    tell("inspect: a state", code == 0 and json.loads(text)["training"]["steps"] > 0
+         and "learning_rate = 0.01" in json.loads(text)["note"]["text"], (text, err))
+    (FOLDER / "disk").write_bytes(bytes(len(state)) + state)
+    code, text, err = qorus("inspect", FOLDER / "disk")
+    tell("inspect: the second slot of a disk", code == 0 and "slot B" in text, (text, err))
     code, _, err = train("mlp", "--out", "r.qorus", "--evaluate-every", 1, "--resume", "--learning-rate", "0.5")
     tell("resume: another setting is named", code == 1 and "learning_rate = 0.01" in err and "learning_rate = 0.5" in err, err)
     code, _, err = train("mlp", "--out", "none.qorus", "--resume")

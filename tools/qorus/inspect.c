@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* qorus inspect: what a .qorus or .qtok file holds, and whether its hashes are right. */
+/* qorus inspect: what a .qorus or .qtok file or a checkpoint holds, and whether its hashes are right. */
 #define _POSIX_C_SOURCE 200809L
-#include "doc.h"
-#include "host.h"
+#include "inspect.h"
 #include "qorus/sha256.h"
 
 #include <stdlib.h>
@@ -378,33 +377,42 @@ static uint32_t show_model(doc *d, const engine *e, const options *o)
     return o->verify ? verify(d, &e->file, o->args[0]) : 0;
 }
 
+static void show_qtok(doc *d, const host *h, const options *o)
+{
+    doc_group(d, "file");
+    doc_text(d, "format", "qtok", 0);
+    doc_u64(d, "version", Q_TOKENIZER_VERSION, 0);
+    doc_u64(d, "bytes", h->file.size, 0);
+    doc_group_end(d);
+    show_tokenizer(d, &h->engine.tokenizer);
+    if (o->verify) {
+        say("a .qtok file carries no hash; all of its tables were checked on opening");
+    }
+}
+
 static int inspect(host *h, const options *o)
 {
+    q_checkpoint_place place;
+    bool checkpoint = checkpoint_find(h, o->args[0], &place);
+    int status = EXIT_DONE;
     doc d;
-    uint32_t bad = 0;
-    if (!host_open_any(h, o->args[0])) {
+    if (!checkpoint && !host_open_any(h, o->args[0])) {
         return EXIT_FAILED;
     }
     doc_begin(&d, stdout, o->format != NULL);
-    if (h->engine.file.base != NULL) {
-        bad = show_model(&d, &h->engine, o);
+    if (checkpoint) {
+        status = checkpoint_show(h, o->args[0], &place, &d);
+    } else if (h->engine.file.base != NULL) {
+        status = show_model(&d, &h->engine, o) == 0 ? EXIT_DONE : EXIT_FAILED;
     } else {
-        doc_group(&d, "file");
-        doc_text(&d, "format", "qtok", 0);
-        doc_u64(&d, "version", Q_TOKENIZER_VERSION, 0);
-        doc_u64(&d, "bytes", h->file.size, 0);
-        doc_group_end(&d);
-        show_tokenizer(&d, &h->engine.tokenizer);
-        if (o->verify) {
-            say("a .qtok file carries no hash; all of its tables were checked on opening");
-        }
+        show_qtok(&d, h, o);
     }
     doc_end(&d);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         say("cannot write the result");
         return EXIT_FAILED;
     }
-    return bad == 0 ? EXIT_DONE : EXIT_FAILED;
+    return status;
 }
 
 int command_inspect(const char *const *words, uint32_t n)

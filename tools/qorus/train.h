@@ -318,6 +318,6 @@ bool save_model(train_run *r);
 bool save_state(train_run *r);
 /* Goes on from the state's file: parameters, moments, steps. False after saying why not. */
 bool resume_state(train_run *r);
-void remove_state(const train_run *r);
+void remove_state(train_run *r);
 
 #endif /* QORUS_TOOLS_TRAIN_H */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Files of a training: the model, and the state that a stopped one goes on from, which lies beside it. */
-#include "../common/checkpoint.h"
+#include "qorus/checkpoint.h"
 #include "qorus/write.h"
 #include "train.h"
 
@@ -144,29 +144,64 @@ bool save_model(train_run *r)
 
 /* ---- The state --------------------------------------------------------------------------------------------- */
 
-static bool state_path(const train_run *r, char path[PATH_BYTES])
+enum { STATE_WORK = 1 << 18, STATE_FIGURES = 96 };
+
+/* OUT.state. Its note is a line of figures, then the settings. */
+typedef struct state_file {
+    char path[PATH_BYTES];
+    q_checkpoint_place place;
+    q_block work;
+    char note[STATE_FIGURES + sizeof(((train_run *)0)->settings)];
+} state_file;
+
+/* NULL after saying why not. */
+static state_file *state_of(train_run *r)
 {
-    if (snprintf(path, PATH_BYTES, "%s.state", r->s.out) >= PATH_BYTES) {
-        say("%s: too long a name", r->s.out);
-        return false;
+    static state_file f;
+    if (f.work.base != NULL) {
+        return &f;
     }
-    return true;
+    if (snprintf(f.path, sizeof(f.path), "%s.state", r->s.out) > Q_CHECKPOINT_MAX_PATH) {
+        say("%s: too long a name", r->s.out);
+        return NULL;
+    }
+    f.place.struct_size = sizeof(f.place);
+    f.place.port = r->h.port;
+    f.place.path = f.path;
+    f.work.size = STATE_WORK;
+    f.work.base = host_take(&r->h, f.work.size, "state");
+    return f.work.base != NULL ? &f : NULL;
+}
+
+static q_checkpoint state_with(const train_run *r, state_file *f)
+{
+    q_checkpoint c;
+    memset(&c, 0, sizeof(c));
+    c.struct_size = sizeof(c);
+    c.trainer = r->trainer;
+    c.state = r->state;
+    c.note = f->note;
+    c.note_capacity = sizeof(f->note);
+    return c;
 }
 
 bool save_state(train_run *r)
 {
-    static saving s;
-    char path[PATH_BYTES];
-    checkpoint c;
-    memset(&c, 0, sizeof(c));
-    c.session = r->h.engine.session;
-    c.steps = q_trainer_steps(r->trainer);
-    c.log_bytes = report_bytes(r);
-    c.seconds = r->before + host_seconds(&r->h) - r->begin;
-    c.state = r->state;
-    c.settings = r->settings;
-    c.settings_bytes = r->settings_bytes;
-    return state_path(r, path) && begin(&s, &r->h, path) && commit(&s, path, checkpoint_save(&c, write_piece, &s));
+    state_file *f = state_of(r);
+    q_checkpoint c;
+    q_error_code e;
+    int n;
+    if (f == NULL) {
+        return false;
+    }
+    c = state_with(r, f);
+    n = snprintf(f->note, STATE_FIGURES, "after %.3f seconds and %llu bytes of metrics\n",
+                 r->before + host_seconds(&r->h) - r->begin, (unsigned long long)report_bytes(r));
+    memcpy(f->note + n, r->settings, r->settings_bytes);
+    c.note_bytes = (size_t)n + r->settings_bytes;
+    e = q_checkpoint_save(&f->place, &c, f->work, &r->h.diag);
+    /* NOT_SUPPORTED: it is written, but the file system cannot promise that a power cut keeps its name. */
+    return e == Q_OK || e == Q_ERR_NOT_SUPPORTED || say_failure(f->path, &r->h.diag) == EXIT_DONE;
 }
 
 /* The first line that differs between what was and what is. */
@@ -186,47 +221,61 @@ static bool same_settings(const train_run *r, const char *was, size_t n)
     return false;
 }
 
-bool resume_state(train_run *r)
+/* Looks at the state and takes its note apart. False after saying why it does not fit. */
+static bool check_state(train_run *r, state_file *f, q_checkpoint_info *info, unsigned long long *metrics)
 {
-    char path[PATH_BYTES];
-    checkpoint c;
-    size_t n = 0;
-    const char *was = NULL;
-    size_t length = 0;
-    char *bytes;
-    if (!state_path(r, path)) {
+    q_error_code e = q_checkpoint_look(&f->place, info, f->note, sizeof(f->note) - 1, f->work, &r->h.diag);
+    int n = 0;
+    if (e == Q_ERR_NOT_FOUND) {
+        say("--resume: there is no %s: only a stopped training leaves one", f->path);
         return false;
     }
-    if (access(path, R_OK) != 0) {
-        say("--resume: there is no %s: only a stopped training leaves one", path);
+    if (e != Q_OK) {
+        return say_failure(f->path, &r->h.diag) == EXIT_DONE;
+    }
+    f->note[info->note_bytes < sizeof(f->note) ? (size_t)info->note_bytes : sizeof(f->note) - 1] = '\0';
+    if (sscanf(f->note, "after %lf seconds and %llu bytes of metrics%n", &r->before, metrics, &n) != 2 || f->note[n] != '\n') {
+        say("--resume: %s was not written by qorus train", f->path);
         return false;
     }
-    bytes = host_read(path, &n); /* the best weights stay in it */
-    memset(&c, 0, sizeof(c));
-    c.session = r->h.engine.session;
-    if (bytes == NULL) {
-        return false;
+    if (info->newest != 0) {
+        say("%s: %s; going on from the one before it, of step %llu", f->path, q_strerror(info->passed_over),
+            (unsigned long long)info->steps);
     }
-    if (checkpoint_settings(bytes, n, &was, &length, &r->h.diag) != Q_OK) {
-        return say_failure(path, &r->h.diag) == EXIT_DONE;
-    }
-    if (!same_settings(r, was, length)) {
-        return false;
-    }
-    if (checkpoint_load(&c, bytes, n, &r->h.diag) != Q_OK) {
-        return say_failure(path, &r->h.diag) == EXIT_DONE;
-    }
-    q_trainer_set_steps(r->trainer, c.steps);
-    r->state = c.state;
-    r->before = c.seconds;
-    r->first_step = c.steps;
-    return report_open(r, c.log_bytes);
+    return same_settings(r, f->note + n + 1, strlen(f->note + n + 1));
 }
 
-void remove_state(const train_run *r)
+bool resume_state(train_run *r)
 {
+    state_file *f = state_of(r);
+    unsigned long long metrics = 0;
+    q_checkpoint_info info;
+    q_checkpoint c;
+    if (f == NULL || !check_state(r, f, &info, &metrics)) {
+        return false;
+    }
+    c = state_with(r, f);
+    c.best.size = (size_t)info.best_bytes;
+    c.best.base = c.best.size != 0 ? host_take(&r->h, c.best.size, "best weights") : NULL;
+    if (c.best.size != 0 && c.best.base == NULL) {
+        return false;
+    }
+    if (q_checkpoint_load(&f->place, &c, &info, f->work, &r->h.diag) != Q_OK) {
+        return say_failure(f->path, &r->h.diag) == EXIT_DONE;
+    }
+    r->state = c.state;
+    r->first_step = info.steps;
+    return report_open(r, metrics);
+}
+
+void remove_state(train_run *r)
+{
+    static const char *const suffixes[] = {"", Q_CHECKPOINT_PREVIOUS, Q_CHECKPOINT_TEMP};
+    state_file *f = state_of(r);
     char path[PATH_BYTES];
-    if (state_path(r, path) && access(path, F_OK) == 0) {
-        (void)remove(path);
+    for (uint32_t i = 0; f != NULL && i < 3; i++) {
+        if (snprintf(path, sizeof(path), "%s%s", f->path, suffixes[i]) < (int)sizeof(path)) {
+            (void)remove(path);
+        }
     }
 }
