@@ -23,7 +23,9 @@ enum {
 
 /* ---- Pieces ----------------------------------------------------------------------------------------------- */
 
-typedef enum svg_kind { SVG_INPUT, SVG_VALUE, SVG_QUANTISED, SVG_AGAIN, SVG_GRADIENT, SVG_WORK, SVG_OUTPUT, SVG_KINDS } svg_kind;
+typedef enum svg_kind {
+    SVG_INPUT, SVG_VALUE, SVG_QUANTISED, SVG_AGAIN, SVG_GRADIENT, SVG_WORK, SVG_OUTPUT, SVG_KINDS
+} svg_kind;
 
 /* Class in the picture, and colour. */
 static const char *const svg_kinds[SVG_KINDS][2] = {
@@ -313,9 +315,8 @@ void q_print_plan_svg(plan_out *out)
     }
     q_print_count(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ", SVG_LEFT + SVG_WIDTH + 16, "");
     q_print_count(out, " ", SVG_LEGEND + panels * SVG_PANEL, "\">\n<style>");
-    q_print_str(out, "text{font:11px sans-serif;fill:#333}.head{font:bold 13px sans-serif}.step,.name{font-size:9px}.name{fill:#111}.step{text-anchor:end}"
-                     ".right{text-anchor:end}path{stroke:#333;fill:none}"
-                     ".odd{fill-opacity:.8}");
+    q_print_str(out, "text{font:11px sans-serif;fill:#333}.head{font:bold 13px sans-serif}.step,.name{font-size:9px}"
+                     ".step,.right{text-anchor:end}.name{fill:#111}path{stroke:#333;fill:none}.odd{fill-opacity:.8}");
     for (svg_kind kind = 0; kind < SVG_KINDS; kind++) {
         q_print_str(out, ".");
         q_print_str(out, svg_kinds[kind][0]);

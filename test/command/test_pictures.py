@@ -19,7 +19,8 @@ def rows_of(path):
     data = path.read_bytes()
     length = int.from_bytes(data[8:10], "little")
     told = eval(data[10:10 + length], {"__builtins__": {}})  # the format says: a literal
-    tell(f"{path.name}: magic, length, order", data[:8] == b"\x93NUMPY\1\0" and (10 + length) % 64 == 0 and not told["fortran_order"])
+    tell(f"{path.name}: magic, length, order",
+         data[:8] == b"\x93NUMPY\1\0" and (10 + length) % 64 == 0 and not told["fortran_order"])
     return (*told["shape"], told["descr"]), data[10 + length:]
 
 
@@ -57,8 +58,8 @@ def test_attention(name, model):
         w = plot_attention.weights(arch, layer, q, k)
         heads = v.reshape(len(v), arch["n_kv_heads"], -1).repeat(arch["n_heads"] // arch["n_kv_heads"], axis=1)
         again = np.einsum("hij,jhd->ihd", w, heads.astype(np.float64)).reshape(y.shape)
-        tell(f"{name}, layer {layer}: attention computed again", len(y) == len(text) and np.abs(again - y).max() < 1e-5 * np.abs(y).max(),
-             np.abs(again - y).max())
+        off = np.abs(again - y).max()
+        tell(f"{name}, layer {layer}: attention computed again", len(y) == len(text) and off < 1e-5 * np.abs(y).max(), off)
         tell(f"{name}, layer {layer}: rows sum to 1, nothing ahead", np.allclose(w.sum(-1), 1) and np.triu(w, 1).max() == 0)
 
 
@@ -67,27 +68,30 @@ def test_samples():
     data, out, table, dump = (FOLDER / n for n in ("d.csv", "d.qorus", "t.csv", "relu.npy"))
     data.write_text("".join(f"{x},{y},{int(x + y > 9) + int(x + y > 14)}\n" for x in range(10) for y in range(10)))
     code, _, err = qorus("train", "--data", data, "--label", "last", "--network", "linear 8 relu; dropout 0.1; linear classes",
-                         "--epochs", 3, "--threads", 1, "--out", out)
+                         "--epochs", 3, "--threads", 1, "--classes", 'low, "mid" high', "--out", out)
     tell("a classifier is trained", code == 0, err)
     base = ("run", out, "--input", data)
     code, answers, err = qorus(*base, "--confusion", table, "--dump", f"1.linear={dump}")
     names, counts = plot_confusion.read_confusion(table)
-    right = [line.rsplit(",", 1)[1] for line in data.read_text().splitlines()]
-    told = [line.split()[0] for line in answers.splitlines()]
+    classes = ["low,", '"mid"', "high"]
+    right = [classes[int(line.rsplit(",", 1)[1])] for line in data.read_text().splitlines()]
+    told = [line.rsplit(" ", 1)[0] for line in answers.splitlines()]
     expected = [[sum(a == r == i and b == k for a, b, r in zip(right, told, right)) for k in names] for i in names]
-    tell("--confusion counts", code == 0 and names == ["0", "1", "2"] and counts == expected, (names, counts, err))
+    tell("--confusion counts", code == 0 and names == classes and counts == expected, (names, counts, err))
     tell("accuracy is the command's", f"accuracy {plot_confusion.figures(counts)[0]:.4f}" in err, err)
     tell("--dump of samples", rows_of(dump)[0] == (100, 8, "<f4"))
     before = dump.read_bytes()
     code, _, err = qorus(*base, "--dump", f"2.dropout={dump}")
-    tell("--dump of what inference leaves out", code == 1 and "leaves node '2.dropout' out" in err and dump.read_bytes() == before, err)
+    tell("--dump of what inference leaves out",
+         code == 1 and "leaves node '2.dropout' out" in err and dump.read_bytes() == before, err)
     other = FOLDER / "plain.csv"
     other.write_text("1,2\n3,4\n")
     refused("--confusion without targets", 1, "run", out, "--input", other, "--confusion", table, says="--targets")
     refused("--confusion of a text", 2, "run", out, "-p", "x", "--confusion", table, says="--input")
     wrong = FOLDER / "wrong.csv"
     wrong.write_text("0\n7\n")
-    refused("a target that is no class", 1, "run", out, "--input", other, "--targets", wrong, "--confusion", table, says="target 7 of sample 2")
+    refused("a target that is no class", 1, "run", out, "--input", other, "--targets", wrong, "--confusion", table,
+            says="target 7 of sample 2")
     tell("the table stays", plot_confusion.read_confusion(table)[1] == counts and not list(FOLDER.glob("*.part")))
 
 

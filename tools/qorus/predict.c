@@ -212,13 +212,21 @@ static void count_taken(prediction *p, double target, uint32_t answer)
     }
 }
 
+/* As CSV wants it: quoted where a comma or a quote is in it. */
 static void write_class(const prediction *p, uint32_t k)
 {
-    if (k < p->n_names) {
-        (void)fprintf(p->confusion.file, "%s", p->names[k]);
-    } else {
-        (void)fprintf(p->confusion.file, "%u", k);
+    FILE *to = p->confusion.file;
+    bool quoted = k < p->n_names && strpbrk(p->names[k], ",\"") != NULL;
+    if (k >= p->n_names) {
+        (void)fprintf(to, "%u", k);
+        return;
     }
+    (void)fputs(quoted ? "\"" : "", to);
+    for (const char *c = p->names[k]; *c != '\0'; c++) {
+        (void)fputs(*c == '"' ? "\"" : "", to);
+        (void)fputc(*c, to);
+    }
+    (void)fputs(quoted ? "\"" : "", to);
 }
 
 /* First line and first column name the classes. */
