@@ -414,7 +414,7 @@ BAD_FILES = (  # what a config file says; the line it is about, or None; words o
     (GOOD + "network {\n  linear 9\n}\n", 4, ["9 outputs", "10 classes"]),
     (GOOD + NET + NET, 6, ["network", "already"]),
     (GOOD + "network {\n  lstm 8\n  last\n  linear classes\n}\n", None, ["sequences"]),
-    (GOOD + "network {\n  decoder layers 2\n}\n", 4, ["decoder", "width", "heads"]),
+    ("data = text.txt\nnetwork {\n  decoder layers 2\n}\n", 3, ["decoder", "width", "heads"]),
     (GOOD + "network {\n  linear 4\n  embedding 8\n}\n", 5, ["embedding", "first"]),
     ("data = text.txt\nnetwork {\n  decoder layers 1 width 30 heads 4\n}\n", 3, ["30", "4 heads"]),
     ("data = text.txt\nnetwork {\n  decoder layers 1 width 32 heads 4 kv_heads 3\n}\n", 3, ["kv_heads", "3"]),
