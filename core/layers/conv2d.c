@@ -71,10 +71,6 @@ static q_error_code conv2d_shape(const q_node_info *info, q_diag *diag)
 
 static uint32_t conv2d_can(const q_node_info *info)
 {
-    const q_conv2d_config *c = (const q_conv2d_config *)info->config;
-    if (c->activation != Q_ACT_NONE) {
-        return info->trains == 0 ? Q_EPILOGUE_RESIDUAL : 0;
-    }
     return Q_EPILOGUE_RESIDUAL | Q_EPILOGUE_ACTIVATION | (info->trains == 0 ? Q_EPILOGUE_SCALE_SHIFT : 0);
 }
 
@@ -98,7 +94,6 @@ static q_conv2d_shape conv2d_sizes_of(const q_layer *layer, q_count *samples)
 
 static q_error_code conv2d_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
-    const q_conv2d_config *c = (const q_conv2d_config *)layer->config;
     q_conv2d_args a;
     (void)stage;
     memset(&a, 0, sizeof(a));
@@ -110,7 +105,7 @@ static q_error_code conv2d_forward(const q_layer *layer, const q_work *work, uin
     a.y = q_reals(layer->out[0]);
     a.y_stride = layer->out[0]->nb[2];
     a.epilogue.bias = layer->n_param > 1 ? q_reals(layer->param[1]) : NULL;
-    a.epilogue.activation = c->activation != Q_ACT_NONE ? c->activation : layer->activation;
+    a.epilogue.activation = layer->activation;
     if (layer->fold != NULL) {
         a.epilogue.scale = q_reals(layer->fold);
         a.epilogue.shift = a.epilogue.scale + layer->fold->ne[3];
@@ -156,11 +151,7 @@ static void conv2d_to_weight(const q_layer *layer, const q_work *work)
 
 static q_error_code conv2d_backward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
-    const q_conv2d_config *c = (const q_conv2d_config *)layer->config;
     (void)stage;
-    if (c->activation != Q_ACT_NONE) {
-        return Q_ERR_UNSUPPORTED;
-    }
     if (layer->grad_residual != NULL) {
         q_pass_gradient(layer, work, layer->grad_residual, layer->accumulate_residual != 0);
     }

@@ -42,13 +42,8 @@ static uint32_t linear_input_dtype(const q_node_info *info, uint32_t i)
     return c->planes == 2 ? Q_A8X2 : Q_A8;
 }
 
-/* A product with an activation of its own takes nothing more in training. */
 static uint32_t linear_can(const q_node_info *info)
 {
-    const q_linear_config *c = (const q_linear_config *)info->config;
-    if (c->activation != Q_ACT_NONE) {
-        return info->trains == 0 ? Q_EPILOGUE_RESIDUAL : 0;
-    }
     return Q_EPILOGUE_RESIDUAL | Q_EPILOGUE_ACTIVATION | (info->trains == 0 ? Q_EPILOGUE_SCALE_SHIFT : 0);
 }
 
@@ -75,11 +70,10 @@ static gemm_kernel pick_gemm(const q_kernels *k, uint32_t weights, uint32_t acti
 
 static q_epilogue linear_epilogue(const q_layer *layer)
 {
-    const q_linear_config *c = (const q_linear_config *)layer->config;
     q_epilogue e;
     memset(&e, 0, sizeof(e));
     e.bias = layer->n_param > 1 ? q_reals(layer->param[1]) : NULL;
-    e.activation = c->activation != Q_ACT_NONE ? c->activation : layer->activation;
+    e.activation = layer->activation;
     if (layer->fold != NULL) {
         e.scale = q_reals(layer->fold);
         e.shift = e.scale + layer->fold->ne[3];
@@ -197,11 +191,7 @@ static void linear_grad_weight(const q_layer *layer, const q_work *work)
 
 static q_error_code linear_backward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
-    const q_linear_config *c = (const q_linear_config *)layer->config;
     (void)stage;
-    if (c->activation != layer->activation && c->activation != Q_ACT_NONE) {
-        return Q_ERR_UNSUPPORTED; /* its derivative is not a function of the output */
-    }
     if (layer->grad_residual != NULL) {
         q_pass_gradient(layer, work, layer->grad_residual, layer->accumulate_residual != 0);
     }

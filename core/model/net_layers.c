@@ -36,15 +36,12 @@ static uint32_t net_columns(q_edge x)
 
 /* ---- With parameters -------------------------------------------------------------------------------------- */
 
-/* Activations whose derivative follows from their result are part of a layer, others nodes of their own. */
 q_edge q_net_linear(q_net *n, const char *name, q_edge x, uint32_t columns, q_activation activation)
 {
-    bool within = q_activation_from_output(activation);
-    const q_linear_config config = {within ? (uint32_t)activation : (uint32_t)Q_ACT_NONE, 0};
+    const q_linear_config config = {activation, 0};
     q_weight w[2];
     uint32_t parts = net_matrix_and_bias(n, name, columns, net_columns(x), w);
-    x = q_net_map(n, &q_layer_linear, name, &config, x, w, parts);
-    return within ? x : q_net_activate(n, x, activation);
+    return q_net_map(n, &q_layer_linear, name, &config, x, w, parts);
 }
 
 q_edge q_net_project(q_net *n, const char *name, q_edge x, uint32_t columns)
@@ -77,6 +74,7 @@ q_edge q_net_conv2d(q_net *n, const char *name, q_edge x, uint32_t channels, uin
     return q_net_convolve(n, name, x, channels, &config);
 }
 
+/* Backward finds the activation's derivative from its result; others are nodes of their own. */
 q_edge q_net_batchnorm(q_net *n, const char *name, q_edge x, q_activation activation)
 {
     bool within = q_activation_from_output(activation);

@@ -148,6 +148,16 @@ static uint32_t kv_dtype_of(const q_plan_config *c)
     return c->kv_type == Q_KV_BY_PRECISION && c->precision == Q_PRECISION_EXACT ? Q_REAL : dtypes[c->kv_type];
 }
 
+/* Nodes whose activation becomes a step. */
+static uint32_t count_unfolded(const q_model *m, const q_plan_config *c)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < m->n.nodes && q_plan_trains(c); k++) {
+        n += q_plan_unfolds(c, q_plan_activation(&m->nodes[k])) ? 1u : 0u;
+    }
+    return n;
+}
+
 /* At most one quantised twin per value, two in training, a copy of both per device, one step per node, twin and copy, and four pieces per
    thing that has any. */
 static void plan_layout(q_arena *arena, const q_model *m, q_plan *fill, q_plan **out)
@@ -156,8 +166,9 @@ static void plan_layout(q_arena *arena, const q_model *m, q_plan *fill, q_plan *
     bool train = q_plan_trains(&fill->config);
     uint32_t runs = train && (fill->config.flags & Q_PLAN_RECOMPUTE) != 0 ? 2 : 1; /* of a step */
     uint32_t twins = train ? 2 : 1;
-    uint32_t values = m->n.values * (1 + twins) * (runs + n_devices);
-    uint32_t steps = (m->n.nodes + m->n.values * (twins + 2 * n_devices)) * runs;
+    uint32_t unfolded = count_unfolded(m, &fill->config);
+    uint32_t values = (m->n.values * (1 + twins) + unfolded) * (runs + n_devices);
+    uint32_t steps = (m->n.nodes + m->n.values * (twins + 2 * n_devices) + unfolded) * runs;
     *out = (q_plan *)q_arena_alloc(arena, sizeof(q_plan), Q_ALIGN);
     fill->cap_values = values;
     fill->cap_steps = steps;
@@ -229,7 +240,6 @@ q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model, co
         e = q_plan_round(p, diag);
     }
     if (e == Q_OK) {
-        q_plan_own_activations(p);
         if ((config->flags & Q_PLAN_NO_FUSE) == 0 && config->value_type == NULL) {
             if (config->mode == Q_PLAN_INFER) {
                 q_plan_fold(p);

@@ -53,7 +53,7 @@ typedef struct plan_step {
     uint32_t in[Q_MAX_INPUTS];
     uint32_t out;      /* first output value */
     uint32_t residual; /* value added in the epilogue, or Q_NONE */
-    uint32_t activation; /* q_activation of the epilogue, of a node fused into it */
+    uint32_t activation; /* q_activation of the epilogue: of the node itself, or of one fused into it */
     uint32_t saves;    /* what backward reads, as q_layer_class.saves */
     uint32_t fold;     /* value with the epilogue's scale and shift, or Q_NONE */
     uint32_t group;
@@ -157,6 +157,15 @@ static inline uint32_t q_plan_output(const q_plan *plan, uint32_t i)
     return q_plan_value_on(plan, plan->model->outputs[i].value, 0);
 }
 
+/* The activation that a product's config asks for behind it. */
+uint32_t q_plan_activation(const model_node *node);
+
+/* True where the plan makes it a step of its own: in training, if its derivative does not follow from its result. */
+static inline bool q_plan_unfolds(const q_plan_config *c, uint32_t activation)
+{
+    return q_plan_trains(c) && activation != Q_ACT_NONE && !q_activation_from_output(activation);
+}
+
 /* A step at the end of those there are. */
 plan_step *q_plan_new_step(q_plan *plan, const q_layer_class *cls, const char *name);
 
@@ -194,7 +203,6 @@ q_error_code q_plan_round(q_plan *plan, q_diag *diag);
 
 /* The passes, in order. */
 q_error_code q_plan_infer(q_plan *plan, q_diag *diag);  /* prune, shapes, quantised inputs: fills steps */
-void q_plan_own_activations(q_plan *plan);
 void q_plan_fold(q_plan *plan); /* inference only: BatchNorm into products */
 void q_plan_fuse(q_plan *plan);
 q_error_code q_plan_order(q_plan *plan, q_diag *diag);  /* groups, in place, lifetimes */

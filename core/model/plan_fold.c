@@ -18,7 +18,7 @@ static uint32_t folding_product(const q_plan *plan, uint32_t k)
         return Q_NONE;
     }
     p = &plan->steps[v->producer];
-    if (p->cls->epilogue == NULL || p->cls->n_out != 1 || p->tail != s->tail || p->place != s->place ||
+    if (p->cls->epilogue == NULL || p->cls->n_out != 1 || p->activation != Q_ACT_NONE || p->tail != s->tail || p->place != s->place ||
         p->n_in == Q_MAX_INPUTS) {
         return Q_NONE;
     }

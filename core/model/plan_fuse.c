@@ -105,18 +105,6 @@ static void fuse_into_producer(q_plan *plan, uint32_t k, uint32_t i)
     plan->n_fused++;
 }
 
-/* In training, an activation that a product has of itself goes back as one that was fused into it. */
-void q_plan_own_activations(q_plan *plan)
-{
-    for (uint32_t k = 0; k < plan->n_steps && plan->config.mode == Q_PLAN_TRAIN; k++) {
-        plan_step *s = &plan->steps[k];
-        if (s->cls == &q_layer_linear) {
-            uint32_t own = ((const q_linear_config *)s->config)->activation;
-            s->activation = q_activation_from_output(own) ? own : s->activation;
-        }
-    }
-}
-
 void q_plan_fuse(q_plan *plan)
 {
     for (uint32_t k = 0; k < plan->n_steps;) {

@@ -148,6 +148,38 @@ static bool left_out(q_plan *plan, const model_node *node, const q_node_info *in
     return true;
 }
 
+uint32_t q_plan_activation(const model_node *node)
+{
+    return node->cls->id == Q_LAYER_LINEAR   ? ((const q_linear_config *)node->config)->activation
+           : node->cls->id == Q_LAYER_CONV2D ? ((const q_conv2d_config *)node->config)->activation
+                                             : (uint32_t)Q_ACT_NONE;
+}
+
+/* The last step, a product, leaves its activation to a step behind it, which reads a value of its own in backward. */
+static void unfold_activation(q_plan *plan)
+{
+    static const q_activation_config configs[Q_ACT_COUNT] = {{Q_ACT_NONE, 0},      {Q_ACT_RELU, 0},     {Q_ACT_SILU, 0},
+                                                             {Q_ACT_GELU_TANH, 0}, {Q_ACT_GELU_ERF, 0}, {Q_ACT_SIGMOID, 0},
+                                                             {Q_ACT_TANH, 0}};
+    plan_step *product = &plan->steps[plan->n_steps - 1];
+    plan_step *s = q_plan_new_step(plan, &q_layer_activation, product->name);
+    plan_value *result = &plan->values[product->out];
+    plan_value *v = &plan->values[plan->n_values];
+    s->config = &configs[product->activation];
+    s->block = product->block;
+    s->place = product->place;
+    s->n_in = 1;
+    s->in[0] = plan->n_values++;
+    s->out = product->out;
+    v->type = result->type;
+    v->name = result->name;
+    v->producer = result->producer++;
+    v->place = result->place;
+    v->used = true;
+    product->out = s->in[0];
+    product->activation = Q_ACT_NONE;
+}
+
 static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
 {
     const q_model *m = plan->model;
@@ -167,6 +199,7 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
     probe.fold = Q_NONE;
     probe.twin = Q_NONE;
     probe.block = node->block;
+    probe.activation = q_plan_activation(node);
     for (uint32_t i = 0; i < node->n_in; i++) {
         probe.in[i] = plan->values[m->edges[node->first_edge + i]].same;
     }
@@ -208,6 +241,9 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
         v->producer = plan->n_steps - 1;
         v->place = probe.place;
         v->used = true;
+    }
+    if (q_plan_unfolds(&plan->config, probe.activation)) {
+        unfold_activation(plan);
     }
     return Q_OK;
 }

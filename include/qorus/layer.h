@@ -242,7 +242,7 @@ struct Q_ALIGNED(Q_ALIGN) q_layer {
     uint32_t trains;   /* 1: of a training plan */
     uint32_t again;    /* 1: this forward was run before in this step and is run again for backward: buffers stay */
 
-    uint32_t activation; /* q_activation of a node fused into the epilogue */
+    uint32_t activation; /* q_activation of the epilogue: that of a product's config, or of a node fused into it */
     const q_backend *backend; /* where it runs: tensors whose device is not the CPU are this one's */
     const void *constants;
     /* On a device: input i of dtype Q_I32 as it lies in host memory, where it came from there; else NULL. */
@@ -276,7 +276,7 @@ typedef struct q_batchnorm_config {
 } q_batchnorm_config;
 
 typedef struct q_linear_config {
-    uint32_t activation; /* q_activation, applied after the bias; in training none, relu, sigmoid or tanh (others as a node) */
+    uint32_t activation; /* q_activation, applied after the bias */
     uint32_t planes;     /* of 8-bit activations in fast mode: 0 or 1: one; 2: what it leaves is quantised again */
 } q_linear_config;
 
@@ -364,7 +364,7 @@ typedef struct q_conv2d_config {
     uint32_t dilation_h; /* >= 1: distance between two taps */
     uint32_t dilation_w;
     uint32_t groups;     /* >= 1, divides the channels of input and output; as many as channels: depthwise */
-    uint32_t activation; /* q_activation, applied after the bias; layers with backward take Q_ACT_NONE */
+    uint32_t activation; /* q_activation, applied after the bias */
 } q_conv2d_config;
 
 typedef struct q_pool2d_config {

@@ -100,7 +100,8 @@ void q_net_output(q_net *n, const char *name, q_edge x);
 
 /* ---- Layers with parameters -------------------------------------------------------------------------------- */
 
-/* W uniform in +-1/sqrt(inputs of an output), b likewise; NAME.w [columns, in], NAME.b. */
+/* W uniform in +-1/sqrt(inputs of an output), b likewise; NAME.w [columns, in], NAME.b. The activation is the layer's own, one pass
+   with the product wherever a plan can (docs/ARCHITECTURE.md). */
 q_edge q_net_linear(q_net *n, const char *name, q_edge x, uint32_t columns, q_activation activation);
 /* The product alone, its matrix NAME [columns, in]: that of an embedding, say. */
 q_edge q_net_project(q_net *n, const char *name, q_edge x, uint32_t columns);
@@ -109,7 +110,7 @@ q_edge q_net_embedding(q_net *n, const char *name, q_edge ids, uint32_t vocab, u
 /* Square kernel; NAME.w [channels, kernel*kernel*in], NAME.b, first values as linear. */
 q_edge q_net_conv2d(q_net *n, const char *name, q_edge x, uint32_t channels, uint32_t kernel, uint32_t stride,
                     uint32_t pad);
-/* Any: NAME.w [channels, kernel_h*kernel_w*in/groups]. */
+/* Any, its activation among them: NAME.w [channels, kernel_h*kernel_w*in/groups]. */
 q_edge q_net_convolve(q_net *n, const char *name, q_edge x, uint32_t channels, const q_conv2d_config *config);
 /* NAME.w, NAME.b, and NAME.mean and NAME.var, which do not train. */
 q_edge q_net_batchnorm(q_net *n, const char *name, q_edge x, q_activation activation);

@@ -98,6 +98,25 @@ static void check_residual(void)
     rig_check_graph(&graph);
 }
 
+/* Every activation of its own, on a convolution with what it has most of, and on one without bias. */
+static void check_activations(void)
+{
+    for (uint32_t act = Q_ACT_RELU; act < Q_ACT_COUNT; act++) {
+        const q_conv2d_config config = {3, 3, 2, 1, 1, 1, 1, 1, 2, act};
+        rig_layer layer = {.name = "conv2d with an activation of its own", .cls = &q_layer_conv2d, .config = &config, .n_in = 1};
+        layer.in[0].type = rig_image(5, 4, 4);
+        layer.n_param = 2;
+        layer.param[0] = (rig_param){6, 18, -0.5, 0.5, false};
+        layer.param[1] = (rig_param){1, 6, 0, 0, false};
+        layer.step.n_batch = 3;
+        rig_check_layer(&layer);
+        layer.name = "conv2d with an activation, without bias, frozen";
+        layer.n_param = 1;
+        layer.param[0].frozen = true;
+        rig_check_layer(&layer);
+    }
+}
+
 static void check_pools(void)
 {
     for (size_t i = 0; i < sizeof(pool_cases) / sizeof(pool_cases[0]); i++) {
@@ -113,5 +132,6 @@ void cases_image(void)
 {
     check_convs();
     check_residual();
+    check_activations();
     check_pools();
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Gradients of Linear: with and without bias, rows of a batch, of images and of tokens. */
+/* Gradients of Linear: with and without bias and activation, rows of a batch, of images and of tokens. */
 #include <string.h>
 
 #include "cases.h"
@@ -35,6 +35,36 @@ static void build_shared(q_graph *g, const void *user)
     rig_probe(g, v + 1, 3);
 }
 
+/* Two layers that each have the activation of their own, in one block, the second with a residual to the first. */
+static void build_activated(q_graph *g, const void *user)
+{
+    const rig_input in = {.type = rig_rows(6)};
+    const rig_param square = {.rows = 6, .columns = 6, .low = -0.5, .high = 0.5};
+    q_node_desc d;
+    q_value v[3];
+    memset(&d, 0, sizeof(d));
+    d.cls = &q_layer_linear;
+    d.config = user;
+    d.n_in = d.n_param = 1;
+    d.in[0] = rig_source(g, "x", &in);
+    d.param[0] = rig_slot(g, "w", &square);
+    d.name = "first";
+    q_graph_block(g, 3);
+    v[0] = d.in[0] = q_graph_node(g, &d);
+    d.name = "second";
+    d.param[0] = rig_slot(g, "u", &square);
+    v[1] = q_graph_node(g, &d);
+    memset(&d, 0, sizeof(d));
+    d.cls = &q_layer_add;
+    d.name = "sum";
+    d.n_in = 2;
+    d.in[0] = v[0];
+    d.in[1] = v[1];
+    v[2] = q_graph_node(g, &d);
+    q_graph_block(g, 0);
+    rig_probe(g, v + 2, 1);
+}
+
 void cases_linear(void)
 {
     static const q_linear_config plain = {Q_ACT_NONE, 0};
@@ -52,11 +82,11 @@ void cases_linear(void)
     rows.n_param = 2;
     rows.param[0].frozen = true;
     rig_check_layer(&rows);
-    for (uint32_t i = 0; i < 3; i++) {
-        static const q_linear_config own[] = {{Q_ACT_RELU, 0}, {Q_ACT_SIGMOID, 0}, {Q_ACT_TANH, 0}};
+    for (uint32_t act = Q_ACT_RELU; act < Q_ACT_COUNT; act++) {
+        const q_linear_config own = {act, 0};
         rows.name = "linear with an activation of its own";
-        rows.config = &own[i];
-        rows.param[0].frozen = i == 2;
+        rows.config = &own;
+        rows.param[0].frozen = act == Q_ACT_TANH || act == Q_ACT_SILU;
         rig_check_layer(&rows);
     }
     rows.config = &plain;
@@ -65,6 +95,14 @@ void cases_linear(void)
     rows.in[0].type = rig_tokens(7);
     rows.step = (rig_step){.n_spans = 3, .span_rows = {4, 1, 6}};
     rig_check_layer(&rows);
+    {
+        static const q_linear_config own[] = {{Q_ACT_TANH, 0}, {Q_ACT_SILU, 0}, {Q_ACT_GELU_TANH, 0}, {Q_ACT_GELU_ERF, 0}};
+        for (uint32_t i = 0; i < 4; i++) {
+            const rig_graph activated = {
+                .name = "activations of their own in a block", .build = build_activated, .user = &own[i], .step = {.n_batch = 5}};
+            rig_check_graph(&activated);
+        }
+    }
     {
         const rig_graph shared = {.name = "a weight used three times", .build = build_shared, .step = {.n_batch = 5}};
         rig_check_graph(&shared);

@@ -71,13 +71,13 @@ static void build_network(q_graph *g, const void *options)
 {
     static const q_linear_config linear = {Q_ACT_NONE, 0};
     static const q_activation_config relu = {Q_ACT_RELU, 0};
-    static const q_fake_quantize_config fake = {1, 0};
+    const q_fake_quantize_config fake = {((const rig_options *)options)->fake, 0};
     q_value x = input(g, "x", RIG_IN);
     q_value target = input(g, "target", RIG_OUT);
     q_param w = slot(g, "first.w", RIG_HIDDEN, RIG_IN);
     x = node(g, &q_layer_linear, "first", &linear, x, Q_NONE, w, slot(g, "first.b", 1, RIG_HIDDEN));
     x = node(g, &q_layer_activation, "relu", &relu, x, Q_NONE, Q_NONE, Q_NONE);
-    if (((const rig_options *)options)->fake) {
+    if (fake.planes != 0) {
         x = node(g, &q_layer_fake_quantize, "fake", &fake, x, Q_NONE, Q_NONE, Q_NONE);
     }
     w = slot(g, "second.w", RIG_OUT, RIG_HIDDEN);

@@ -18,7 +18,7 @@ typedef struct rig_options {
     uint32_t gradients;
     uint32_t plan_flags;
     bool decoder;         /* instead of the network of two products */
-    bool fake;            /* the network's middle goes through a fake_quantize of the graph's own */
+    uint32_t fake;        /* planes of a fake_quantize of the graph's own in the network's middle; 0: there is none */
     bool infer;
     const q_file *file;   /* the model is the file's */
     const struct rig *share; /* whose PARAM region it uses */

@@ -68,10 +68,29 @@ static void dequantised(const q_tensor *w, uint32_t type, float *out)
     must(q_dequantize(type, blocks, w->ne[2], w->ne[3], out, &d), &d);
 }
 
-/* Gradients of both weights, from what the weights are in their type, by hand. */
-static void test_straight_through(uint32_t type)
+/* One block of values as so many planes of 8 bits: each takes what the ones before it have left. */
+static void through_planes(double *x, uint32_t planes)
 {
-    rig_options o = {.precision = Q_PRECISION_EXACT, .weights = type};
+    double left[RIG_HIDDEN];
+    memcpy(left, x, sizeof(left));
+    for (uint32_t p = 0; p < planes; p++) {
+        double most = 0;
+        for (uint32_t i = 0; i < RIG_HIDDEN; i++) {
+            most = fmax(most, fabs(left[i]));
+        }
+        for (uint32_t i = 0; i < RIG_HIDDEN && most != 0; i++) {
+            left[i] -= nearbyint(left[i] * (127 / most)) * (most / 127);
+        }
+    }
+    for (uint32_t i = 0; i < RIG_HIDDEN && planes != 0; i++) {
+        x[i] -= left[i];
+    }
+}
+
+/* Gradients of both weights, from what weights, in their type, and activations, in so many planes, are, by hand. */
+static void test_straight_through(uint32_t type, uint32_t planes)
+{
+    rig_options o = {.precision = Q_PRECISION_EXACT, .weights = type, .fake = planes};
     static float w1[RIG_HIDDEN * RIG_IN];
     static float w2[RIG_OUT * RIG_HIDDEN];
     static double g1[RIG_HIDDEN * RIG_IN];
@@ -94,13 +113,16 @@ static void test_straight_through(uint32_t type)
         const float *x = r.x + s * RIG_IN;
         double h[RIG_HIDDEN];
         double dh[RIG_HIDDEN] = {0};
+        bool active[RIG_HIDDEN];
         for (uint32_t i = 0; i < RIG_HIDDEN; i++) {
             h[i] = (double)b[i];
             for (uint32_t k = 0; k < RIG_IN; k++) {
                 h[i] += (double)w1[i * RIG_IN + k] * (double)x[k];
             }
             h[i] = h[i] > 0 ? h[i] : 0;
+            active[i] = h[i] > 0;
         }
+        through_planes(h, planes);
         for (uint32_t i = 0; i < RIG_OUT; i++) {
             double y = -(double)r.target[s * RIG_OUT + i];
             for (uint32_t k = 0; k < RIG_HIDDEN; k++) {
@@ -108,7 +130,7 @@ static void test_straight_through(uint32_t type)
             }
             for (uint32_t k = 0; k < RIG_HIDDEN; k++) {
                 g2[i * RIG_HIDDEN + k] += 2 * y * h[k];
-                dh[k] += h[k] > 0 ? 2 * y * (double)w2[i * RIG_HIDDEN + k] : 0;
+                dh[k] += active[k] ? 2 * y * (double)w2[i * RIG_HIDDEN + k] : 0;
             }
         }
         for (uint32_t i = 0; i < RIG_HIDDEN * RIG_IN; i++) {
@@ -154,7 +176,7 @@ static void test_same_bits(void)
 static void test_own_node(void)
 {
     rig_options plain = {.precision = Q_PRECISION_EXACT};
-    rig_options fake = {.precision = Q_PRECISION_EXACT, .fake = true};
+    rig_options fake = {.precision = Q_PRECISION_EXACT, .fake = 1};
     rig a;
     rig b;
     rig_open(&a, &plain);
@@ -212,9 +234,11 @@ void test_weights(void)
     for (uint32_t i = 0; i < 4; i++) {
         test_fast_mode(i >= 2, i % 2 == 0 ? Q_Q8_0 : Q_Q4_0);
     }
-    test_straight_through(Q_Q8_0);
-    test_straight_through(Q_Q4_0);
-    test_straight_through(Q_BF16);
+    test_straight_through(Q_Q8_0, 0);
+    test_straight_through(Q_Q4_0, 0);
+    test_straight_through(Q_BF16, 0);
+    test_straight_through(Q_Q8_0, 1);
+    test_straight_through(Q_BF16, 2);
     test_same_bits();
     test_own_node();
     test_refused();
