@@ -101,7 +101,6 @@ bool train_engine(train_run *r, engine *e, train_network *n, q_plan_config *c)
     q_diag *d = &r->h.diag;
     q_block block;
     c->struct_size = sizeof(*c);
-    c->precision = Q_PRECISION_EXACT;
     c->n_workers = r->s.threads;
     c->workspace_size = e->backend.workspace_size;
     e->context.port = r->h.port;
@@ -127,6 +126,20 @@ bool train_engine(train_run *r, engine *e, train_network *n, q_plan_config *c)
     return true;
 }
 
+/* Matrices as the file will have them; biases and norms stay. */
+static uint32_t weight_type(void *user, const char *name, const q_param_type *type)
+{
+    (void)name;
+    return type->ne[2] != 1 ? train_type(((const train_settings *)user)->quantise) : (uint32_t)Q_F32;
+}
+
+static uint32_t value_type(void *user, const char *node, bool gradient)
+{
+    (void)node;
+    (void)gradient;
+    return train_type(((const train_settings *)user)->simulate);
+}
+
 static bool make_plan(train_run *r)
 {
     engine *e = &r->h.engine;
@@ -138,6 +151,11 @@ static bool make_plan(train_run *r)
         return train_complain(&r->s, "backend", "%s", line);
     }
     c.mode = Q_PLAN_TRAIN;
+    c.precision = r->s.precision != 0 ? Q_PRECISION_FAST : Q_PRECISION_EXACT;
+    c.kv_type = Q_KV_REAL;
+    c.weight_type = r->s.quantise != 0 ? weight_type : NULL;
+    c.value_type = r->s.simulate != 0 ? value_type : NULL;
+    c.type_user = &r->s;
     c.flags = r->s.recompute ? Q_PLAN_RECOMPUTE : 0;
     c.max = maxima(r);
     c.moments = q_train_moments(&r->config);

@@ -5,6 +5,7 @@
  *   train_settings.c  the table of settings             train_config.c  a config file and the command line, read
  *   train_layers.c    the lines of a network, read
  *   train_data.c      files -> samples                  train_words.c  a text -> vocabulary and windows
+ *   train_check.c     what layers want of each other
  *   train_network.c   the lines of a network -> a graph
  *   train_tune.c      a model in a file that the training begins from
  *   train.c           model, plan, session, trainer; the run
@@ -47,6 +48,8 @@ typedef enum train_op {
     OP_EMBEDDING,
     OP_LAST,
     OP_DECODER,
+    OP_ATTENTION,
+    OP_DROP_PATH,
     OP_RESIDUAL, /* opens: its layers, then the sum of what they make and what went in */
     OP_BLOCK,    /* opens: what it holds is computed again rather than kept, with recompute */
     OP_CLOSE
@@ -63,12 +66,16 @@ typedef struct train_layer {
     uint32_t groups;
     uint32_t activation; /* q_activation */
     bool no_bias;
-    bool untied; /* decoder, as all below */
+    bool untied; /* decoder */
     uint32_t layers;
-    uint32_t heads;
-    uint32_t kv_heads;
     uint32_t ffn;
-    double rate; /* dropout: share that is dropped; batchnorm: momentum */
+    uint32_t heads; /* decoder, attention */
+    uint32_t kv_heads;
+    uint32_t window; /* attention: rows looked back on; 0: all */
+    bool full;       /* attention: forward too */
+    bool rope;
+    double rate; /* dropout, drop_path, decoder: share that is dropped; batchnorm: momentum */
+    double path_rate; /* decoder: of the last layer's parts */
 } train_layer;
 
 typedef struct train_settings {
@@ -100,7 +107,12 @@ typedef struct train_settings {
 
     uint32_t loss;
     double label_smoothing;
+    const char *class_weights;
     double delta;
+
+    uint32_t quantise; /* train_type */
+    uint32_t simulate;
+    uint32_t precision; /* 0: exact; 1: fast */
 
     uint32_t optimizer;
     double learning_rate;
@@ -140,6 +152,7 @@ typedef struct train_settings {
     uint32_t type;
     const char *metrics;
     uint64_t log_every;
+    bool audit;
     uint64_t sample_every;
     const char *sample;
     uint32_t sample_tokens;
@@ -150,6 +163,13 @@ typedef struct train_settings {
 
     uint32_t line[TRAIN_MAX_SETTINGS]; /* where each setting was given; see train_complain */
 } train_settings;
+
+/* The q_dtype of a choice of type, quantise and simulate. */
+static inline uint32_t train_type(uint32_t choice)
+{
+    static const uint32_t types[] = {Q_F32, Q_F16, Q_BF16, Q_Q8_0, Q_Q4_0, Q_Q4_1};
+    return types[choice];
+}
 
 /* Reads a config file, if words name one, and the options, which go first. Says what is wrong and returns false. */
 bool train_read(train_settings *s, const char *const *words, uint32_t n);
@@ -219,6 +239,8 @@ bool train_read_samples(train_samples *out, const char *path, uint32_t format, c
 typedef struct train_network {
     const train_settings *settings;
     const train_data *data;
+    q_real *class_weights; /* [n_class_weights] */
+    uint32_t n_class_weights;
     bool answers; /* as the file will have it: without the loss, and of the rows that are wanted */
     uint32_t columns; /* of the answers */
     uint32_t rows;    /* of a sample's answers */
@@ -273,6 +295,7 @@ typedef struct train_run {
 
     FILE *metrics;
     bool json;
+    double *audit;        /* figures of each parameter's last update; NULL: none are wanted */
     bool bar;             /* standard error is a terminal */
     double before;        /* seconds of earlier runs */
     double begin;         /* of this one */
@@ -292,7 +315,7 @@ int train_prepare(train_run *r);
 /* Memory of the run, counted; NULL after saying so. */
 void *train_take(train_run *r, size_t size, const char *what);
 
-/* Model and plan of a network, e->backend being there. c: mode, flags, maxima. Says what is wrong and returns false. */
+/* Model and plan of a network, e->backend being there. c: mode, flags, maxima, precision, types. Says what is wrong and returns false. */
 bool train_engine(train_run *r, engine *e, train_network *n, q_plan_config *c);
 
 /* What trains of a model in a file becomes what it is there. Says what is wrong and returns false. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qorus/base/panel.h"
+
 /* ---- The file ---------------------------------------------------------------------------------------------- */
 
 /* Ends a line at its comment and its last sign that is no space. */
@@ -198,6 +200,16 @@ static bool check(train_settings *s)
     if (s->schedule == Q_SCHEDULE_WSD && s->decay == 0) {
         return train_complain(s, "schedule", "wsd needs decay = STEPS");
     }
+    if (s->class_weights != NULL && s->loss != LOSS_CROSS_ENTROPY) {
+        return train_complain(s, "class_weights", "only cross_entropy has classes");
+    }
+    if (s->precision != 0 && q_dtype_block(train_type(s->quantise)) == 1) {
+        return train_complain(s, "precision", "fast is for quantised matrices: give quantise = q8_0, q4_0 or q4_1");
+    }
+    if (s->audit && s->metrics == NULL) {
+        return train_complain(s, "audit", "its figures go into metrics: give a file");
+    }
+    s->type = *setting_line(s, setting_find("type")) != 0 ? s->type : s->quantise;
     s->epochs = s->epochs == 0 && s->steps == 0 ? 10 : s->epochs;
     return true;
 }

@@ -17,7 +17,8 @@ enum {
     BIASED = 1u << 7,    /* nobias */
     MOMENTUM = 1u << 8,
     DECODER = 1u << 9,
-    OPENS = 1u << 10
+    OPENS = 1u << 10,
+    ATTENDS = 1u << 11
 };
 
 typedef struct layer_name {
@@ -43,12 +44,14 @@ static const layer_name names[] = {
     {"layernorm", OP_LAYERNORM, 0, 0},
     {"rmsnorm", OP_RMSNORM, 0, 0},
     {"dropout", OP_DROPOUT, RATE, 0},
+    {"drop_path", OP_DROP_PATH, RATE, 0},
     {"flatten", OP_FLATTEN, 0, 0},
     {"rnn", OP_RNN, SIZE | ACTIVATED | BIASED, 0},
     {"lstm", OP_LSTM, SIZE | BIASED, 0},
     {"gru", OP_GRU, SIZE | BIASED, 0},
     {"embedding", OP_EMBEDDING, SIZE, 0},
     {"last", OP_LAST, 0, 0},
+    {"attention", OP_ATTENTION, ATTENDS, 0},
     {"decoder", OP_DECODER, DECODER, 0},
     {"residual", OP_RESIDUAL, OPENS, 0},
     {"block", OP_BLOCK, OPENS, 0},
@@ -67,10 +70,41 @@ static const layer_option options_of[] = {
     {"stride", WINDOW, offsetof(train_layer, stride), 1},     {"pad", WINDOW, offsetof(train_layer, pad), 0},
     {"dilation", DILATED, offsetof(train_layer, dilation), 1}, {"groups", GROUPED, offsetof(train_layer, groups), 1},
     {"layers", DECODER, offsetof(train_layer, layers), 1},     {"width", DECODER, offsetof(train_layer, size), 8},
-    {"heads", DECODER, offsetof(train_layer, heads), 1},       {"kv_heads", DECODER, offsetof(train_layer, kv_heads), 1},
-    {"ffn", DECODER, offsetof(train_layer, ffn), 1},
+    {"ffn", DECODER, offsetof(train_layer, ffn), 1},           {"window", ATTENDS, offsetof(train_layer, window), 1},
+    {"heads", DECODER | ATTENDS, offsetof(train_layer, heads), 1},
+    {"kv_heads", DECODER | ATTENDS, offsetof(train_layer, kv_heads), 1},
 };
 enum { N_OPTIONS = sizeof(options_of) / sizeof(options_of[0]), MOST = 1 << 20 };
+
+/* A share with a name: above 0, up to 1, or from 0 to below 1. */
+typedef struct layer_share {
+    const char *name;
+    uint32_t takes;
+    size_t offset;
+    bool whole;
+} layer_share;
+
+static const layer_share shares_of[] = {
+    {"momentum", MOMENTUM, offsetof(train_layer, rate), true},
+    {"dropout", DECODER, offsetof(train_layer, rate), false},
+    {"drop_path", DECODER, offsetof(train_layer, path_rate), false},
+};
+enum { N_SHARES = sizeof(shares_of) / sizeof(shares_of[0]) };
+
+/* A word that stands alone. */
+typedef struct layer_flag {
+    const char *name;
+    uint32_t takes;
+    size_t offset;
+} layer_flag;
+
+static const layer_flag flags_of[] = {
+    {"nobias", BIASED, offsetof(train_layer, no_bias)},
+    {"untied", DECODER, offsetof(train_layer, untied)},
+    {"full", ATTENDS, offsetof(train_layer, full)},
+    {"rope", ATTENDS, offsetof(train_layer, rope)},
+};
+enum { N_FLAGS = sizeof(flags_of) / sizeof(flags_of[0]) };
 
 /* A layer being read. */
 typedef struct reading {
@@ -109,6 +143,16 @@ static bool read_count(const reading *r, char *word, const char *what, uint32_t 
     return true;
 }
 
+static bool read_share(const reading *r, const char *word, const char *what, bool whole, double *out)
+{
+    const char *range = whole ? "number above 0, up to 1" : "number from 0 to below 1";
+    if (word != NULL && options_double(word, out) && (whole ? *out > 0 && *out <= 1 : *out >= 0 && *out < 1)) {
+        return true;
+    }
+    return train_complain_layer(r->s, (uint32_t)(r->layer - r->s->layers), "%s: %s '%s' is no %s", r->name->name, what,
+                                word != NULL ? word : "", range);
+}
+
 /* The numbers that come first. */
 static bool read_numbers(const reading *r, char **text)
 {
@@ -125,13 +169,7 @@ static bool read_numbers(const reading *r, char **text)
     if ((takes & KERNEL) != 0 && !read_count(r, train_word(text), "kernel", 1, &r->layer->kernel)) {
         return false;
     }
-    if ((takes & RATE) != 0) {
-        word = train_word(text);
-        if (word == NULL || !options_double(word, &r->layer->rate) || !(r->layer->rate >= 0 && r->layer->rate < 1)) {
-            return wrong(r, "%s: '%s' is no share from 0 to below 1", word != NULL ? word : "");
-        }
-    }
-    return true;
+    return (takes & RATE) == 0 || read_share(r, train_word(text), "share", false, &r->layer->rate);
 }
 
 static bool read_option(const reading *r, const char *word, char **text)
@@ -142,7 +180,24 @@ static bool read_option(const reading *r, const char *word, char **text)
             return read_count(r, train_word(text), o->name, o->low, (uint32_t *)(void *)((char *)r->layer + o->offset));
         }
     }
+    for (uint32_t i = 0; i < N_SHARES; i++) {
+        const layer_share *o = &shares_of[i];
+        if ((o->takes & r->name->takes) != 0 && strcmp(o->name, word) == 0) {
+            return read_share(r, train_word(text), o->name, o->whole, (double *)(void *)((char *)r->layer + o->offset));
+        }
+    }
     return wrong(r, "%s: what is '%s'?", word);
+}
+
+static bool read_flag(const reading *r, const char *word)
+{
+    for (uint32_t i = 0; i < N_FLAGS; i++) {
+        if ((flags_of[i].takes & r->name->takes) != 0 && strcmp(flags_of[i].name, word) == 0) {
+            *(bool *)((char *)r->layer + flags_of[i].offset) = true;
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool read_words(const reading *r, char **text)
@@ -150,18 +205,10 @@ static bool read_words(const reading *r, char **text)
     uint32_t takes = r->name->takes;
     char *word;
     while ((word = train_word(text)) != NULL) {
-        if ((takes & BIASED) != 0 && strcmp(word, "nobias") == 0) {
-            r->layer->no_bias = true;
-        } else if ((takes & DECODER) != 0 && strcmp(word, "untied") == 0) {
-            r->layer->untied = true;
-        } else if ((takes & ACTIVATED) != 0 && activation_named(word, &r->layer->activation)) {
+        if (read_flag(r, word) || ((takes & ACTIVATED) != 0 && activation_named(word, &r->layer->activation))) {
             continue;
-        } else if ((takes & MOMENTUM) != 0 && strcmp(word, "momentum") == 0) {
-            word = train_word(text);
-            if (word == NULL || !options_double(word, &r->layer->rate) || !(r->layer->rate > 0 && r->layer->rate <= 1)) {
-                return wrong(r, "%s: momentum '%s' is no number above 0, up to 1", word != NULL ? word : "");
-            }
-        } else if ((takes & OPENS) != 0 && strcmp(word, "{") == 0 && train_word(text) == NULL) {
+        }
+        if ((takes & OPENS) != 0 && strcmp(word, "{") == 0 && train_word(text) == NULL) {
             return true;
         } else if (!read_option(r, word, text)) {
             return false;
@@ -175,7 +222,6 @@ static void layer_defaults(train_layer *l, uint32_t line)
     memset(l, 0, sizeof(*l));
     l->line = line;
     l->dilation = l->groups = 1;
-    l->rate = 0.1;
 }
 
 /* One line that is not empty. *depth counts what is open; the brace that closes it all makes it -1. */
@@ -203,6 +249,7 @@ static bool read_line(train_settings *s, char *text, uint32_t line, int *depth)
     }
     r.layer->op = r.name->op;
     r.layer->activation = r.name->activation;
+    r.layer->rate = (r.name->takes & MOMENTUM) != 0 ? 0.1 : 0;
     if (!read_numbers(&r, &text) || !read_words(&r, &text)) {
         return false;
     }

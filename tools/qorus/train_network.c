@@ -2,48 +2,11 @@
 /* The lines of a network as a graph, layer by layer (qorus/net.h), the loss behind it; and whether it fits the data. */
 #include "train.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "qorus/base/fma.h"
 #include "qorus/net.h"
-
-enum { DEFAULT_WINDOW = 64, DEFAULT_CONTEXT = 256 };
-
-/* ---- What the layers want ---------------------------------------------------------------------------------- */
-
-bool train_form_of(const train_settings *s, train_form *form, uint32_t *window)
-{
-    *form = FORM_SAMPLES;
-    *window = s->window != 0 ? s->window : DEFAULT_WINDOW;
-    if (s->model != NULL) {
-        *form = FORM_TEXT;
-        *window = s->window != 0 ? s->window : DEFAULT_CONTEXT;
-    }
-    for (uint32_t i = 0; i < s->n_layers; i++) {
-        uint32_t op = s->layers[i].op;
-        if (op == OP_DECODER && s->n_layers != 1) {
-            return train_complain_layer(s, i, "decoder: a whole network: no other layers stand beside it");
-        }
-        if (op == OP_EMBEDDING && i != 0) {
-            return train_complain_layer(s, i, "embedding: only as the first layer, of the tokens of a text");
-        }
-        if (op == OP_LAST && *form == FORM_TEXT) {
-            return train_complain_layer(s, i, "last: in a text every token is followed by one to be told");
-        }
-        *form = op == OP_DECODER || op == OP_EMBEDDING ? FORM_TEXT : op == OP_LAST ? FORM_ROWS : *form;
-        *window = op == OP_DECODER && s->window == 0 ? DEFAULT_CONTEXT : *window;
-    }
-    if (*form == FORM_ROWS && s->loss != LOSS_CROSS_ENTROPY) {
-        return train_complain(s, "loss", "last goes with cross_entropy; for other losses make one row by globalpool or flatten");
-    }
-    if (*form == FORM_TEXT && s->loss != LOSS_CROSS_ENTROPY) {
-        return train_complain(s, "loss", "a text is learnt by cross_entropy");
-    }
-    if (*form == FORM_TEXT && s->targets != NULL) {
-        return train_complain(s, "targets", "of a text they are its own next tokens");
-    }
-    return true;
-}
 
 /* ---- Layers ------------------------------------------------------------------------------------------------ */
 
@@ -51,6 +14,7 @@ bool train_form_of(const train_settings *s, train_form *form, uint32_t *window)
 typedef struct building {
     q_net net;
     const train_network *n;
+    q_edge x; /* what goes in: tokens, samples */
 } building;
 
 static uint32_t size_of(const building *b, const train_layer *l)
@@ -72,14 +36,13 @@ static q_edge conv2d(building *b, const train_layer *l, q_edge x)
 {
     uint32_t stride = l->stride != 0 ? l->stride : 1;
     const q_conv2d_config config = {l->kernel, l->kernel,   stride,      stride,    l->pad,
-                                    l->pad,    l->dilation, l->dilation, l->groups, Q_ACT_NONE};
+                                    l->pad,    l->dilation, l->dilation, l->groups, l->activation};
     if (x.value != Q_NONE && (x.type.dim[3].n % l->groups != 0 || size_of(b, l) % l->groups != 0)) {
         char name[Q_CAP_NAME + 8];
         (void)snprintf(name, sizeof(name), "%sconv2d", b->net.scope);
         q_graph_fail(b->net.graph, Q_ERR_INVALID_ARG, name, "groups must divide the channels before and behind it");
     }
-    x = q_net_convolve(&b->net, "conv2d", x, size_of(b, l), &config);
-    return q_net_activate(&b->net, x, (q_activation)l->activation);
+    return q_net_convolve(&b->net, "conv2d", x, size_of(b, l), &config);
 }
 
 static q_edge pool(building *b, const train_layer *l, q_edge x)
@@ -98,7 +61,28 @@ static q_edge batchnorm(building *b, const train_layer *l, q_edge x)
 static q_edge dropout(building *b, const train_layer *l, q_edge x)
 {
     const q_dropout_config config = {(float)l->rate, 0};
-    return plain(b, &q_layer_dropout, "dropout", &config, x);
+    return l->op == OP_DROPOUT ? plain(b, &q_layer_dropout, "dropout", &config, x)
+                               : plain(b, &q_layer_drop_path, "drop_path", &config, x);
+}
+
+static q_edge attention(building *b, const train_layer *l, q_edge x)
+{
+    uint32_t columns = x.type.dim[3].n;
+    uint32_t outer = q_net_enter(&b->net, "attention", Q_NONE);
+    q_net_attention_config config = {l->heads, l->kv_heads, 0, l->window, l->full, NULL};
+    q_edge table;
+    if (x.value != Q_NONE && columns % l->heads != 0) {
+        char name[Q_CAP_NAME + 8];
+        (void)snprintf(name, sizeof(name), "%sheads", b->net.scope);
+        q_graph_fail(b->net.graph, Q_ERR_INVALID_ARG, name, "heads must divide the columns before it");
+    }
+    if (l->rope) {
+        table = q_net_rope_table(&b->net, b->x, columns / l->heads, 10000);
+        config.table = &table;
+    }
+    x = q_net_attention(&b->net, x, &config);
+    q_net_leave(&b->net, outer);
+    return x;
 }
 
 static q_edge rnn(building *b, const train_layer *l, q_edge x)
@@ -142,7 +126,10 @@ static q_edge add_layer(building *b, const train_layer *l, q_edge x)
     case OP_RMSNORM:
         return q_net_rmsnorm(&b->net, "rmsnorm", x);
     case OP_DROPOUT:
+    case OP_DROP_PATH:
         return dropout(b, l, x);
+    case OP_ATTENTION:
+        return attention(b, l, x);
     case OP_FLATTEN:
         return q_net_flatten(&b->net, x);
     case OP_EMBEDDING:
@@ -227,6 +214,29 @@ static q_edge target_input(building *b)
     return q_net_input(&b->net, &desc);
 }
 
+/* The weights of the classes, where there are some for all of them: train_network_open says if not. */
+static uint32_t add_class_weights(building *b, uint32_t columns, q_weight *w)
+{
+    const train_network *n = b->n;
+    q_param_desc desc;
+    q_tensor view;
+    if (n->n_class_weights == 0 || n->n_class_weights != columns) {
+        return 0;
+    }
+    memset(&desc, 0, sizeof(desc));
+    desc.name = "class_weights";
+    desc.type.dtype = Q_REAL;
+    desc.type.ne[0] = desc.type.ne[1] = desc.type.ne[2] = 1;
+    desc.type.ne[3] = columns;
+    memset(&view, 0, sizeof(view));
+    view.data = n->class_weights;
+    view.dtype = Q_REAL;
+    memcpy(view.ne, desc.type.ne, sizeof(view.ne));
+    desc.view = &view;
+    *w = (q_weight){q_graph_param(b->net.graph, &desc), desc.type};
+    return 1;
+}
+
 static void add_loss(building *b, q_edge y, q_edge targets)
 {
     static const q_layer_class *const classes[] = {&q_layer_cross_entropy, &q_layer_mse, &q_layer_huber, &q_layer_bce};
@@ -236,7 +246,9 @@ static void add_loss(building *b, q_edge y, q_edge targets)
     const void *const configs[] = {&entropy, NULL, &huber, NULL}; /* as train_loss */
     const q_edge in[2] = {y, targets};
     q_edge count = y;
-    const q_net_layer_desc desc = {classes[s->loss], "loss", configs[s->loss], in, NULL, 2, 0, &count};
+    q_weight weights;
+    uint32_t n_weights = add_class_weights(b, y.type.dim[3].n, &weights);
+    const q_net_layer_desc desc = {classes[s->loss], "loss", configs[s->loss], in, &weights, 2, n_weights, &count};
     q_net_output(&b->net, "loss", q_net_layer(&b->net, &desc));
     q_net_output(&b->net, "count", count);
 }
@@ -261,6 +273,10 @@ static q_edge add_decoder(building *b, q_edge tokens)
     d.arch = &b->n->decoder.arch;
     d.file = b->n->data->base;
     d.user = (void *)(uintptr_t)b->n;
+    if (d.file == NULL && !b->n->answers) {
+        d.dropout = (float)b->n->settings->layers[0].rate;
+        d.drop_path = (float)b->n->settings->layers[0].path_rate;
+    }
     if (d.file != NULL && b->n->settings->lora != 0) {
         d.adapts = tune_adapts;
         d.lora_rank = b->n->settings->lora;
@@ -283,7 +299,7 @@ void train_build(q_graph *g, const void *network)
     q_edge targets;
     b.n = n;
     q_net_begin(&b.net, g);
-    x = first_value(&b);
+    x = b.x = first_value(&b);
     targets = n->answers ? x : target_input(&b);
     x = n->is_decoder ? add_decoder(&b, x) : add_layers(&b, x);
     n->columns = x.type.dim[3].n;
@@ -320,28 +336,14 @@ static void make_arch(train_network *n)
     a->rope_magnitude = 1;
 }
 
-static bool check_decoder(const train_settings *s)
-{
-    const train_layer *l = &s->layers[0];
-    uint32_t head_dim;
-    if (l->layers == 0 || l->size == 0 || l->heads == 0 || l->layers > Q_CAP_LAYERS) {
-        return train_complain_layer(s, 0, "decoder: layers (up to %d), width and heads are wanted", (int)Q_CAP_LAYERS);
-    }
-    head_dim = l->size / l->heads;
-    if (l->size % l->heads != 0 || head_dim % 8 != 0) {
-        return train_complain_layer(s, 0, "decoder: a width of %u is not %u heads of a multiple of 8", l->size, l->heads);
-    }
-    if (l->kv_heads != 0 && l->heads % l->kv_heads != 0) {
-        return train_complain_layer(s, 0, "decoder: %u kv_heads do not divide %u heads", l->kv_heads, l->heads);
-    }
-    return true;
-}
-
 static bool check_answers(const train_network *n)
 {
     const train_settings *s = n->settings;
     const train_data *d = n->data;
     uint32_t last = s->n_layers - 1;
+    if (n->n_class_weights != 0 && n->n_class_weights != n->columns) {
+        return train_complain(s, "class_weights", "%u numbers, but %u outputs", n->n_class_weights, n->columns);
+    }
     if (answers_fit(n)) {
         return true;
     }
@@ -356,6 +358,27 @@ static bool check_answers(const train_network *n)
                                     n->rows, d->target_width);
     }
     return train_complain_layer(s, last, "%u rows of %u outputs, but %u targets for a sample", n->rows, n->columns, d->target_width);
+}
+
+/* "X X ...", of at most as many classes as fit. */
+static bool read_class_weights(train_network *n)
+{
+    const train_settings *s = n->settings;
+    const char *text = s->class_weights;
+    size_t room = (strlen(text) / 2 + 1) * sizeof(q_real);
+    n->class_weights = (q_real *)aligned_alloc(Q_ALIGN, (room + Q_ALIGN - 1) / Q_ALIGN * Q_ALIGN);
+    while (n->class_weights != NULL && *(text += strspn(text, " \t")) != '\0') {
+        char word[32];
+        double value;
+        size_t length = strcspn(text, " \t");
+        (void)snprintf(word, sizeof(word), "%.*s", (int)(length < sizeof(word) ? length : sizeof(word) - 1), text);
+        if (!options_double(word, &value) || !(value >= 0 && value <= 1e9)) {
+            return train_complain(s, "class_weights", "'%s' is no number from 0 to 1e9", word);
+        }
+        n->class_weights[n->n_class_weights++] = (q_real)value;
+        text += length;
+    }
+    return n->class_weights != NULL || train_complain(s, "class_weights", "out of memory");
 }
 
 int train_say_failure(const train_settings *s, const char *what, const q_diag *diag)
@@ -381,15 +404,15 @@ bool train_network_open(train_network *n, const train_settings *s, const train_d
     memset(n, 0, sizeof(*n));
     n->settings = s;
     n->data = d;
+    if (s->class_weights != NULL && !read_class_weights(n)) {
+        return false;
+    }
     n->is_decoder = d->base != NULL || s->layers[0].op == OP_DECODER;
     if (d->base != NULL) {
         const q_file_arch *arch = q_file_get_arch(d->base);
         n->decoder.arch = *arch;
         memcpy(n->decoder.kinds, arch + 1, arch->n_layers);
     } else if (n->is_decoder) {
-        if (!check_decoder(s)) {
-            return false;
-        }
         make_arch(n);
     }
     if (q_model_size(train_build, n, &bytes, &diag) != Q_OK) {

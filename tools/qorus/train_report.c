@@ -34,7 +34,54 @@ static uint64_t count_parameters(const train_run *r)
 
 /* ---- Metrics ----------------------------------------------------------------------------------------------- */
 
-static const char columns[] = "step,epoch,loss,val_loss,accuracy,learning_rate,gradient_norm,samples_per_s,seconds\n";
+/* Of a text, perplexity instead of accuracy; behind them, if wanted, the audit's. */
+static const char columns[] = "step,epoch,loss,val_loss,%s,learning_rate,gradient_norm,samples_per_s,seconds";
+
+/* What an audit says of a parameter: the gradient's norm, the update's in relation to the weights', zeros in the gradient. */
+static const char *const audit_columns[] = {"gradient", "update", "zeros"};
+enum { N_AUDIT = sizeof(audit_columns) / sizeof(audit_columns[0]) };
+
+static void keep_audit(void *user, const q_audit *a)
+{
+    double *figures = ((train_run *)user)->audit + (size_t)a->param * N_AUDIT;
+    figures[0] = a->norm;
+    figures[1] = a->weight_norm != 0 ? a->update_norm / a->weight_norm : -1;
+    figures[2] = (double)a->zeros / (double)a->n;
+}
+
+static bool open_audit(train_run *r)
+{
+    size_t n = (size_t)q_model_n_params(r->h.engine.model) * N_AUDIT;
+    r->audit = (double *)train_take(r, n * sizeof(double), "audit");
+    if (r->audit == NULL) {
+        return false;
+    }
+    q_trainer_audit(r->trainer, keep_audit, r);
+    return true;
+}
+
+/* Calls `each` for every audited figure with its column's name. */
+static void walk_audit(train_run *r, void (*each)(const train_run *r, const char *name, bool present, double value))
+{
+    const engine *e = &r->h.engine;
+    for (q_param p = 0; r->audit != NULL && p < q_model_n_params(e->model); p++) {
+        q_tensor grad;
+        q_diag d;
+        for (uint32_t i = 0; i < N_AUDIT && q_session_param_grad(e->session, p, &grad, &d) == Q_OK; i++) {
+            char name[Q_CAP_NAME + 16];
+            double value = r->audit[(size_t)p * N_AUDIT + i];
+            (void)snprintf(name, sizeof(name), "%s.%s", q_model_param_name(e->model, p), audit_columns[i]);
+            each(r, name, value >= 0, value);
+        }
+    }
+}
+
+static void put_name(const train_run *r, const char *name, bool present, double value)
+{
+    (void)present;
+    (void)value;
+    (void)fprintf(r->metrics, ",%s", name);
+}
 
 static bool ends_in(const char *path, const char *ending)
 {
@@ -58,8 +105,13 @@ bool report_open(train_run *r, uint64_t bytes)
     if (r->metrics == NULL) {
         return train_complain(&r->s, "metrics", "%s: %s", path, strerror(errno));
     }
+    if (r->s.audit && !open_audit(r)) {
+        return false;
+    }
     if (!r->json && ftell(r->metrics) == 0) {
-        (void)fputs(columns, r->metrics);
+        (void)fprintf(r->metrics, columns, r->data.form == FORM_TEXT ? "perplexity" : "accuracy");
+        walk_audit(r, put_name);
+        (void)fputc('\n', r->metrics);
     }
     return true;
 }
@@ -93,11 +145,16 @@ static void put_line(train_run *r, const q_fit_progress *p, double accuracy)
     put(r, "epoch", true, (double)p->epoch);
     put(r, "loss", true, r->loss_sum / (double)r->loss_n);
     put(r, "val_loss", p->evaluated != 0, p->validation);
-    put(r, "accuracy", accuracy >= 0, accuracy);
+    if (r->data.form == FORM_TEXT) {
+        put(r, "perplexity", p->evaluated != 0, q_exp_f64(p->validation));
+    } else {
+        put(r, "accuracy", accuracy >= 0, accuracy);
+    }
     put(r, "learning_rate", true, p->report.learning_rate);
     put(r, "gradient_norm", true, p->report.gradient_norm);
     put(r, "samples_per_s", true, rate);
     put(r, "seconds", true, r->before + now - r->begin);
+    walk_audit(r, put);
     (void)fputs(r->json ? "}\n" : "\n", r->metrics);
     r->logged = now;
     r->logged_samples = p->samples;

@@ -105,7 +105,6 @@ static void write_adapters_only(const train_run *r, q_write *w)
 
 bool save_model(train_run *r)
 {
-    static const uint32_t types[] = {Q_F32, Q_F16, Q_BF16, Q_Q8_0, Q_Q4_0, Q_Q4_1}; /* as the setting's choices */
     static saving s;
     const char *answers = r->s.loss == LOSS_CROSS_ENTROPY || r->s.loss == LOSS_BCE ? "logits" : "values";
     q_write w;
@@ -114,7 +113,7 @@ bool save_model(train_run *r)
     void *work;
     memset(&w, 0, sizeof(w));
     w.struct_size = sizeof(w);
-    w.dtype = types[r->s.type];
+    w.dtype = train_type(r->s.type);
     w.model = model_of_answers(r);
     w.session = r->h.engine.session;
     w.outputs = &answers;

@@ -31,6 +31,7 @@ static const setting table[] = {
     {"network", "LINES", "layers, ';' between them; in a config file network { ... }", AT(network), SET_NETWORK, 0, 0, 0},
     {"loss", "cross_entropy mse huber bce", "(cross_entropy)", AT(loss), SET_CHOICE, 0, 0, 0},
     {"label_smoothing", "X", "of cross_entropy (0)", AT(label_smoothing), SET_REAL, 0, 0, 1},
+    {"class_weights", "X X ...", "of cross_entropy: what a sample of each class counts (1 each)", AT(class_weights), SET_TEXT, 0, 0, 0},
     {"delta", "X", "of huber (1)", AT(delta), SET_REAL, 0, 1e-9, 1e9},
     {"optimizer", NULL, NULL, 0, 0, 0, 0, 0},
     {"optimizer", "adamw adam sgd lion", "(adamw)", AT(optimizer), SET_CHOICE, 0, 0, 0},
@@ -51,6 +52,10 @@ static const setting table[] = {
     {"clip_value", "X", "most of each gradient (0: any)", AT(clip_value), SET_REAL, 0, 0, 1e9},
     {"weight_norm", "X", "most norm of each parameter (0: any)", AT(weight_norm), SET_REAL, 0, 0, 1e9},
     {"average", "X", "weights averaged over the steps (EMA), this share kept; 0: not", AT(average), SET_REAL, 0, 0, 0.999999},
+    {"narrow types", NULL, NULL, 0, 0, 0, 0, 0},
+    {"quantise", "f32 f16 bf16 q8_0 q4_0 q4_1", "matrices used as they will be in the file (f32)", AT(quantise), SET_CHOICE, 0, 0, 0},
+    {"precision", "exact fast", "fast: quantised products of activations of 8 bits (exact)", AT(precision), SET_CHOICE, 0, 0, 0},
+    {"simulate", "f32 f16 bf16", "values and gradients rounded after every layer (f32)", AT(simulate), SET_CHOICE, 0, 0, 0},
     {"run", NULL, NULL, 0, 0, 0, 0, 0},
     {"batch", "N", "samples or windows of a step (32)", AT(batch), SET_COUNT, 0, 1, 1 << 20},
     {"micro_batch", "N", "of them run at once: less memory, the same bits (batch)", AT(micro_batch), SET_COUNT, 0, 1, 1 << 20},
@@ -67,9 +72,10 @@ static const setting table[] = {
     {"backend", "NAME", "(the best this CPU runs)", AT(backend), SET_TEXT, FREE, 0, 0},
     {"output", NULL, NULL, 0, 0, 0, 0, 0},
     {"out", "FILE", "the model (model.qorus)", AT(out), SET_TEXT, FREE, 0, 0},
-    {"type", "f32 f16 bf16 q8_0 q4_0 q4_1", "of its matrices (f32)", AT(type), SET_CHOICE, FREE, 0, 0},
+    {"type", "f32 f16 bf16 q8_0 q4_0 q4_1", "of its matrices (quantise)", AT(type), SET_CHOICE, FREE, 0, 0},
     {"metrics", "FILE", "figures of the run: .csv, or .jsonl", AT(metrics), SET_TEXT, FREE, 0, 0},
     {"log_every", "STEPS", "between two lines of metrics (1)", AT(log_every), SET_LONG, FREE, 1, 1e15},
+    {"audit", "yes no", "metrics of every parameter: gradient, update, zeros (no)", AT(audit), SET_YES, 0, 0, 0},
     {"sample_every", "STEPS", "text the model makes on the way (0: none)", AT(sample_every), SET_LONG, FREE, 0, 1e15},
     {"sample", "TEXT", "how it begins (the data's first words)", AT(sample), SET_TEXT, FREE, 0, 0},
     {"sample_tokens", "N", "how long it is (64)", AT(sample_tokens), SET_COUNT, FREE, 1, 1 << 20},
@@ -283,8 +289,10 @@ void train_help(void)
     (void)printf("A config file has lines 'key = value', the lines of the network in network { ... }, and # comments; every key is\n"
                  "an option too, and an option goes before the file. Layers: linear N [activation], relu gelu gelu_tanh silu\n"
                  "sigmoid tanh, conv2d N K [stride S] [pad P] [dilation D] [groups G], maxpool K, avgpool K, globalpool,\n"
-                 "batchnorm, layernorm, rmsnorm, dropout P, flatten, rnn N, lstm N, gru N, last, embedding N, residual { }, block { };\n"
-                 "decoder layers N width N heads N [kv_heads N] [ffn N]. N may be 'classes'. docs/TRAINING.md has them all.\n");
+                 "batchnorm, layernorm, rmsnorm, dropout P, drop_path P, flatten, rnn N, lstm N, gru N, last, embedding N,\n"
+                 "attention heads N [kv_heads N] [window N] [full] [rope], residual { }, block { };\n"
+                 "decoder layers N width N heads N [kv_heads N] [ffn N] [untied] [dropout P] [drop_path P].\n"
+                 "N may be 'classes'. docs/TRAINING.md has them all.\n");
     for (const setting *k = table; k < table + N_TABLE; k++) {
         char left[80];
         if (k->help == NULL) {
@@ -338,9 +346,9 @@ size_t train_describe(const train_settings *s, char *text, size_t size)
     }
     for (uint32_t i = 0; i < s->n_layers && n < size; i++) {
         const train_layer *l = &s->layers[i];
-        n += (size_t)snprintf(text + n, size - n, "layer %u = %u: %u %u %u %u %u %u %u %d %d %u %u %u %u %.17g\n", i + 1, l->op,
+        n += (size_t)snprintf(text + n, size - n, "layer %u = %u: %u %u %u %u %u %u %u %d %d %u %u %u %u %u %d %d %.17g %.17g\n", i + 1, l->op,
                               l->size, l->kernel, l->stride, l->pad, l->dilation, l->groups, l->activation, l->no_bias,
-                              l->untied, l->layers, l->heads, l->kv_heads, l->ffn, l->rate);
+                              l->untied, l->layers, l->heads, l->kv_heads, l->ffn, l->window, l->full, l->rope, l->rate, l->path_rate);
     }
     return n < size ? n : size - 1;
 }

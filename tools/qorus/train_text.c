@@ -66,6 +66,7 @@ bool text_open(train_run *r)
     }
     memset(&c, 0, sizeof(c));
     c.mode = Q_PLAN_INFER;
+    c.precision = Q_PRECISION_EXACT;
     c.max = (q_maxima){1, r->data.rows, 1, r->network.is_decoder ? r->data.rows : POSITIONS, 1};
     c.kv_type = Q_KV_REAL;
     e->backend = r->h.engine.backend;

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""qorus train: keys and layers beyond the four networks of test_train.py: drops, attention, class weights, narrow types, audit.
+
+Usage: test_train_options.py; the environment's BUILD says where the command is
+"""
+import csv
+import math
+import sys
+
+sys.dont_write_bytecode = True
+
+from command import FOLDER, finish, qorus, tell  # noqa: E402
+from file_reader import Parsed  # noqa: E402
+from training import bytes_of, make_data, refused, train  # noqa: E402
+
+CONFIGS = {
+    "digits": "data = x.idx\ntargets = y.idx\nnormalise = unit\nvalidate = 0.2\nnetwork {\n  linear 32 gelu\n  linear classes\n}\n"
+              "epochs = 3\nlearning_rate = 0.01\n",
+    "text": "data = text.txt\nvocab = char\nwindow = 32\nvalidate = 0.1\nnetwork {\n  decoder layers 2 width 32 heads 2\n}\n"
+            "steps = 30\nbatch = 8\nlearning_rate = 0.01\nevaluate_every = 10\n",
+    "attend": "data = text.txt\nvocab = char\nwindow = 32\nvalidate = 0.1\nnetwork {\n  embedding 32\n  residual {\n    rmsnorm\n"
+              "    attention heads 4 kv_heads 2 rope\n    drop_path 0.1\n  }\n  linear classes\n}\nsteps = 60\nbatch = 8\n"
+              "learning_rate = 0.01\n",
+    "waves": "data = waves.npy\ntargets = kinds.npy\nvalidate = 0.1\nnetwork {\n  linear 16\n  residual {\n    attention heads 2 full\n  }\n"
+             "  linear 16 silu\n  last\n  linear classes\n}\nepochs = 4\nlearning_rate = 0.01\n",
+}
+
+
+def rows(name):
+    """Lines of a metrics file."""
+    with open(FOLDER / name, encoding="ascii") as f:
+        return list(csv.DictReader(f))
+
+
+def made(name, out, *options):
+    """Trains; returns the lines of its metrics."""
+    (FOLDER / "m.csv").unlink(missing_ok=True)
+    code, text, err = train(name, "--out", out, "--metrics", "m.csv", *options)
+    tell(f"{name} {' '.join(map(str, options))}: trains", code == 0, (text, err))
+    return rows("m.csv")
+
+
+def drops():
+    """Dropout changes a training, in the same way for every cut of the work, and is no part of the file."""
+    made("text", "plain.qorus")
+    decoder = "decoder layers 2 width 32 heads 2"
+    for what in ("dropout 0.2", "drop_path 0.4"):
+        lines = made("text", "drop.qorus", "--network", f"{decoder} {what}")
+        tell(f"{what}: another training", bytes_of("drop.qorus") != bytes_of("plain.qorus"))
+        tell(f"{what}: the loss falls", float(lines[-1]["loss"]) < float(lines[0]["loss"]) - 0.5, lines)
+        tell(f"{what}: the same tensors", [t["name"] for t in Parsed(bytes_of("drop.qorus")).tensors]
+             == [t["name"] for t in Parsed(bytes_of("plain.qorus")).tensors])
+        for options in (("--micro-batch", 3), ("--threads", 2), ("--recompute", "yes"), ("--backend", "scalar")):
+            made("text", "same.qorus", "--network", f"{decoder} {what}", *options)
+            tell(f"{what}: the same bits with {' '.join(map(str, options))}", bytes_of("same.qorus") == bytes_of("drop.qorus"))
+    made("text", "none.qorus", "--network", f"{decoder} dropout 0 drop_path 0")
+    tell("dropout 0 is none", bytes_of("none.qorus") == bytes_of("plain.qorus"))
+
+
+def attention():
+    """In layers, over texts and over samples."""
+    lines = made("attend", "attend.qorus")
+    tell("attention: learns a text", float(lines[-1]["loss"]) < float(lines[0]["loss"]) / 2, lines[-1])
+    lines = made("waves", "waves.qorus")
+    tell("attention: learns sequences", float(lines[-1]["loss"]) < float(lines[0]["loss"]), lines[-1])
+
+
+def class_weights():
+    """Weights count against each other: all of 2 are all of 1, and a class of weight 0 is not learnt."""
+    made("digits", "plain.qorus")
+    made("digits", "one.qorus", "--class-weights", " ".join(["1"] * 10))
+    made("digits", "two.qorus", "--class-weights", "2 " * 10)
+    tell("class_weights: all the same are none", bytes_of("one.qorus") == bytes_of("plain.qorus") == bytes_of("two.qorus"))
+    made("digits", "zero.qorus", "--class-weights", "0 " + " ".join(["1"] * 9))
+    code, out, err = qorus("run", FOLDER / "zero.qorus", "--input", FOLDER / "x.idx")
+    told = [line.split()[0] for line in out.splitlines()]
+    tell("class_weights: what counts nothing is never told", code == 0 and len(told) == 400 and "0" not in told, err)
+
+
+def narrow_types():
+    """Weights as the file will have them, values in 16 bits."""
+    plain = float(made("text", "plain.qorus")[-1]["val_loss"])
+    for kind in ("q8_0", "q4_0", "bf16"):
+        lines = made("text", "narrow.qorus", "--quantise", kind)
+        types = {t["dtype"] for t in Parsed(bytes_of("narrow.qorus")).tensors if t["layout"] == "panel16"}
+        tell(f"quantise = {kind}: the file has that type", types == {kind}, types)
+        tell(f"quantise = {kind}: near the loss of f32", abs(float(lines[-1]["val_loss"]) - plain) < 0.3, (lines[-1], plain))
+    made("text", "f32.qorus", "--quantise", "q8_0", "--type", "f32")
+    tell("type wins over quantise", {t["dtype"] for t in Parsed(bytes_of("f32.qorus")).tensors} == {"f32"})
+    lines = made("text", "fast.qorus", "--quantise", "q8_0", "--precision", "fast")
+    tell("precision = fast: near it too", abs(float(lines[-1]["val_loss"]) - plain) < 0.3, (lines[-1], plain))
+    for kind in ("bf16", "f16"):
+        lines = made("text", "narrow.qorus", "--simulate", kind)
+        tell(f"simulate = {kind}: other bits, much the same loss", bytes_of("narrow.qorus") != bytes_of("plain.qorus")
+             and abs(float(lines[-1]["val_loss"]) - plain) < 0.1, (lines[-1], plain))
+
+
+def metrics():
+    """Perplexity of texts, the audit's columns."""
+    lines = made("text", "plain.qorus")
+    judged = [r for r in lines if r["val_loss"]]
+    tell("perplexity is exp(val_loss)", len(judged) == 3 and all(
+        abs(float(r["perplexity"]) / math.exp(float(r["val_loss"])) - 1) < 1e-6 for r in judged), judged)
+    lines = made("digits", "audit.qorus", "--audit", "yes")
+    names = [k for k in lines[0] if k.endswith((".gradient", ".update", ".zeros"))]
+    tell("audit: three figures of each parameter", len(names) == 12 and "1.linear.w.update" in names, names)
+    tell("audit: numbers", all(math.isfinite(float(r[k])) for r in lines for k in names if r[k]), lines[0])
+    tell("audit: gradients are there and steps are small", all(float(r["1.linear.w.gradient"]) > 0
+                                                               and 0 < float(r["1.linear.w.update"]) < 1 for r in lines))
+    made("digits", "plain.qorus")
+    tell("audit: changes no bit", bytes_of("audit.qorus") == bytes_of("plain.qorus"))
+
+
+DIGITS = "data = x.idx\ntargets = y.idx\n"
+BAD = (  # config, line, words
+    (DIGITS + "class_weights = 1 2\nnetwork {\n  linear classes\n}\n", 3, ["class_weights", "2 numbers", "10 outputs"]),
+    (DIGITS + "class_weights = 1 x\nnetwork {\n  linear classes\n}\n", 3, ["class_weights", "'x'"]),
+    (DIGITS + "loss = mse\nclass_weights = 1\nnetwork {\n  linear 1\n}\n", 4, ["class_weights", "cross_entropy"]),
+    (DIGITS + "precision = fast\nnetwork {\n  linear classes\n}\n", 3, ["precision", "quantise"]),
+    (DIGITS + "audit = yes\nnetwork {\n  linear classes\n}\n", 3, ["audit", "metrics"]),
+    (DIGITS + "simulate = q8_0\nnetwork {\n  linear classes\n}\n", 3, ["simulate", "q8_0"]),
+    (DIGITS + "network {\n  drop_path 0.1\n  linear classes\n}\n", 4, ["drop_path", "residual"]),
+    (DIGITS + "network {\n  dropout 1\n  linear classes\n}\n", 4, ["dropout", "'1'", "below 1"]),
+    (DIGITS + "network {\n  batchnorm momentum 0\n  linear classes\n}\n", 4, ["momentum", "'0'", "above 0"]),
+    (DIGITS + "network {\n  attention rope\n  linear classes\n}\n", 4, ["attention", "heads"]),
+    (DIGITS + "network {\n  attention heads 2 rope\n  linear classes\n}\n", 4, ["attention", "rope"]),
+    (DIGITS + "network {\n  attention heads 3\n  linear classes\n}\n", 4, ["heads", "divide"]),
+    ("data = text.txt\nnetwork {\n  decoder layers 1 width 8 heads 1 dropout 1\n}\n", 3, ["decoder", "dropout", "'1'"]),
+    ("data = text.txt\nnetwork {\n  decoder layers 1 width 8 heads 1 drop_path -1\n}\n", 3, ["decoder", "drop_path", "'-1'"]),
+    ("data = text.txt\nnetwork {\n  embedding 8\n  attention heads 1 full\n  linear classes\n}\n", 4, ["attention", "full"]),
+    ("data = text.txt\ntargets = y.idx\nnetwork {\n  embedding 8\n  linear classes\n}\n", 2, ["targets", "text"]),
+)
+
+
+def bad_configs():
+    """Every message names file, line and field."""
+    for i, (text, line, words) in enumerate(BAD):
+        (FOLDER / "bad.train").write_text(text)
+        refused(f"{words[0]} ({i})", words, line, "bad.train")
+
+
+make_data()
+for config, text_of in CONFIGS.items():
+    (FOLDER / f"{config}.train").write_text(text_of)
+drops()
+attention()
+class_weights()
+narrow_types()
+metrics()
+bad_configs()
+finish()
