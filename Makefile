@@ -182,7 +182,7 @@ model-needed:
 
 # ---- Proof --------------------------------------------------------------------------------------------------
 
-BARE_SUITES := bare bare-disk one-hash one-hash-large proof bare-train bare-digits
+BARE_SUITES := bare bare-disk one-hash one-hash-large proof bare-train bare-digits bare-checkpoint
 
 ifeq ($(PORT),bare-x86)
 test: all command test-programs

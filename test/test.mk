@@ -49,6 +49,8 @@ $(eval $(call test_program,test_gradient,$(wildcard test/gradient/*.c)))
 $(eval $(call test_program,test_trajectories,$(filter-out %_bare.c,$(wildcard test/trajectory/*.c)),-lm))
 $(eval $(call test_program,digits,$(addprefix test/,digits/main_posix.c digits/digits.c trajectory/hash.c trajectory/host_posix.c) \
               $(wildcard tools/common/dataset*.c)))
+$(eval $(call test_program,durable,$(addprefix test/,durable/main_posix.c durable/durable.c port/fault_port.c) \
+              $(addprefix test/trajectory/,bench.c hash.c host_posix.c networks.c open.c records.c)))
 $(eval $(call test_program,test_norm,test/norm/test_norm.c,-lm))
 $(eval $(call test_program,test_narrow,$(wildcard test/narrow/*.c),-lm))
 $(eval $(call test_program,test_train,$(wildcard test/train/*.c),-lm))
@@ -83,13 +85,18 @@ $(PROOF_OBJ) $(TEST_DIR)/proof/main_bare.o: $(FREE_DIR)/%.o: %.c $(FREE_DIR)/fla
 TRAJECTORY_IMAGE := $(TEST_DIR)/bin/trajectories.elf
 DIGITS_IMAGE := $(TEST_DIR)/bin/digits.elf
 TRAINS_OBJ := $(addprefix $(TEST_DIR)/trajectory/,hash.o host_bare.o)
-TRAJECTORY_OBJ := $(addprefix $(TEST_DIR)/trajectory/,main_bare.o bench.o networks.o records.o)
+NETWORKS_OBJ := $(addprefix $(TEST_DIR)/trajectory/,bench.o networks.o records.o)
+TRAJECTORY_OBJ := $(TEST_DIR)/trajectory/main_bare.o $(NETWORKS_OBJ)
+# A training that saves itself.
+DURABLE_IMAGE := $(TEST_DIR)/bin/durable.elf
+DURABLE_OBJ := $(addprefix $(TEST_DIR)/durable/,main_bare.o durable.o)
 DIGITS_OBJ := $(addprefix $(TEST_DIR)/digits/,main_bare.o digits.o)
-$(TRAINS_OBJ) $(TRAJECTORY_OBJ) $(DIGITS_OBJ): $(FREE_DIR)/%.o: %.c $(FREE_DIR)/flags
+$(TRAINS_OBJ) $(TRAJECTORY_OBJ) $(DIGITS_OBJ) $(DURABLE_OBJ): $(FREE_DIR)/%.o: %.c $(FREE_DIR)/flags
 	$(call compile,$(FREE_FLAGS))
 
 $(TRAJECTORY_IMAGE): $(TRAJECTORY_OBJ) $(TRAINS_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
 $(DIGITS_IMAGE): $(DIGITS_OBJ) $(TRAINS_OBJ) $(TOOL_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
+$(DURABLE_IMAGE): $(DURABLE_OBJ) $(NETWORKS_OBJ) $(TRAINS_OBJ) $(TEST_DIR)/port/fault_port.o $(CORE_OBJ) $(BACKEND_OBJ) $(BARE_DISK_OBJ)
 $(PROOF_IMAGE): $(TEST_DIR)/proof/main_bare.o $(PROOF_OBJ) $(VECTORS_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
 
 # The disk of the port, without the library.
@@ -98,13 +105,13 @@ $(TEST_DIR)/bare/disk.o: $(FREE_DIR)/%.o: %.c $(FREE_DIR)/flags
 	$(call compile,$(FREE_FLAGS))
 $(DISK_IMAGE): $(TEST_DIR)/bare/disk.o $(BARE_DISK_OBJ)
 
-$(TRAJECTORY_IMAGE) $(DIGITS_IMAGE) $(PROOF_IMAGE) $(DISK_IMAGE): $(BARE_OBJ) $(MEM_OBJ) $(BARE_LDS)
+$(TRAJECTORY_IMAGE) $(DIGITS_IMAGE) $(DURABLE_IMAGE) $(PROOF_IMAGE) $(DISK_IMAGE): $(BARE_OBJ) $(MEM_OBJ) $(BARE_LDS)
 	@mkdir -p $(@D)
 	$(call say,LD $@)
 	$(Q)$(CC) $(BARE_LDFLAGS) -o $@ $(filter %.o,$^)
 ifneq ($(filter avx2,$(ISA_BACKENDS)),)
 ifeq ($(SAN)$(filter coverage,$(VARIANT)),)
-TEST_PROGRAMS += $(PROOF_IMAGE) $(TRAJECTORY_IMAGE) $(DIGITS_IMAGE) $(DISK_IMAGE)
+TEST_PROGRAMS += $(PROOF_IMAGE) $(TRAJECTORY_IMAGE) $(DIGITS_IMAGE) $(DURABLE_IMAGE) $(DISK_IMAGE)
 endif
 endif
 endif

@@ -248,7 +248,8 @@ static q_error_code disk_request(uint32_t type, uint64_t sector, void *data, siz
     __atomic_store_n(&disk.available.index, (uint16_t)(disk.available.index + 1),
                      __ATOMIC_SEQ_CST);
     disk_set(REG_NOTIFY, 0);
-    return disk_wait() && disk.status == REQUEST_DONE ? Q_OK : Q_ERR_IO;
+    const bool in_time = disk_wait();
+    return in_time && __atomic_load_n(&disk.status, __ATOMIC_RELAXED) == REQUEST_DONE ? Q_OK : Q_ERR_IO;
 }
 
 /* n bytes inside one sector, fewer than all of it. */
