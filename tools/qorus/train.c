@@ -219,10 +219,17 @@ static bool after_step(void *user, const q_fit_progress *p)
     return interrupted == 0 && !r->failed;
 }
 
-/* Final figures: of what was held out, else of what was learnt. */
-static bool evaluate(train_run *r, double *loss)
+/* What final figures are of: what was held out, else what was learnt; NULL where that was not gone through once. */
+static const q_dataset *set_of_figures(const train_run *r)
 {
-    const q_dataset *set = &r->data.set[r->data.n_validate != 0 ? 1 : 0];
+    if (r->data.n_validate != 0) {
+        return &r->data.set[1];
+    }
+    return r->result.epochs != 0 ? &r->data.set[0] : NULL;
+}
+
+static bool evaluate(train_run *r, const q_dataset *set, double *loss)
+{
     uint32_t batch = r->s.micro_batch != 0 ? r->s.micro_batch : r->s.batch;
     uint32_t *ids = (uint32_t *)train_take(r, batch * sizeof(uint32_t), "evaluation");
     return ids != NULL && (q_model_evaluate(r->trainer, set, ids, batch, report_seen, r, loss, &r->h.diag) == Q_OK ||
@@ -231,13 +238,14 @@ static bool evaluate(train_run *r, double *loss)
 
 static int finish(train_run *r)
 {
+    const q_dataset *set = set_of_figures(r);
     double loss = 0;
     bool best = (r->fit.flags & Q_FIT_KEEP_BEST) != 0 && r->state.evaluations != 0;
     report_pause(r);
     if (r->s.average != 0 && !best && q_trainer_exchange_average(r->trainer, &r->h.diag) != Q_OK) {
         return train_say_failure(&r->s, "average", &r->h.diag);
     }
-    if (!evaluate(r, &loss) || !save_model(r) || !report_summary(r, loss)) {
+    if (!save_model(r) || (set != NULL && !evaluate(r, set, &loss)) || !report_summary(r, set != NULL ? &loss : NULL)) {
         return EXIT_FAILED;
     }
     remove_state(r);

@@ -328,7 +328,8 @@ void report_start(train_run *r);
 void report_step(train_run *r, const q_fit_progress *p);
 /* Ends the progress line, so that something else can be printed. */
 void report_pause(train_run *r);
-bool report_summary(train_run *r, double loss);
+/* loss: of the last evaluation; NULL: there was none. */
+bool report_summary(train_run *r, const double *loss);
 bool report_close(train_run *r);
 /* q_fit_config.seen: counts answers. user: a train_run. */
 void report_seen(void *user, const q_step *step, const q_train_part *part, bool evaluated);

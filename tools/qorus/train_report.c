@@ -304,7 +304,7 @@ void report_step(train_run *r, const q_fit_progress *p)
 
 /* ---- The end ----------------------------------------------------------------------------------------------- */
 
-bool report_summary(train_run *r, double loss)
+bool report_summary(train_run *r, const double *loss)
 {
     const char *of = r->data.n_validate != 0 ? "validation" : "training";
     double f1 = 0;
@@ -313,16 +313,19 @@ bool report_summary(train_run *r, double loss)
     (void)printf("%s: %llu parameters after %llu steps, %llu epochs, %.1f s%s\n", r->s.out,
                  (unsigned long long)count_parameters(r), (unsigned long long)r->result.steps, (unsigned long long)r->result.epochs,
                  seconds, r->result.end == Q_FIT_PATIENCE ? "; no better loss for a while ended it" : "");
-    (void)printf("%s loss %.6f", of, loss);
-    if ((r->fit.flags & Q_FIT_KEEP_BEST) != 0 && r->state.evaluations != 0) {
-        (void)printf(" (step %llu, the best)", (unsigned long long)r->state.best_step);
+    if (loss != NULL) {
+        (void)printf("%s loss %.6f", of, *loss);
+        if ((r->fit.flags & Q_FIT_KEEP_BEST) != 0 && r->state.evaluations != 0) {
+            (void)printf(" (step %llu, the best)", (unsigned long long)r->state.best_step);
+        }
+        (void)printf(", ");
     }
-    (void)printf(", last training loss %.6f\n", r->result.loss);
+    (void)printf("last training loss %.6f\n", r->result.loss);
     if (accuracy >= 0) {
         (void)printf("%s accuracy %.4f, F1 %.4f\n", of, accuracy, f1);
     }
-    if (r->data.form == FORM_TEXT) {
-        (void)printf("%s perplexity %.4f\n", of, q_exp_f64(loss));
+    if (loss != NULL && r->data.form == FORM_TEXT) {
+        (void)printf("%s perplexity %.4f\n", of, q_exp_f64(*loss));
     }
     (void)printf("memory planned %.1f MiB\n", (double)r->planned / 1048576);
     if (fflush(stdout) != 0 || ferror(stdout)) {
