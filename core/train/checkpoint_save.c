@@ -37,6 +37,15 @@ static q_error_code write_record(checkpoint_saving *s, q_port_file file, uint64_
     return say(s, e, "write");
 }
 
+/* Is the record there what was written? */
+static q_error_code compare_record(checkpoint_saving *s, q_port_file file, uint64_t at)
+{
+    checkpoint_record r;
+    q_error_code e;
+    PORT_CALL(e, s->p->port->file_read_at(s->p->port->user, file, at, &r, sizeof(r)));
+    return say(s, e == Q_OK && memcmp(&r, &s->record, sizeof(r)) != 0 ? Q_ERR_HASH : e, "read back");
+}
+
 static q_error_code sync_file(checkpoint_saving *s, q_port_file file)
 {
     q_error_code e;
@@ -90,7 +99,10 @@ static q_error_code write_slot(checkpoint_saving *s, q_port_file file, uint64_t 
     if (e == Q_OK) {
         e = write_record(s, file, at, &s->record);
     }
-    return e == Q_OK ? sync_file(s, file) : e;
+    if (e == Q_OK) {
+        e = sync_file(s, file);
+    }
+    return e == Q_OK ? compare_record(s, file, at) : e;
 }
 
 static q_error_code save_slot(checkpoint_saving *s, const checkpoint_choice *c)
@@ -147,23 +159,21 @@ static q_error_code write_temp(checkpoint_saving *s, const char *temp)
     return e == Q_OK ? say(s, closed, "close") : e;
 }
 
-/* Is what has the name what was written? */
-static q_error_code compare_temp(checkpoint_saving *s, const char *temp)
+/* Is what has that name what was written? */
+static q_error_code compare_file(checkpoint_saving *s, const char *name, bool payload)
 {
     const q_port *port = s->p->port;
-    checkpoint_record r;
     q_port_file file = 0;
     q_error_code closed;
     q_error_code e;
-    PORT_CALL(e, port->file_open(port->user, temp, Q_OPEN_READ, &file));
+    PORT_CALL(e, port->file_open(port->user, name, Q_OPEN_READ, &file));
     if (e != Q_OK) {
-        return say(s, e == Q_ERR_NOT_FOUND ? Q_ERR_MISMATCH : e, e == Q_ERR_NOT_FOUND ? "another writer" : "read back");
+        return e == Q_ERR_NOT_FOUND ? say(s, Q_ERR_MISMATCH, "another writer") : say(s, e, "read back");
     }
-    PORT_CALL(e, port->file_read_at(port->user, file, 0, &r, sizeof(r)));
-    if (e == Q_OK && memcmp(&r, &s->record, sizeof(r)) != 0) {
-        e = Q_ERR_HASH;
+    e = compare_record(s, file, 0);
+    if (e == Q_OK && payload) {
+        e = run_pass(s, CHECKPOINT_COMPARE, file, 0);
     }
-    e = e == Q_OK ? run_pass(s, CHECKPOINT_COMPARE, file, 0) : say(s, e, "read back");
     PORT_CALL(closed, port->file_close(port->user, file));
     (void)closed; /* nothing was written */
     return e;
@@ -188,6 +198,10 @@ static q_error_code rename_files(checkpoint_saving *s, bool keeps)
     if (e != Q_OK) {
         return say(s, e, "rename");
     }
+    e = compare_file(s, s->p->path, false);
+    if (e != Q_OK) {
+        return e;
+    }
     keep_in_mind(s);
     return durable ? Q_OK : say(s, Q_ERR_NOT_SUPPORTED, "durability unknown");
 }
@@ -199,7 +213,7 @@ static q_error_code save_file(checkpoint_saving *s, const checkpoint_choice *c)
     q_error_code e = write_temp(s, temp);
     q_error_code gone = Q_OK;
     if (e == Q_OK) {
-        e = compare_temp(s, temp);
+        e = compare_file(s, temp, true);
     }
     if (e == Q_OK) {
         e = rename_files(s, c->newest == 0);

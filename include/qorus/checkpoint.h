@@ -11,7 +11,8 @@
  *           beforehand. The older or damaged one is overwritten; what makes it count, the record, is written last, at once.
  *   files   PATH and, the one before it, PATH Q_CHECKPOINT_PREVIOUS; written as PATH Q_CHECKPOINT_TEMP and renamed.
  *
- * One writer at a time: with two, either may find its own file gone (Q_ERR_MISMATCH), and what can be loaded is whole.
+ * One writer at a time: with two, either may find its own file gone or another (Q_ERR_MISMATCH, Q_ERR_HASH), and what is loaded
+ * is whole.
  */
 #ifndef QORUS_CHECKPOINT_H
 #define QORUS_CHECKPOINT_H

@@ -82,13 +82,9 @@ static void make_states(void)
     rig_close(&r);
 }
 
-void rig_set(rig *r, uint32_t step)
+/* What lies beside the training after `step` steps. */
+static void set_rest(rig *r, uint32_t step)
 {
-    if (!have_states) {
-        make_states();
-    }
-    (void)move_state(r, states[step], false);
-    q_trainer_set_steps(r->b.trainer, step);
     r->c.note_bytes = (size_t)note_of(step, r->note);
     for (size_t i = 0; i < sizeof(r->best); i++) {
         r->best[i] = best_byte(step, i);
@@ -98,6 +94,25 @@ void rig_set(rig *r, uint32_t step)
     r->c.state.best = 1.0 / (step + 3);
     r->c.state.best_step = step / 2;
     r->c.state.best_slots = r->best;
+}
+
+void rig_set(rig *r, uint32_t step)
+{
+    if (!have_states) {
+        make_states();
+    }
+    (void)move_state(r, states[step], false);
+    q_trainer_set_steps(r->b.trainer, step);
+    set_rest(r, step);
+}
+
+int rig_advance(rig *r)
+{
+    uint32_t step;
+    (void)bench_step(&r->b, 8);
+    step = (uint32_t)q_trainer_steps(r->b.trainer);
+    set_rest(r, step);
+    return rig_step(r);
 }
 
 int rig_step(const rig *r)

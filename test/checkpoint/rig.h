@@ -28,6 +28,8 @@ void rig_close(rig *r);
 void rig_set(rig *r, uint32_t step);
 /* Which step everything is of, bit for bit; RIG_NONE: of no one. */
 int rig_step(const rig *r);
+/* One step of the training, from where it stands; which step everything is of then. */
+int rig_advance(rig *r);
 /* Fills everything with another pattern, so that a load that does nothing shows. */
 void rig_wipe(rig *r);
 bool rig_wiped(const rig *r);
