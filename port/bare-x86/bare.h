@@ -128,17 +128,16 @@ bool q_bare_interrupted(void);
 
 /*
  * Gives `port` (a copy of boot->port) files: one, named "disk", the first virtio block device of a
- * microvm (virtio-mmio, version 1.0), read and written at any byte. What differs from a file of a
- * system:
- *   file_open     Q_ERR_NOT_FOUND: another name, or no disk. Q_ERR_IO: a device of an older virtio, a
- *                 device that failed before, or Q_OPEN_READ_WRITE of a read-only one
- *   file_write_at a sector written in part is read first; [offset, offset + n) inside one sector is one
- *                 write. A range that ends behind the disk fails with Q_ERR_IO and writes nothing
+ * microvm (virtio-mmio, version 1.0), read and written at any byte. What is its own:
+ *   file_open     Q_ERR_NOT_FOUND: another name, or no disk. Q_ERR_IO: a device of an older virtio,
+ *                 one that failed before, or Q_OPEN_READ_WRITE of a read-only one
+ *   file_write_at a sector written in part is read first; a range inside one sector is one write.
+ *                 One that ends behind the disk fails with Q_ERR_IO and writes nothing
  *   file_sync     the device's flush; one that has no such command has no cache that needs it
  *   block_facts   {512, 1}
  *   file_replace, file_remove, Q_OPEN_CREATE_NEW: Q_ERR_NOT_SUPPORTED
- * A device that has not answered after 30 s is reset, and every later call fails with Q_ERR_IO. Boot
- * processor only. Linked only into images that call it (port.mk: BARE_DISK_SRC).
+ * A device that has not answered after 30 s is reset, and every later call fails with Q_ERR_IO.
+ * Boot processor only. Linked only into images that call it (port.mk: BARE_DISK_SRC).
  */
 void q_bare_disk_files(q_port *port);
 

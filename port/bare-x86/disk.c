@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disk.c: a virtio block device on the memory-mapped bus (virtio 1.0, sections 2.4, 4.2 and 5.2) as the
- * file "disk": one queue, one request at a time, polled.
+ * disk.c: a virtio block device on the memory-mapped bus (virtio 1.0, sections 2.4, 4.2 and 5.2) as
+ * the file "disk": one queue, one request at a time, polled.
  *
  * The device reads and writes the caller's memory itself: every address is physical.
  */
@@ -203,7 +203,7 @@ static bool disk_answered(void)
     return __atomic_load_n(&disk.used.index, __ATOMIC_ACQUIRE) == disk.available.index;
 }
 
-/* A device that is late is reset: it may not touch memory any more, and the disk is lost for this run. */
+/* A device that is late is reset, so that it leaves memory alone; the disk is lost for this run. */
 static bool disk_wait(void)
 {
     const uint64_t start = q_bare_time_ns(NULL);
@@ -248,8 +248,10 @@ static q_error_code disk_request(uint32_t type, uint64_t sector, void *data, siz
     __atomic_store_n(&disk.available.index, (uint16_t)(disk.available.index + 1),
                      __ATOMIC_SEQ_CST);
     disk_set(REG_NOTIFY, 0);
-    const bool in_time = disk_wait();
-    return in_time && __atomic_load_n(&disk.status, __ATOMIC_RELAXED) == REQUEST_DONE ? Q_OK : Q_ERR_IO;
+    if (!disk_wait()) {
+        return Q_ERR_IO;
+    }
+    return __atomic_load_n(&disk.status, __ATOMIC_RELAXED) == REQUEST_DONE ? Q_OK : Q_ERR_IO;
 }
 
 /* n bytes inside one sector, fewer than all of it. */

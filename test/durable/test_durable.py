@@ -102,8 +102,8 @@ class Machine:
                               capture_output=True, text=True).returncode == 0
 
     def start(self, drive, accel, network, words):
-        return subprocess.Popen([ROOT / "port/bare-x86/run-qemu.sh", "--timeout", "300", "--module", FOLDER / f"{network}.qtrj",
-                                 "--drive", drive, self.image, network, *map(str, words)],
+        return subprocess.Popen([ROOT / "port/bare-x86/run-qemu.sh", "--timeout", "300", "--drive", drive,
+                                 "--module", FOLDER / f"{network}.qtrj", self.image, network, *map(str, words)],
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                                 env={**os.environ, "ACCEL": accel, "QEMU": str(self.qemu)})
 
@@ -120,7 +120,8 @@ def raw(disk):
 
 def logged(disk, log):
     log.write_bytes(b"")
-    return f"driver=blklogwrites,file.driver=raw,file.file.driver=file,file.file.filename={disk},log.driver=file,log.filename={log}"
+    return (f"driver=blklogwrites,file.driver=raw,file.file.driver=file,file.file.filename={disk},"
+            f"log.driver=file,log.filename={log}")
 
 
 def blank(path):
@@ -203,7 +204,7 @@ def kill_once(host, machine, folder, saves, phases, number, save, call, hold):
     phase = phases[at[0]][at[1] - 1] if at[1] else "record synced"
     found = host.look(disk)
     why = judge(found, saves, at[0], at[0] + 1)
-    where = f"kill {number + 1} ({accel}): {at[0]} saves ended, {at[1]} calls of the next, the last: {phase}"
+    where = f"kill {number + 1} ({accel}): in save {at[0] + 1}, after call {at[1]}: {phase}"
     expect(where, why is None, why)
     end = host.train(disk, NETWORK, STEPS, EVERY)[-1]
     expect(f"{where}; gone on with", end == f"end {STEPS} {committed()[NETWORK]}", end)
@@ -232,7 +233,7 @@ def cuts(host, machine, folder, saves, words, n_random):
     lines = machine.train(logged(disk, log), accel, NETWORK, STEPS, EVERY, *words)
     if saves_of(lines) != saves:
         return 0, ["the training under log made other checkpoints"]
-    entries = iter(read_log(log) + [None] * len(lines))
+    entries = iter(read_log(log) + [None])  # one behind the last, which is never looked at
     upcoming = next(entries)
     state, seen, complaints, ended = Disk(bytes(DISK_BYTES)), set(), [], 0
     lost = {int(word.split("=")[1]) for word in words}
