@@ -52,6 +52,8 @@ $(eval $(call test_program,digits,$(addprefix test/,digits/main_posix.c digits/d
               $(wildcard tools/common/dataset*.c)))
 $(eval $(call test_program,durable,$(addprefix test/,durable/main_posix.c durable/durable.c port/fault_port.c) \
               $(addprefix test/trajectory/,bench.c hash.c host_posix.c networks.c open.c records.c)))
+$(eval $(call test_program,test_resume,test/resume/test_resume.c \
+              $(addprefix test/trajectory/,bench.c hash.c host_posix.c networks.c open.c records.c)))
 $(eval $(call test_program,test_norm,test/norm/test_norm.c,-lm))
 $(eval $(call test_program,test_narrow,$(wildcard test/narrow/*.c),-lm))
 $(eval $(call test_program,test_train,$(wildcard test/train/*.c),-lm))

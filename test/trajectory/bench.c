@@ -79,7 +79,7 @@ static void load_params(bench *b)
 /* ---- Opening ---------------------------------------------------------------------------------------------- */
 
 /* The fields in the order of the generator. */
-static q_train_config config_of(const trajectory *t, const char *recipe)
+q_train_config bench_config(const trajectory *t, const char *recipe)
 {
     static const q_optimizer_class *const optimizers[] = {&q_optimizer_sgd, &q_optimizer_adam, &q_optimizer_adamw};
     const double *f = (const double *)trajectory_need(t, recipe, "recipe").data;
@@ -163,8 +163,13 @@ static void open_session(bench *b, uint32_t workers, uint32_t flags, uint32_t mo
 
 void bench_open(bench *b, const network *net, const trajectory *t, const char *recipe, const bench_options *o)
 {
+    q_train_config config = bench_config(t, recipe);
+    bench_open_as(b, net, t, &config, o);
+}
+
+void bench_open_as(bench *b, const network *net, const trajectory *t, const q_train_config *config, const bench_options *o)
+{
     q_diag d = {Q_OK, "", "", 0, 0, 0};
-    q_train_config config = config_of(t, recipe);
     size_t n;
     memset(b, 0, sizeof(*b));
     b->net = net;
@@ -174,10 +179,10 @@ void bench_open(bench *b, const network *net, const trajectory *t, const char *r
         host_fail(o->backend, "backend", 1, 0);
     }
     load_data(b);
-    open_session(b, o->workers != 0 ? o->workers : 1, o->plan_flags, q_train_moments(&config));
+    open_session(b, o->workers != 0 ? o->workers : 1, o->plan_flags, q_train_moments(config));
     load_params(b);
-    must(q_trainer_size(b->session, &config, &n, &d), &d);
-    must(q_trainer_init(&b->trainer, (q_block){hold(b, n), n}, b->session, &config, &d), &d);
+    must(q_trainer_size(b->session, config, &n, &d), &d);
+    must(q_trainer_init(&b->trainer, (q_block){hold(b, n), n}, b->session, config, &d), &d);
 }
 
 void bench_close(bench *b)

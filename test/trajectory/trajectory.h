@@ -87,8 +87,11 @@ typedef struct bench {
     uint32_t n_memory;
 } bench;
 
+/* A recipe of the file. */
+q_train_config bench_config(const trajectory *t, const char *recipe);
 /* A trainer with the initial parameters; ends the program on any error. Nothing is allocated after it. */
 void bench_open(bench *b, const network *net, const trajectory *t, const char *recipe, const bench_options *o);
+void bench_open_as(bench *b, const network *net, const trajectory *t, const q_train_config *config, const bench_options *o);
 void bench_close(bench *b);
 /* One step of the optimizer on batch `step` modulo their number. */
 q_train_report bench_step(bench *b, uint32_t step);
