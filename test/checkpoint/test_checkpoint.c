@@ -4,10 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "port/posix/posix.h"
-#include "rig.h"
+#include "medium.h"
 
 enum { AREA = 1 << 16 };
 
@@ -16,8 +17,6 @@ check_state check_now;
 static q_posix posix;
 static char folder[] = "/tmp/qorus-checkpoint-XXXXXX";
 static char path[256];
-static rig writer;
-static rig reader;
 
 static const char *in_folder(const char *name)
 {
@@ -53,16 +52,16 @@ static void round_trip(q_checkpoint_place *p)
 {
     q_checkpoint_info info;
     q_diag d;
-    rig_wipe(&reader);
-    CHECK_EQ(rig_load(&reader, p, &info, &d), Q_ERR_NOT_FOUND);
-    CHECK(rig_wiped(&reader));
+    rig_wipe(&medium_reader);
+    CHECK_EQ(rig_load(&medium_reader, p, &info, &d), Q_ERR_NOT_FOUND);
+    CHECK(rig_wiped(&medium_reader));
     for (uint32_t step = 0; step < RIG_STEPS; step++) {
-        rig_set(&writer, step);
-        CHECK_EQ(rig_save(&writer, p), Q_OK);
-        CHECK_EQ(rig_step(&writer), step);
-        rig_wipe(&reader);
-        CHECK_EQ(rig_load(&reader, p, &info, &d), Q_OK);
-        CHECK_EQ(rig_step(&reader), step);
+        rig_set(&medium_writer, step);
+        CHECK_EQ(rig_save(&medium_writer, p), Q_OK);
+        CHECK_EQ(rig_step(&medium_writer), step);
+        rig_wipe(&medium_reader);
+        CHECK_EQ(rig_load(&medium_reader, p, &info, &d), Q_OK);
+        CHECK_EQ(rig_step(&medium_reader), step);
         CHECK_EQ(info.sequence, step + 1);
         CHECK_EQ(info.steps, step);
         CHECK_EQ(info.passed_over, Q_OK);
@@ -79,11 +78,11 @@ static void test_files(void)
     q_diag d;
     round_trip(&p);
     CHECK_EQ(q_checkpoint_look(&p, &info, note, sizeof(note), rig_work, &d), Q_OK);
-    CHECK(info.note_bytes == reader.c.note_bytes && memcmp(note, reader.note, info.note_bytes) == 0);
+    CHECK(info.note_bytes == medium_reader.c.note_bytes && memcmp(note, medium_reader.note, info.note_bytes) == 0);
     CHECK_EQ(unlink(in_folder("a.state")), 0);
-    rig_wipe(&reader);
-    CHECK_EQ(rig_load(&reader, &p, &info, &d), Q_OK);
-    CHECK_EQ(rig_step(&reader), RIG_STEPS - 2);
+    rig_wipe(&medium_reader);
+    CHECK_EQ(rig_load(&medium_reader, &p, &info, &d), Q_OK);
+    CHECK_EQ(rig_step(&medium_reader), RIG_STEPS - 2);
     CHECK_EQ(info.newest, 1);
     CHECK_EQ(info.passed_over, Q_ERR_NOT_FOUND);
 }
@@ -95,20 +94,58 @@ static void test_slots(void)
     CHECK_EQ(p.port->file_close(p.port->user, p.file), Q_OK);
 }
 
+/* What has the name but is no file stays as it is; a link is moved like a file, and what it leads to stays. */
+static void C17_targets_that_are_no_files(void)
+{
+    char at[128];
+    q_checkpoint_place p = files();
+    q_checkpoint_info info;
+    struct stat st;
+    q_diag d;
+    (void)snprintf(at, sizeof(at), "%s", in_folder("other"));
+    p.path = at;
+    rig_set(&medium_writer, 1);
+    CHECK_EQ(mkdir(at, 0700), 0);
+    CHECK_EQ(rig_save(&medium_writer, &p), Q_ERR_IO);
+    CHECK_EQ(rig_load(&medium_reader, &p, &info, &d), Q_ERR_IO);
+    CHECK(strcmp(d.field, "open") == 0 && stat(at, &st) == 0 && S_ISDIR(st.st_mode));
+    CHECK_EQ(rmdir(at), 0);
+    CHECK_EQ(mkfifo(at, 0600), 0);
+    CHECK_EQ(rig_save(&medium_writer, &p), Q_ERR_IO);
+    CHECK(stat(at, &st) == 0 && S_ISFIFO(st.st_mode));
+    CHECK_EQ(unlink(at), 0);
+    CHECK_EQ(rig_save(&medium_writer, &p), Q_OK);
+    CHECK_EQ(rename(at, in_folder("real")), 0);
+    CHECK_EQ(symlink(path, at), 0);
+    rig_set(&medium_writer, 2);
+    CHECK_EQ(rig_save(&medium_writer, &p), Q_OK);
+    CHECK(lstat(at, &st) == 0 && S_ISREG(st.st_mode));
+    rig_wipe(&medium_reader);
+    CHECK_EQ(rig_load(&medium_reader, &p, &info, &d), Q_OK);
+    CHECK_EQ(rig_step(&medium_reader), 2);
+    CHECK_EQ(unlink(at), 0);
+    CHECK_EQ(rig_load(&medium_reader, &p, &info, &d), Q_OK);
+    CHECK_EQ(rig_step(&medium_reader), 1);
+    p.path = "/nowhere/at.all";
+    CHECK_EQ(rig_save(&medium_writer, &p), Q_ERR_NOT_FOUND);
+    CHECK_EQ(unlink(in_folder("real")), 0);
+    CHECK_EQ(unlink(in_folder("other" Q_CHECKPOINT_PREVIOUS)), 0);
+}
+
 int main(void)
 {
-    q_train_config config = rig_config();
     q_diag d;
     must(q_posix_init(&posix, 1, &d), &d);
     if (mkdtemp(folder) == NULL) {
         return 1;
     }
-    rig_open(&writer, &config);
-    rig_open(&reader, &config);
+    medium_open();
     RUN(test_files);
     RUN(test_slots);
-    rig_close(&writer);
-    rig_close(&reader);
+    RUN(C17_targets_that_are_no_files);
+    checkpoint_bad();
+    checkpoint_faults();
+    medium_close();
     (void)unlink(in_folder("a.state"));
     (void)unlink(in_folder("a.state" Q_CHECKPOINT_PREVIOUS));
     (void)unlink(in_folder("area"));
