@@ -97,7 +97,7 @@ static void test_slots(void)
 /* What has the name but is no file stays as it is; a link is moved like a file, and what it leads to stays. */
 static void C17_targets_that_are_no_files(void)
 {
-    char at[128];
+    char at[256];
     q_checkpoint_place p = files();
     q_checkpoint_info info;
     struct stat st;
