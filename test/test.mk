@@ -46,8 +46,6 @@ $(eval $(call test_program,test_snapshot,$(wildcard test/snapshot/*.c) test/port
 $(eval $(call test_program,test_checkpoint,$(addprefix test/checkpoint/,test_checkpoint.c bad.c faults.c medium.c sim.c rig.c) \
               test/train/bench.c test/port/fault_port.c))
 $(eval $(call test_program,test_crashes,$(addprefix test/checkpoint/,test_crashes.c crash.c sim.c rig.c) test/train/bench.c))
-$(eval $(call test_program,test_resume,test/checkpoint/test_resume.c \
-              $(addprefix test/trajectory/,bench.c hash.c host_posix.c networks.c open.c records.c)))
 $(eval $(call test_program,test_faults,$(wildcard test/fault/*.c) test/port/fault_port.c tools/qorus/host.c $(wildcard tools/common/*.c)))
 $(eval $(call test_program,test_gradient,$(wildcard test/gradient/*.c)))
 $(eval $(call test_program,test_trajectories,$(filter-out %_bare.c,$(wildcard test/trajectory/*.c)),-lm))
