@@ -69,6 +69,9 @@ def windows(model, file, ids):
     exact = measured("perplexity", model, file, "--ctx", ctx, "--exact")
     tell("--exact is another, close number",
          exact.get("precision") == "exact" and 0 < abs(exact["nll"] - got["nll"]) < 0.1 * got["nll"], (exact, got))
+    for context, window in ((48, 48), (600, 512)):
+        got = measured("perplexity", tiny_model("context.qorus", "--context", str(context)), file)
+        tell(f"a context of {context} is cut into windows of {window}", got.get("ctx") == window, got)
     code, out, err = qorus("perplexity", model, file)
     tell("text form", code == 0 and re.fullmatch(r"tokens \d+\nnll [\d.]+\nperplexity [\d.]+\n", out), (out, err))
     code, out, err = qorus("perplexity", model, "-", text=TEXT)

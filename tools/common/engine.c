@@ -75,14 +75,15 @@ static bool reads_rows(const q_file *file)
     return rows;
 }
 
-static uint32_t context_size(const engine *e, const options *o)
+uint32_t engine_context(const engine *e, const options *o)
 {
+    uint32_t most = o->most_ctx != 0 ? o->most_ctx : DEFAULT_CTX;
     const q_file_arch *arch = q_file_get_arch(&e->file);
     uint32_t trained = arch != NULL ? arch->n_context : 0;
     if (o->ctx != 0 || (arch == NULL && !reads_rows(&e->file))) {
         return o->ctx;
     }
-    return arch != NULL && trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
+    return arch != NULL && trained < most ? trained : most;
 }
 
 static bool same_name(const char *a, const char *b)
@@ -144,7 +145,7 @@ q_error_code engine_plan(engine *e, const q_port *port, const options *o, uint32
     c.moments = e->moments;
     c.mode = o->train != NULL ? Q_PLAN_TRAIN : Q_PLAN_INFER;
     c.max.batch = o->batch != 0 ? o->batch : 1;
-    c.max.kv = context_size(e, o);
+    c.max.kv = engine_context(e, o);
     c.max.tokens = o->chunk != 0 ? o->chunk : DEFAULT_CHUNK;
     c.max.tokens = c.max.kv != 0 && c.max.tokens > c.max.kv ? c.max.kv : c.max.tokens;
     c.max.selected = max_selected;

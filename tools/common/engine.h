@@ -48,6 +48,8 @@ q_error_code engine_backend(q_backend *out, const char *name, const q_port *port
 q_error_code engine_open(engine *e, const void *base, size_t size, bool copy, const engine_memory *memory,
                          q_diag *diag);
 
+/* Positions that a plan of the opened file gets: as asked, or no more than the model was trained for. */
+uint32_t engine_context(const engine *e, const options *o);
 /* Model and plan; max_selected: rows of logits held at once. */
 q_error_code engine_plan(engine *e, const q_port *port, const options *o, uint32_t max_selected,
                          const engine_memory *memory, q_diag *diag);

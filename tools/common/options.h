@@ -31,6 +31,7 @@ typedef struct options {
     uint32_t n_prompt;   /* -p of bench, --prompt-tokens */
     uint32_t repeat;     /* -r */
     uint32_t ctx;        /* --ctx; 0: not given */
+    uint32_t most_ctx; /* of the program: where ctx is 0, no more than this; 0: an engine's own most */
     uint32_t threads;    /* -t; 0: not given */
     uint32_t chunk;      /* --chunk; 0: not given */
     uint32_t batch;      /* --batch; 0: not given */

@@ -220,6 +220,7 @@ static int measure(perplexity_state *s, const char *text, size_t n)
     if (!host_session(&s->h, s->o.args[0], &s->o, ROWS, &sc)) {
         return EXIT_FAILED;
     }
+    s->o.ctx = engine_context(&s->h.engine, &s->o);
     if (!s->h.engine.has_tokenizer) {
         say("%s has no tokenizer", s->o.args[0]);
         return EXIT_FAILED;
@@ -255,8 +256,8 @@ int command_perplexity(const char *const *words, uint32_t n)
         say("perplexity takes a model and a text: qorus perplexity MODEL FILE");
         return EXIT_USAGE;
     }
-    s.o.ctx = s.o.ctx != 0 ? s.o.ctx : DEFAULT_WINDOW;
-    if (s.o.ctx < 2 || s.o.ctx > Q_CAP_CONTEXT) {
+    s.o.most_ctx = DEFAULT_WINDOW;
+    if (s.o.ctx == 1 || s.o.ctx > Q_CAP_CONTEXT) {
         say("--ctx: a window has 2 to %d tokens", Q_CAP_CONTEXT);
         return EXIT_USAGE;
     }
