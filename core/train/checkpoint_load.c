@@ -130,8 +130,8 @@ static q_error_code check_fit(const q_checkpoint_place *p, const q_checkpoint *c
     return Q_OK;
 }
 
-static q_error_code run_pass(const q_checkpoint_place *p, const q_checkpoint *c, const checkpoint_slot *s,
-                             const checkpoint_head *h, checkpoint_pass pass, q_block work, q_diag *diag)
+static q_error_code load_pass(const q_checkpoint_place *p, const q_checkpoint *c, const checkpoint_slot *s,
+                              const checkpoint_head *h, checkpoint_pass pass, q_block work, q_diag *diag)
 {
     checkpoint_stream in = q_checkpoint_stream(p->port, s->file, s->at + s->record.block, s->record.bytes, work);
     q_error_code e = q_checkpoint_run(&in, pass, c->trainer->session, h, c->note, c->best.base, diag);
@@ -172,10 +172,10 @@ q_error_code q_checkpoint_load(q_checkpoint_place *place, q_checkpoint *checkpoi
         e = check_fit(place, checkpoint, &s->record, &h, diag);
     }
     if (e == Q_OK) {
-        e = run_pass(place, checkpoint, s, &h, CHECKPOINT_CHECK, work, diag);
+        e = load_pass(place, checkpoint, s, &h, CHECKPOINT_CHECK, work, diag);
     }
     if (e == Q_OK) {
-        e = run_pass(place, checkpoint, s, &h, CHECKPOINT_LOAD, work, diag);
+        e = load_pass(place, checkpoint, s, &h, CHECKPOINT_LOAD, work, diag);
     }
     if (e == Q_OK) {
         go_on(checkpoint, &h);

@@ -53,6 +53,11 @@ const char *q_checkpoint_name(const q_checkpoint_place *p, const char *suffix, q
     return name;
 }
 
+static bool port_has_slots(const q_port *p)
+{
+    return p != NULL && p->file_size != NULL && p->file_read_at != NULL && p->file_write_at != NULL && p->file_sync != NULL;
+}
+
 /* ---- Arguments ---------------------------------------------------------------------------------------------- */
 
 static q_error_code check_path(const q_checkpoint_place *p, q_diag *diag)
@@ -109,7 +114,7 @@ static q_error_code check_place(const q_checkpoint_place *p, q_block work, q_dia
         return q_fail(diag, Q_ERR_INVALID_ARG, who, p == NULL ? "place" : work.base == NULL ? "work" : "struct_size",
                       sizeof(*p), p != NULL ? p->struct_size : 0);
     }
-    if (!port_has_files(p->port)) {
+    if (p->path != NULL ? !port_has_files(p->port) : !port_has_slots(p->port)) {
         return q_fail(diag, Q_ERR_NOT_SUPPORTED, who, "port", 1, 0);
     }
     if (work.size < Q_CHECKPOINT_WORK) {

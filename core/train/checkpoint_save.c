@@ -18,7 +18,7 @@ static q_error_code say(const checkpoint_saving *s, q_error_code e, const char *
     return e == Q_OK || e == Q_ERR_NON_FINITE || e == Q_ERR_CORRUPT ? e : q_checkpoint_fail(s->p, e, field, 0, 0, s->diag);
 }
 
-static q_error_code run_pass(checkpoint_saving *s, checkpoint_pass pass, q_port_file file, uint64_t at)
+static q_error_code save_pass(checkpoint_saving *s, checkpoint_pass pass, q_port_file file, uint64_t at)
 {
     checkpoint_stream stream = q_checkpoint_stream(s->p->port, file, at + s->record.block, s->record.bytes, s->work);
     q_error_code e = q_checkpoint_run(&stream, pass, s->c->trainer->session, &s->head, s->c->note,
@@ -88,13 +88,13 @@ static q_error_code write_slot(checkpoint_saving *s, q_port_file file, uint64_t 
         e = sync_file(s, file);
     }
     if (e == Q_OK) {
-        e = run_pass(s, CHECKPOINT_PUT, file, at);
+        e = save_pass(s, CHECKPOINT_PUT, file, at);
     }
     if (e == Q_OK) {
         e = sync_file(s, file);
     }
     if (e == Q_OK) {
-        e = run_pass(s, CHECKPOINT_COMPARE, file, at);
+        e = save_pass(s, CHECKPOINT_COMPARE, file, at);
     }
     if (e == Q_OK) {
         e = write_record(s, file, at, &s->record);
@@ -148,7 +148,7 @@ static q_error_code write_temp(checkpoint_saving *s, const char *temp)
     if (e != Q_OK) {
         return e;
     }
-    e = run_pass(s, CHECKPOINT_PUT, file, 0);
+    e = save_pass(s, CHECKPOINT_PUT, file, 0);
     if (e == Q_OK) {
         e = write_record(s, file, 0, &s->record);
     }
@@ -172,7 +172,7 @@ static q_error_code compare_file(checkpoint_saving *s, const char *name, bool pa
     }
     e = compare_record(s, file, 0);
     if (e == Q_OK && payload) {
-        e = run_pass(s, CHECKPOINT_COMPARE, file, 0);
+        e = save_pass(s, CHECKPOINT_COMPARE, file, 0);
     }
     PORT_CALL(closed, port->file_close(port->user, file));
     (void)closed; /* nothing was written */

@@ -9,6 +9,7 @@
  *
  *   slots   two of them, one behind the other, in a file that is open already: a block device, flash, a file made
  *           beforehand. The older or damaged one is overwritten; what makes it count, the record, is written last, at once.
+ *           Of the port they need file_size, file_read_at, file_write_at and file_sync, and block_facts where it has it.
  *   files   PATH and, the one before it, PATH Q_CHECKPOINT_PREVIOUS; written as PATH Q_CHECKPOINT_TEMP and renamed.
  *
  * One writer at a time: with two, either may find its own file gone or another (Q_ERR_MISMATCH, Q_ERR_HASH), and what is loaded
@@ -43,7 +44,8 @@ typedef struct q_checkpoint_place {
     const char *path;     /* files; NULL: slots */
     q_port_file file;     /* slots: opened for reading and, to save, for writing */
     uint64_t offset;      /* slots: of the first, a multiple of the medium's atomic and erase units and of the record */
-    uint64_t slot_bytes;  /* slots: of each, such a multiple too; 0: half of what the file has from offset on */
+    uint64_t slot_bytes;  /* slots: of each, such a multiple too, the same in every run (q_checkpoint_size); 0: half of what
+                             the file has from offset on */
     /* The library's own; zero at first. */
     uint32_t failed;      /* 1 + the slot that a failed save leaves in doubt, which the next one overwrites */
     uint32_t known;       /* good is set */
@@ -102,8 +104,8 @@ Q_NODISCARD q_error_code q_checkpoint_size(const q_checkpoint *checkpoint, const
  * Errors: Q_ERR_INVALID_ARG; INVALID_STATE (within a step or between its micro-batches; averages in the parameters' place);
  * UNSUPPORTED (host not little-endian; Q_TRAIN_KEEP_STATE: states of sequences are not saved); NON_FINITE (a parameter
  * or moment is no number: a broken training does not take the place of a sound one); NO_SPACE (work, slot); MISALIGNED
- * (offset, slot_bytes); INVALID_SIZE (path; facts that are no powers of two up to 64 MiB); NOT_SUPPORTED, field "port": it has no
- * files; NOT_SUPPORTED, field "durability unknown": all is written and has its name, but the port cannot promise that a power
+ * (offset, slot_bytes); INVALID_SIZE (path; facts that are no powers of two up to 64 MiB); NOT_SUPPORTED, field "port": it lacks
+ * members that are needed; NOT_SUPPORTED, field "durability unknown": all is written and has its name, but the port cannot promise that a power
  * cut keeps it; HASH (read back other bytes than were written); MISMATCH (another writer); those of the port. A failed sync
  * is final: another call writes everything anew.
  * Cost: one pass over parameters and moments, hashed; written once, read once. The first call for a place also reads and

@@ -387,6 +387,23 @@ static void refused_places(void)
     said(save_with(good, rig_work), Q_ERR_INVALID_SIZE, "facts");
 }
 
+/* Slots need four members of a port. */
+static void four_calls(void)
+{
+    q_checkpoint_place p = medium_start(false, 1);
+    q_port four = {.struct_size = sizeof(q_port), .user = &medium, .file_size = medium.port.file_size,
+                   .file_read_at = medium.port.file_read_at, .file_write_at = medium.port.file_write_at,
+                   .file_sync = medium.port.file_sync};
+    p.port = &four;
+    CHECK_EQ(save_with(p, rig_work), Q_OK);
+    loads(false, 2, Q_OK);
+    p.path = MEDIUM_PATH;
+    said(save_with(p, rig_work), Q_ERR_NOT_SUPPORTED, "port");
+    p.path = NULL;
+    four.file_sync = NULL;
+    said(save_with(p, rig_work), Q_ERR_NOT_SUPPORTED, "port");
+}
+
 static void refused_trainings(void)
 {
     q_checkpoint_place p = medium_start(true, 1);
@@ -426,5 +443,6 @@ void checkpoint_bad(void)
     RUN(C16_a_temporary_file_left_over);
     RUN(C18_two_writers);
     RUN(refused_places);
+    RUN(four_calls);
     RUN(refused_trainings);
 }

@@ -134,9 +134,10 @@ static bool other_promises(uint32_t taken)
     q_checkpoint_place p;
     q_checkpoint_info info;
     q_diag d;
-    uint32_t block = options.facts.erase_bytes > options.facts.atomic_bytes ? options.facts.erase_bytes : options.facts.atomic_bytes;
+    const q_block_facts *facts = &options.facts;
+    uint32_t unit = facts->erase_bytes > facts->atomic_bytes ? facts->erase_bytes : facts->atomic_bytes;
+    uint32_t block = unit > Q_CHECKPOINT_RECORD ? unit : Q_CHECKPOINT_RECORD;
     sim_file *area = sim_find(&loading.fs, CRASH_AREA);
-    block = block > Q_CHECKPOINT_RECORD ? block : Q_CHECKPOINT_RECORD;
     memset(area->bytes + (taken == 0 ? 0 : area->size / 2 / block * block), 0, Q_CHECKPOINT_RECORD);
     p = place_of(&loading);
     return q_checkpoint_look(&p, &info, NULL, 0, rig_work, &d) == Q_ERR_HASH;
@@ -189,12 +190,21 @@ static uint32_t sectors_of(const sim_op *op)
     return op->kind == SIM_WRITE ? (op->n + SIM_SECTOR - 1) / SIM_SECTOR : 1;
 }
 
-/* All subsets of what was not flushed, or where they are too many: each alone, all but each, none, all; and the last first. */
+/* Which of n calls the i-th choice keeps: of few every subset, of many each alone, all but each, none, all. */
+static uint64_t choice(uint32_t n, uint64_t i)
+{
+    if (n <= MOST_SUBSETS) {
+        return i;
+    }
+    return i < n ? (uint64_t)1 << i : i < 2 * n ? ~((uint64_t)1 << (i - n)) : i == 2 * n ? 0 : ~(uint64_t)0;
+}
+
+/* Subsets of what was not flushed; and all of it, the last first. */
 static void subsets(uint32_t depth, sim_end *end, const uint32_t *waiting, uint32_t n, uint32_t done)
 {
     uint64_t all = n <= MOST_SUBSETS ? (uint64_t)1 << n : 2 * (uint64_t)n + 2;
     for (uint64_t i = 0; i < all; i++) {
-        uint64_t mask = n <= MOST_SUBSETS ? i : i < n ? (uint64_t)1 << i : i < 2 * n ? ~((uint64_t)1 << (i - n)) : i == 2 * n ? 0 : ~(uint64_t)0;
+        uint64_t mask = choice(n, i);
         for (uint32_t k = 0; k < n; k++) {
             end->fate[waiting[k]] = (mask >> k & 1) != 0 ? SIM_DONE : SIM_LOST;
         }
