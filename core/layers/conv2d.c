@@ -74,6 +74,11 @@ static uint32_t conv2d_can(const q_node_info *info)
     return Q_EPILOGUE_RESIDUAL | Q_EPILOGUE_ACTIVATION | (info->trains == 0 ? Q_EPILOGUE_SCALE_SHIFT : 0);
 }
 
+static uint32_t conv2d_activation(const void *config)
+{
+    return ((const q_conv2d_config *)config)->activation;
+}
+
 /* Sizes of a layer at work; samples is its batch. */
 static q_conv2d_shape conv2d_sizes_of(const q_layer *layer, q_count *samples)
 {
@@ -182,6 +187,7 @@ const q_layer_class q_layer_conv2d = {
     .saves = 1u << 0,
     .shape = conv2d_shape,
     .epilogue = conv2d_can,
+    .activation = conv2d_activation,
     .forward = conv2d_forward,
     .backward = Q_TRAINING(conv2d_backward),
 };

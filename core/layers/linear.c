@@ -47,6 +47,11 @@ static uint32_t linear_can(const q_node_info *info)
     return Q_EPILOGUE_RESIDUAL | Q_EPILOGUE_ACTIVATION | (info->trains == 0 ? Q_EPILOGUE_SCALE_SHIFT : 0);
 }
 
+static uint32_t linear_activation(const void *config)
+{
+    return ((const q_linear_config *)config)->activation;
+}
+
 typedef void (*gemm_kernel)(const q_work *work, const q_gemm_args *a);
 
 static gemm_kernel pick_gemm(const q_kernels *k, uint32_t weights, uint32_t activations)
@@ -223,6 +228,7 @@ const q_layer_class q_layer_linear = {
     .shape = linear_shape,
     .input_dtype = linear_input_dtype,
     .epilogue = linear_can,
+    .activation = linear_activation,
     .forward = linear_forward,
     .backward = Q_TRAINING(linear_backward),
 };

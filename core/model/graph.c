@@ -252,7 +252,8 @@ static q_error_code class_check(const q_node_desc *desc, q_diag *diag)
     const q_layer_class *c = desc->cls;
     if (c == NULL || c->struct_size != sizeof(*c) || c->name == NULL || c->shape == NULL || c->forward == NULL ||
         c->forward_stages == 0 || c->n_out == 0 || c->n_out > Q_MAX_OUTPUTS || c->max_in > Q_MAX_INPUTS ||
-        c->max_param > Q_MAX_PARAMS || c->config_size % 8 != 0 || (c->backward_stages != 0) != (c->backward != NULL)) {
+        c->max_param > Q_MAX_PARAMS || c->config_size % 8 != 0 || (c->backward_stages != 0) != (c->backward != NULL) ||
+        (c->activation != NULL && (c->epilogue == NULL || c->n_out != 1))) {
         return q_fail(diag, Q_ERR_INVALID_ARG, desc->name, "cls", sizeof(*c), c != NULL ? c->struct_size : 0);
     }
     if (desc->n_in < c->min_in || desc->n_in > c->max_in) {

@@ -157,7 +157,7 @@ static inline uint32_t q_plan_output(const q_plan *plan, uint32_t i)
     return q_plan_value_on(plan, plan->model->outputs[i].value, 0);
 }
 
-/* The activation that a product's config asks for behind it. */
+/* The q_activation that a node's config asks for behind it. */
 uint32_t q_plan_activation(const model_node *node);
 
 /* True where the plan makes it a step of its own: in training, if its derivative does not follow from its result. */

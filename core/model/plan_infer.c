@@ -119,9 +119,18 @@ static q_error_code rounded_twin(q_plan *plan, uint32_t v, uint32_t dtype, uint3
     return new_twin(plan, v, &q_layer_fake_quantize, config, view, diag);
 }
 
-/* What a class may answer: see q_value_type. */
-static q_error_code outputs_check(const plan_view *view, const model_node *node, q_diag *diag)
+uint32_t q_plan_activation(const model_node *node)
 {
+    return node->cls->activation != NULL ? node->cls->activation(node->config) : (uint32_t)Q_ACT_NONE;
+}
+
+/* What a class may answer: see q_value_type and q_activation. */
+static q_error_code answers_check(const plan_view *view, const model_node *node, q_diag *diag)
+{
+    uint32_t activation = q_plan_activation(node);
+    if (activation >= Q_ACT_COUNT) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, node->name, "activation", Q_ACT_COUNT, activation);
+    }
     for (uint32_t i = 0; i < node->cls->n_out; i++) {
         const q_value_type *t = &view->out[i];
         if (t->dtype != Q_REAL && t->dtype != Q_I32 && !q_dtype_is_a8(t->dtype)) {
@@ -146,13 +155,6 @@ static bool left_out(q_plan *plan, const model_node *node, const q_node_info *in
     out->same = plan->values[plan->model->edges[node->first_edge]].same;
     plan->n_pruned++;
     return true;
-}
-
-uint32_t q_plan_activation(const model_node *node)
-{
-    return node->cls->id == Q_LAYER_LINEAR   ? ((const q_linear_config *)node->config)->activation
-           : node->cls->id == Q_LAYER_CONV2D ? ((const q_conv2d_config *)node->config)->activation
-                                             : (uint32_t)Q_ACT_NONE;
 }
 
 /* The last step, a product, leaves its activation to a step behind it, which reads a value of its own in backward. */
@@ -225,7 +227,7 @@ static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
     if (e != Q_OK) {
         return q_diag_node(diag, e, node->name);
     }
-    e = outputs_check(&view, node, diag);
+    e = answers_check(&view, node, diag);
     if (e != Q_OK) {
         return e;
     }

@@ -192,6 +192,9 @@ struct q_layer_class {
     uint32_t (*reads)(const q_node_info *info);
     /* (optional; default: nothing) Q_EPILOGUE_* that this node can take. */
     uint32_t (*epilogue)(const q_node_info *info);
+    /* (optional, with epilogue and one output; default: Q_ACT_NONE) The q_activation that a config asks for behind output 0. Plans
+       have it applied as Q_EPILOGUE_ACTIVATION; in training one whose slope does not follow from its result is a step of its own. */
+    uint32_t (*activation)(const void *config);
     /* (optional; default: never) True where output 0 is input 0, bit by bit: a plan then leaves the node out. */
     bool (*identity)(const q_node_info *info);
     q_layer_fn forward;

@@ -35,16 +35,22 @@ static void build_shared(q_graph *g, const void *user)
     rig_probe(g, v + 1, 3);
 }
 
+typedef struct activated {
+    const q_layer_class *cls;
+    q_linear_config config;
+} activated;
+
 /* Two layers that each have the activation of their own, in one block, the second with a residual to the first. */
 static void build_activated(q_graph *g, const void *user)
 {
+    const activated *a = (const activated *)user;
     const rig_input in = {.type = rig_rows(6)};
     const rig_param square = {.rows = 6, .columns = 6, .low = -0.5, .high = 0.5};
     q_node_desc d;
     q_value v[3];
     memset(&d, 0, sizeof(d));
-    d.cls = &q_layer_linear;
-    d.config = user;
+    d.cls = a->cls;
+    d.config = &a->config;
     d.n_in = d.n_param = 1;
     d.in[0] = rig_source(g, "x", &in);
     d.param[0] = rig_slot(g, "w", &square);
@@ -96,11 +102,18 @@ void cases_linear(void)
     rows.step = (rig_step){.n_spans = 3, .span_rows = {4, 1, 6}};
     rig_check_layer(&rows);
     {
-        static const q_linear_config own[] = {{Q_ACT_TANH, 0}, {Q_ACT_SILU, 0}, {Q_ACT_GELU_TANH, 0}, {Q_ACT_GELU_ERF, 0}};
-        for (uint32_t i = 0; i < 4; i++) {
-            const rig_graph activated = {
-                .name = "activations of their own in a block", .build = build_activated, .user = &own[i], .step = {.n_batch = 5}};
-            rig_check_graph(&activated);
+        q_layer_class product = q_layer_linear;
+        static const uint32_t acts[] = {Q_ACT_TANH, Q_ACT_SILU, Q_ACT_GELU_TANH, Q_ACT_GELU_ERF};
+        product.id = Q_LAYER_USER + 30;
+        product.name = "a caller's product";
+        for (uint32_t i = 0; i < 8; i++) {
+            const activated user = {i < 4 ? &q_layer_linear : &product, {acts[i % 4], 0}};
+            const rig_graph graph = {.name = i < 4 ? "activations of their own in a block" : "a caller's product with an activation",
+                                     .build = build_activated,
+                                     .user = &user,
+                                     .backward_steps = acts[i % 4] == Q_ACT_TANH ? 5 : 7,
+                                     .step = {.n_batch = 5}};
+            rig_check_graph(&graph);
         }
     }
     {

@@ -141,6 +141,52 @@ static const q_layer_class odd = {
     .forward = odd_forward,
 };
 
+static uint32_t any_activation(const void *config)
+{
+    return *(const uint32_t *)config;
+}
+
+static uint32_t takes_activation(const q_node_info *info)
+{
+    (void)info;
+    return Q_EPILOGUE_ACTIVATION;
+}
+
+/* Asks for the activation that is its config's first number, which its shape rule does not look at. */
+static const q_layer_class activating = {
+    .struct_size = sizeof(q_layer_class),
+    .id = Q_LAYER_USER + 10,
+    .name = "activating",
+    .config_size = 8,
+    .min_in = 1,
+    .max_in = 1,
+    .n_out = 1,
+    .forward_stages = 1,
+    .shape = odd_shape,
+    .epilogue = takes_activation,
+    .activation = any_activation,
+    .forward = odd_forward,
+};
+
+static void build_activating(q_graph *g, const void *user)
+{
+    q_graph_output(g, "y", add_node(g, "odd", &activating, user, token_rows(g, "x"), Q_NONE, Q_NONE));
+}
+
+static void build_activating_nowhere(q_graph *g, const void *user)
+{
+    q_layer_class c = activating;
+    c.epilogue = NULL;
+    (void)add_node(g, "odd", &c, user, token_rows(g, "x"), Q_NONE, Q_NONE);
+}
+
+static void build_activating_one_of_two(q_graph *g, const void *user)
+{
+    q_layer_class c = activating;
+    c.n_out = 2;
+    (void)add_node(g, "odd", &c, user, token_rows(g, "x"), Q_NONE, Q_NONE);
+}
+
 static void build_odd(q_graph *g, const void *user)
 {
     q_graph_output(g, "y", add_node(g, "odd", &odd, user, token_rows(g, "x"), Q_NONE, Q_NONE));
@@ -158,12 +204,16 @@ static void test_odd(void)
     static const uint32_t nothing[2] = {0, Q_SYM_TOKENS};
     static const uint32_t symbol[2] = {1, 17};
     static const uint32_t selected[2] = {1, Q_SYM_SELECTED};
+    static const uint32_t unknown[2] = {Q_ACT_COUNT, Q_SYM_TOKENS};
     float x[TOKENS * COLUMNS] = {0};
     const void *inputs[1];
     bench b;
     inputs[0] = x;
     refused(build_odd, nothing, Q_ERR_INVALID_SHAPE, "a class whose output has no rows");
     refused(build_odd, symbol, Q_ERR_INVALID_SHAPE, "a class whose output has an unknown symbol");
+    refused(build_activating_nowhere, good, Q_ERR_INVALID_ARG, "a class with an activation and no epilogue");
+    refused(build_activating_one_of_two, good, Q_ERR_INVALID_ARG, "a class with an activation and two outputs");
+    refused(build_activating, unknown, Q_ERR_INVALID_ARG, "an activation that there is not");
     refused(build_odd_tail, selected, Q_ERR_UNSUPPORTED, "state below select_rows");
     bench_init(&b);
     open_bench(&b, build_odd, good, "a class with a state of its own");
