@@ -37,6 +37,23 @@ bool q_model_param_is_slot(const q_model *model, q_param param)
     return param < model->n.params && model->params[param].view.data == NULL;
 }
 
+bool q_model_param_is_matrix(const q_model *model, q_param param)
+{
+    bool read = false;
+    for (uint32_t k = 0; k < model->n.nodes; k++) {
+        const model_node *node = &model->nodes[k];
+        for (uint32_t i = 0; i < node->n_param; i++) {
+            if (model->param_refs[node->first_param + i] == param) {
+                if (!q_reads_matrix(node, i)) {
+                    return false;
+                }
+                read = true;
+            }
+        }
+    }
+    return read;
+}
+
 q_param q_model_find_param(const q_model *model, const char *name)
 {
     for (uint32_t i = 0; i < model->n.params; i++) {

@@ -180,6 +180,8 @@ const char *q_model_node_name(const q_model *model, uint32_t node);
 const char *q_model_param_name(const q_model *model, q_param param);
 /* True: memory of the session, which is saved and loaded with it. False: used in place where it lies, in a file say. */
 bool q_model_param_is_slot(const q_model *model, q_param param);
+/* True: linear and embedding layers alone read it, as their matrix, which is what files quantise (q_write). */
+bool q_model_param_is_matrix(const q_model *model, q_param param);
 /* The parameter of that name, or Q_NONE. O(n). */
 q_param q_model_find_param(const q_model *model, const char *name);
 

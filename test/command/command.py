@@ -94,7 +94,7 @@ def interrupted(*words):
                           stdout=subprocess.DEVNULL) as training, os.fdopen(read, "rb", 0) as said:
         os.close(write)
         err = b""
-        while not err.endswith(b"/s\n"):
+        while not err.endswith(b" left\n"):
             piece = said.readline()
             err += piece
             if not piece:

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """qorus train: four kinds of network, each from one config file to answers of qorus run; stopping and going on; metrics."""
+import fcntl
 import json
 import math
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 
 from command import FOLDER, QORUS, ROOT, finish, interrupted, qorus, tell
 from training import WORDS, bytes_of, make_data, one_thread, refused, train
@@ -259,9 +262,10 @@ def metrics():
     tell("metrics: accuracy of the evaluations", len(with_loss) == 12 and with_loss[-1] > 0.9, with_loss)
 
 
-def terminal():
-    """On a terminal: one line drawn over and over, within 80 columns."""
+def drawn_lines(columns):
+    """What a training draws on a terminal so wide, each time without what follows on lines of their own."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     done = subprocess.Popen([QORUS, "train", *one_thread(["mlp.train", "--out", "t.qorus"])], cwd=FOLDER, stderr=slave, stdout=subprocess.PIPE)
     os.close(slave)
     seen = b""
@@ -275,11 +279,24 @@ def terminal():
         seen += piece
     os.close(master)
     done.communicate()
-    lines = seen.decode().replace("\r\n", "\n").split("\r")
-    drawn = [l.split("\n")[0] for l in lines[1:]]
-    tell("terminal: a bar, loss, validation, speed and time left in 80 columns", done.returncode == 0 and drawn
-         and all(len(l) < 80 for l in drawn) and re.match(r"\[#{12}\] 120/120 loss \d\.\d+ val \d\.\d+ \S+/s \d+:\d\d", drawn[-1]),
-         drawn[-3:])
+    return [l.split("\n")[0] for l in seen.decode().replace("\r\n", "\n").split("\r")[1:]]
+
+
+PACE = r"\d+[kM]?/s, (\d+:\d\d left|in \d+:\d\d)"
+
+
+def terminal():
+    """On a terminal: one line drawn over and over, within its columns. In a pipe: lines that stay, within 80."""
+    for columns, bar in ((80, r"\[#{10}\] "), (56, "")):
+        drawn = drawn_lines(columns)
+        tell(f"terminal: loss, validation, speed and time in {columns} columns", drawn and all(len(l) < columns for l in drawn)
+             and re.fullmatch(bar + r"120/120: loss \d\.\d+, val \d\.\d+, \d+[kM]?/s, in \d+:\d\d *", drawn[-1]), drawn[-3:])
+    code, out, err = train("mlp", "--out", "t.qorus")
+    lines = err.splitlines() + out.splitlines()
+    tell("pipe: no line of more than 80 columns", code == 0 and all(len(l) <= 80 for l in lines), lines)
+    said = [l for l in err.splitlines() if not l.startswith("qorus: ")]
+    tell("pipe: loss, validation, accuracy, speed and time", len(said) > 2 and "(best)" in err and all(
+        re.fullmatch(r"\d+/120: loss \d\.\d+(, val \d\.\d+( \(best\))?, accuracy [01]\.\d+)?, " + PACE, l) for l in said), said)
 
 
 def telling():

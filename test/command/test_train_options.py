@@ -6,13 +6,14 @@ Usage: test_train_options.py; the environment's BUILD says where the command is
 """
 import csv
 import math
+import re
 import sys
 
 sys.dont_write_bytecode = True
 
-from command import FOLDER, finish, qorus, tell  # noqa: E402
+from command import FOLDER, finish, interrupted, qorus, tell  # noqa: E402
 from file_reader import Parsed  # noqa: E402
-from training import bytes_of, make_data, refused, train  # noqa: E402
+from training import bytes_of, make_data, one_thread, refused, train  # noqa: E402
 
 CONFIGS = {
     "digits": "data = x.idx\ntargets = y.idx\nnormalise = unit\nvalidate = 0.2\nnetwork {\n  linear 32 gelu\n  linear classes\n}\n"
@@ -78,6 +79,19 @@ def class_weights():
     tell("class_weights: what counts nothing is never told", code == 0 and len(told) == 400 and "0" not in told, err)
 
 
+def weighted_loss():
+    """A mean by the weights: from that of one class and that of all others follows that of any weights of the two."""
+    def loss(weights):
+        return float(made("digits", "one.qorus", "--class-weights", weights, "--validate", 0, "--batch", 400, "--steps", 1)[0]["loss"])
+    first = bytes_of("y.idx")[8:].count(0)
+    one, others = loss("1 " + "0 " * 9), loss("0 " + "1 " * 9)
+    for weight in (1, 3, 0.25):
+        hand = (weight * first * one + (400 - first) * others) / (weight * first + 400 - first)
+        told = loss(f"{weight} " + "1 " * 9)
+        tell(f"class_weights: the loss where the first weighs {weight}", abs(told / hand - 1) < 1e-5 and abs(one / others - 1) > 1e-3,
+             (told, hand))
+
+
 def narrow_types():
     """Weights as the file will have them, values in 16 bits."""
     plain = float(made("text", "plain.qorus")[-1]["val_loss"])
@@ -94,6 +108,41 @@ def narrow_types():
         lines = made("text", "narrow.qorus", "--simulate", kind)
         tell(f"simulate = {kind}: other bits, much the same loss", bytes_of("narrow.qorus") != bytes_of("plain.qorus")
              and abs(float(lines[-1]["val_loss"]) - plain) < 0.1, (lines[-1], plain))
+
+
+def quantised_answers():
+    """The file of a quantised training answers as the training did at its end."""
+    line = re.compile(r"training loss ([\d.]+)")
+    for precision in ("exact", "fast"):
+        code, text, err = train("digits", "--loss", "mse", "--validate", 0, "--network", "linear 32 relu; linear 1", "--quantise", "q8_0",
+                                "--precision", precision, "--out", "answers.qorus")
+        trained = float(line.search(text)[1])
+        code, _, err = qorus("run", FOLDER / "answers.qorus", "--input", FOLDER / "x.idx", "--targets", FOLDER / "y.idx",
+                             *(["--exact"] if precision == "exact" else []))
+        told = re.search(r"mean squared error ([\d.e+-]+)", err)
+        tell(f"quantise, precision = {precision}: the file's loss is the training's", code == 0 and told
+             and abs(float(told[1]) / trained - 1) < 1e-5, (trained, err))
+    code, text, err = train("digits", "--quantise", "q8_0", "--loss", "mse", "--network", "linear 32; linear 2; linear 1", "--out", "no.qorus")
+    tell("quantise: rows that are not whole blocks are refused before the training", code == 1 and "3.linear.w" in err
+         and "32" in err and "/120" not in err, err)
+
+
+def going_on():
+    """Stopped and gone on with every key of this file: the same bits, the same metrics."""
+    for name, options in (
+            ("text", ("--quantise", "q8_0", "--simulate", "bf16", "--network", "decoder layers 2 width 32 heads 2 dropout 0.1 drop_path 0.2")),
+            ("attend", ("--quantise", "q8_0", "--precision", "fast")),
+            ("digits", ("--class-weights", "1 2 3 4 5 6 7 8 9 10", "--quantise", "bf16", "--validate", 0.5))):
+        options = (*options, "--audit", "yes", "--steps", 120, "--epochs", 1000, "--evaluate-every", 1, "--patience", 9999)
+        whole = made(name, "whole.qorus", *options)
+        options = (*options, "--out", "part.qorus", "--metrics", "part.csv")
+        code, err = interrupted(*one_thread((f"{name}.train", *options)))
+        tell(f"{name}: stops", code == 0 and bytes_of("part.qorus.state"), err)
+        code, _, err = train(name, *options, "--resume")
+        part = rows("part.csv")
+        tell(f"{name}: goes on to the same bits", code == 0 and bytes_of("part.qorus") == bytes_of("whole.qorus"), err)
+        times = ("samples_per_s", "seconds")
+        tell(f"{name}: ... and figures", len(part) == 120 and all(a[k] == b[k] for a, b in zip(part, whole) for k in a if k not in times))
 
 
 def metrics():
@@ -146,7 +195,10 @@ for config, text_of in CONFIGS.items():
 drops()
 attention()
 class_weights()
+weighted_loss()
 narrow_types()
+quantised_answers()
+going_on()
 metrics()
 bad_configs()
 finish()

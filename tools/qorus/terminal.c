@@ -62,7 +62,8 @@ void terminal_raw(void)
 size_t terminal_columns(void)
 {
     struct winsize w;
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 20 ? w.ws_col : 80;
+    bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 || ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0;
+    return known && w.ws_col > 20 ? w.ws_col : 80;
 }
 
 void terminal_write(const char *bytes, size_t n)

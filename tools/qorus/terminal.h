@@ -11,7 +11,7 @@
 void terminal_raw(void);
 void terminal_back(void);
 
-/* Columns of the terminal on standard output; 80 if unknown. */
+/* Columns of the terminal on standard output, else of that on standard error; 80 if unknown. */
 size_t terminal_columns(void);
 
 /* All n bytes to standard output, past stdio. */

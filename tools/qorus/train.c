@@ -126,18 +126,20 @@ bool train_engine(train_run *r, engine *e, train_network *n, q_plan_config *c)
     return true;
 }
 
-/* Matrices as the file will have them; biases and norms stay. */
+/* Matrices as the file will have them; all else stays, as there. */
 static uint32_t weight_type(void *user, const char *name, const q_param_type *type)
 {
-    (void)name;
-    return type->ne[2] != 1 ? train_type(((const train_settings *)user)->quantise) : (uint32_t)Q_F32;
+    const train_run *r = (const train_run *)user;
+    const q_model *m = r->h.engine.model;
+    (void)type;
+    return q_model_param_is_matrix(m, q_model_find_param(m, name)) ? train_type(r->s.quantise) : (uint32_t)Q_F32;
 }
 
 static uint32_t value_type(void *user, const char *node, bool gradient)
 {
     (void)node;
     (void)gradient;
-    return train_type(((const train_settings *)user)->simulate);
+    return train_type(((const train_run *)user)->s.simulate);
 }
 
 static bool make_plan(train_run *r)
@@ -155,7 +157,7 @@ static bool make_plan(train_run *r)
     c.kv_type = Q_KV_REAL;
     c.weight_type = r->s.quantise != 0 ? weight_type : NULL;
     c.value_type = r->s.simulate != 0 ? value_type : NULL;
-    c.type_user = &r->s;
+    c.type_user = r;
     c.flags = r->s.recompute ? Q_PLAN_RECOMPUTE : 0;
     c.max = maxima(r);
     c.moments = q_train_moments(&r->config);

@@ -11,7 +11,7 @@
 
 #include "qorus/base/elementary_f64.h"
 
-enum { BAR = 12, MAX_CLASSES = 4096, LINE_SECONDS = 10 };
+enum { BAR = 10, MAX_CLASSES = 4096, LINE_SECONDS = 10 };
 
 static bool counts_classes(const train_run *r)
 {
@@ -175,18 +175,23 @@ bool report_close(train_run *r)
 
 void report_start(train_run *r)
 {
-    const char *what = r->data.form == FORM_TEXT ? "windows" : "samples";
     if (counts_classes(r)) {
         r->confusion.classes = r->network.columns;
         r->confusion.count = (uint64_t *)train_take(r, (size_t)r->network.columns * r->network.columns * 8, "confusion");
     }
-    (void)fprintf(stderr, "qorus: %llu parameters, %u %s", (unsigned long long)count_parameters(r), r->data.n_train, what);
+    (void)fprintf(stderr, "qorus: %llu parameters, ", (unsigned long long)count_parameters(r));
     if (r->data.form == FORM_TEXT) {
-        (void)fprintf(stderr, " of %u tokens (vocabulary %u)", r->data.rows, r->data.classes);
+        (void)fprintf(stderr, "vocabulary of %u; ", r->data.classes);
     }
-    (void)fprintf(stderr, ", %u held out\nqorus: %llu steps, %llu an epoch; %.1f MiB planned; %s, %u threads\n",
-                  r->data.n_validate, (unsigned long long)r->total, (unsigned long long)r->per_epoch,
-                  (double)r->planned / 1048576, r->h.engine.backend.name, r->s.threads);
+    (void)fprintf(stderr, "%.1f MiB planned; %s, %u thread%s\nqorus: %u ", (double)r->planned / 1048576, r->h.engine.backend.name,
+                  r->s.threads, r->s.threads == 1 ? "" : "s", r->data.n_train);
+    if (r->data.form == FORM_TEXT) {
+        (void)fprintf(stderr, "windows of %u tokens", r->data.rows);
+    } else {
+        (void)fprintf(stderr, "samples");
+    }
+    (void)fprintf(stderr, ", %u held out; %llu steps, %llu an epoch\n", r->data.n_validate, (unsigned long long)r->total,
+                  (unsigned long long)r->per_epoch);
 }
 
 void report_seen(void *user, const q_step *step, const q_train_part *part, bool evaluated)
@@ -211,49 +216,59 @@ static void format_time(double seconds, char text[16])
     }
 }
 
-static void format_rate(double rate, char text[16])
+/* Speed, and the time that is left; at the end what it took. */
+static void format_pace(const train_run *r, const q_fit_progress *p, char text[48])
 {
-    (void)snprintf(text, 16, rate < 9999.5 ? "%.0f" : rate < 9999.5e3 ? "%.0fk" : "%.0fM",
-                   rate < 9999.5 ? rate : rate < 9999.5e3 ? rate / 1e3 : rate / 1e6);
+    double elapsed = host_seconds(&r->h) - r->begin;
+    double rate = elapsed > 0 ? (double)p->samples * (r->data.form == FORM_TEXT ? r->data.rows : 1) / elapsed : 0;
+    bool last = p->steps == r->total;
+    char time[16];
+    const char *unit = rate < 9999.5 ? "" : rate < 9999.5e3 ? "k" : "M";
+    rate /= rate < 9999.5 ? 1 : rate < 9999.5e3 ? 1e3 : 1e6;
+    format_time(last ? r->before + elapsed : (double)(r->total - p->steps) * elapsed / (double)(p->steps - r->first_step), time);
+    (void)snprintf(text, 48, "%.0f%s%s/s, %s%s%s", rate, unit, r->data.form == FORM_TEXT ? " tokens" : "", last ? "in " : "", time,
+                   last ? "" : " left");
 }
 
-/* The line of a terminal: cut to its width, drawn over the one before. */
-static void draw(const train_run *r, const q_fit_progress *p, double rate, double left)
+/* The line of a terminal, drawn over the one before: without its bar where that is too much, and never more than fits. */
+static void draw(const train_run *r, const q_fit_progress *p)
 {
     char line[192];
     char bar[BAR + 1];
-    char per_second[16];
-    char time_left[16];
+    char pace[48];
     size_t full = (size_t)(p->steps * BAR / r->total);
-    size_t width = terminal_columns();
-    int n;
+    size_t width = terminal_columns() - 1;
+    size_t n;
+    const char *shown = line;
     memset(bar, '.', BAR);
     memset(bar, '#', full < BAR ? full : BAR);
     bar[BAR] = '\0';
-    format_rate(rate, per_second);
-    format_time(left, time_left);
-    n = snprintf(line, sizeof(line), "[%s] %llu/%llu loss %.4f", bar, (unsigned long long)p->steps,
-                 (unsigned long long)r->total, p->report.loss);
+    format_pace(r, p, pace);
+    n = (size_t)snprintf(line, sizeof(line), "[%s] %llu/%llu: loss %.4f, ", bar, (unsigned long long)p->steps,
+                         (unsigned long long)r->total, p->report.loss);
     if (r->state.evaluations != 0) {
-        n += snprintf(line + n, sizeof(line) - (size_t)n, " val %.4f", p->validation);
+        n += (size_t)snprintf(line + n, sizeof(line) - n, "val %.4f, ", p->validation);
     }
-    n += snprintf(line + n, sizeof(line) - (size_t)n, " %s%s %s", per_second, r->data.form == FORM_TEXT ? " tok/s" : "/s", time_left);
-    width = width > sizeof(line) ? sizeof(line) : width;
-    (void)fprintf(stderr, "\r%-*.*s", (int)width - 1, (int)width - 1, line);
+    n += (size_t)snprintf(line + n, sizeof(line) - n, "%s", pace);
+    width = width < sizeof(line) - 1 ? width : sizeof(line) - 1;
+    shown += n > width ? BAR + 3 : 0;
+    (void)fprintf(stderr, "\r%-*.*s", (int)width, (int)width, shown);
     (void)fflush(stderr);
 }
 
-static void print_line(const train_run *r, const q_fit_progress *p, double accuracy, double rate)
+/* The same where it stays: a line of a log, with what an evaluation found. */
+static void print_line(const train_run *r, const q_fit_progress *p, double accuracy)
 {
-    (void)fprintf(stderr, "step %llu of %llu, epoch %llu: loss %.6f", (unsigned long long)p->steps, (unsigned long long)r->total,
-                  (unsigned long long)p->epoch + 1, p->report.loss);
+    char pace[48];
+    format_pace(r, p, pace);
+    (void)fprintf(stderr, "%llu/%llu: loss %.4f, ", (unsigned long long)p->steps, (unsigned long long)r->total, p->report.loss);
     if (p->evaluated != 0) {
-        (void)fprintf(stderr, ", validation %.6f%s", p->validation, p->improved != 0 ? " (best)" : "");
+        (void)fprintf(stderr, "val %.4f%s, ", p->validation, p->improved != 0 ? " (best)" : "");
     }
     if (accuracy >= 0) {
-        (void)fprintf(stderr, ", accuracy %.4f", accuracy);
+        (void)fprintf(stderr, "accuracy %.4f, ", accuracy);
     }
-    (void)fprintf(stderr, ", %.0f %s/s\n", rate, r->data.form == FORM_TEXT ? "tokens" : "samples");
+    (void)fprintf(stderr, "%s\n", pace);
 }
 
 void report_pause(train_run *r)
@@ -280,10 +295,6 @@ static double take_accuracy(train_run *r, double *f1)
 void report_step(train_run *r, const q_fit_progress *p)
 {
     double now = host_seconds(&r->h);
-    double elapsed = now - r->begin;
-    double of_sample = r->data.form == FORM_TEXT ? (double)r->data.rows : 1;
-    double rate = elapsed > 0 ? (double)p->samples * of_sample / elapsed : 0;
-    double done = (double)(p->steps - r->first_step);
     double f1;
     double accuracy = p->evaluated != 0 ? take_accuracy(r, &f1) : -1;
     bool last = p->steps == r->total;
@@ -293,11 +304,11 @@ void report_step(train_run *r, const q_fit_progress *p)
         put_line(r, p, accuracy);
     }
     if (r->bar && (last || p->evaluated != 0 || now - r->shown >= 0.1)) {
-        draw(r, p, rate, (double)(r->total - p->steps) * elapsed / done);
+        draw(r, p);
         r->shown = now;
     }
     if (!r->bar && (last || p->evaluated != 0 || p->steps % r->per_epoch == 0 || now - r->shown >= LINE_SECONDS)) {
-        print_line(r, p, accuracy, rate);
+        print_line(r, p, accuracy);
         r->shown = now;
     }
 }
@@ -309,10 +320,14 @@ bool report_summary(train_run *r, const double *loss)
     const char *of = r->data.n_validate != 0 ? "validation" : "training";
     double f1 = 0;
     double accuracy = take_accuracy(r, &f1);
-    double seconds = r->before + host_seconds(&r->h) - r->begin;
-    (void)printf("%s: %llu parameters after %llu steps, %llu epochs, %.1f s%s\n", r->s.out,
-                 (unsigned long long)count_parameters(r), (unsigned long long)r->result.steps, (unsigned long long)r->result.epochs,
-                 seconds, r->result.end == Q_FIT_PATIENCE ? "; no better loss for a while ended it" : "");
+    bool part = r->result.steps % r->per_epoch != 0;
+    char time[16];
+    format_time(r->before + host_seconds(&r->h) - r->begin, time);
+    (void)printf("%s: %llu parameters after %llu steps, %.*f epochs, in %s\n", r->s.out, (unsigned long long)count_parameters(r),
+                 (unsigned long long)r->result.steps, part ? 2 : 0, (double)r->result.steps / (double)r->per_epoch, time);
+    if (r->result.end == Q_FIT_PATIENCE) {
+        (void)printf("ended early: no better loss in %u evaluations\n", (unsigned)r->s.patience);
+    }
     if (loss != NULL) {
         (void)printf("%s loss %.6f", of, *loss);
         if ((r->fit.flags & Q_FIT_KEEP_BEST) != 0 && r->state.evaluations != 0) {
