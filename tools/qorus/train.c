@@ -190,6 +190,11 @@ static bool make_trainer(train_run *r)
     size_t n = 0;
     void *memory;
     if (engine_start(&r->h.engine, NULL, &r->h.memory, d) != Q_OK) {
+        if (d->code == Q_ERR_NO_SPACE) {
+            say("training: %.1f MiB are more than there are: a smaller micro_batch or window, or recompute = yes, needs less",
+                (double)r->planned / 1048576);
+            return false;
+        }
         return train_say_failure(&r->s, "training", d) == EXIT_DONE;
     }
     session = r->h.engine.session;
@@ -361,7 +366,7 @@ static int go(train_run *r, const char *const *words, uint32_t n)
         q_plan_print(r->h.engine.plan, Q_PLAN_TEXT, print_piece, stdout);
         return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
     }
-    if (!make_trainer(r) || !(r->s.resume ? resume_state(r) : report_open(r, 0))) {
+    if (!save_is_possible(r) || !make_trainer(r) || !(r->s.resume ? resume_state(r) : report_open(r, 0))) {
         return EXIT_FAILED;
     }
     status = run(r, words, n);

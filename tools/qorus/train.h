@@ -338,6 +338,8 @@ void report_seen(void *user, const q_step *step, const q_train_part *part, bool 
 bool text_open(train_run *r);
 void text_show(train_run *r, uint64_t step);
 
+/* Says before a training, and not behind it, that OUT cannot be written; leaves what is there. */
+bool save_is_possible(train_run *r);
 bool save_model(train_run *r);
 bool save_state(train_run *r);
 /* Goes on from the state's file: parameters, moments, steps. False after saying why not. */

@@ -160,6 +160,10 @@ static bool check_model(train_settings *s)
     if (s->lora != 0 && s->type != 0) {
         return train_complain(s, "type", "adapters are f32");
     }
+    if (s->lora != 0 && s->quantise != 0) {
+        return train_complain(s, "quantise", "adapters are f32, and the matrices beside them keep the model's types");
+    }
+    s->micro_batch = s->micro_batch == 0 ? 1 : s->micro_batch; /* such models are large, and the bits are the same */
     s->lora_alpha = s->lora_alpha == 0 ? s->lora : (double)(uint64_t)(s->lora_alpha * 1e6 + 0.5) / 1e6; /* as files note it */
     return true;
 }

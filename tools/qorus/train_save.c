@@ -103,6 +103,15 @@ static void write_adapters_only(const train_run *r, q_write *w)
     w->keeps = adapter_keeps;
 }
 
+bool save_is_possible(train_run *r)
+{
+    static saving s;
+    const q_port *port = r->h.port;
+    bool ok = begin(&s, &r->h, r->s.out);
+    return ok && ((port->file_close(port->user, s.file) == Q_OK && port->file_remove(port->user, s.temp) == Q_OK) ||
+                  cannot_write(&r->h, s.temp));
+}
+
 bool save_model(train_run *r)
 {
     static saving s;

@@ -58,7 +58,7 @@ static const setting table[] = {
     {"simulate", "f32 f16 bf16", "values and gradients rounded after every layer (f32)", AT(simulate), SET_CHOICE, 0, 0, 0},
     {"run", NULL, NULL, 0, 0, 0, 0, 0},
     {"batch", "N", "samples or windows of a step (32)", AT(batch), SET_COUNT, 0, 1, 1 << 20},
-    {"micro_batch", "N", "of them run at once: less memory, the same bits (batch)", AT(micro_batch), SET_COUNT, 0, 1, 1 << 20},
+    {"micro_batch", "N", "of them run at once: less memory, same bits (batch; of a model 1)", AT(micro_batch), SET_COUNT, 0, 1, 1 << 20},
     {"epochs", "N", "(10, where steps is not given)", AT(epochs), SET_LONG, 0, 1, 1e15},
     {"steps", "N", "most steps", AT(steps), SET_LONG, 0, 1, 1e15},
     {"seed", "N", "of everything random (0)", AT(seed), SET_LONG, 0, 0, 1.8e19},
