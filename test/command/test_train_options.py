@@ -127,6 +127,22 @@ def quantised_answers():
          and "32" in err and "/120" not in err, err)
 
 
+def every_key_counts():
+    """Keys that change what a training makes: each gives another file than the training without it."""
+    for key, value, base in (("label-smoothing", 0.1, ()), ("delta", 0.5, ("--loss", "huber", "--network", "linear 1")), ("eps", 1e-3, ()),
+                             ("factor", 0.5, ("--schedule", "step", "--every", 4)), ("clip-value", 1e-4, ("--optimizer", "sgd")),
+                             ("weight-norm", 0.5, ()), ("average", 0.5, ()), ("in-order", "yes", ())):
+        base = (*base, "--validate", 0, "--steps", 12)
+        made("digits", "plain.qorus", *base)
+        made("digits", "key.qorus", *base, f"--{key}", value)
+        tell(f"{key} counts", bytes_of("key.qorus") and bytes_of("key.qorus") != bytes_of("plain.qorus"))
+    _, out, _ = train("digits", "--epochs", 50, "--patience", 2, "--min-delta", 1000, "--out", "early.qorus")
+    tell("min_delta: nothing is so much better, and it ends", "after 30 steps, 3 epochs" in out and "no better loss in 2 evaluations" in out, out)
+    long, short = (train("text", "--steps", 2, "--sample-every", 2, "--sample-temperature", t, "--sample-tokens", n, "--out", "s.qorus")[2]
+                   for t, n in ((1, 40), (1, 3)))
+    tell("sample_tokens: so many", len(long) > len(short) + 20, (long, short))
+
+
 def going_on():
     """Stopped and gone on with every key of this file: the same bits, the same metrics."""
     for name, options in (
@@ -198,6 +214,7 @@ class_weights()
 weighted_loss()
 narrow_types()
 quantised_answers()
+every_key_counts()
 going_on()
 metrics()
 bad_configs()
