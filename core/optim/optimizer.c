@@ -56,12 +56,13 @@ static void adam_step(const q_kernels *kernels, const q_work *work, const q_upda
 {
     double beta1 = or_default(u->config->beta1, 0.9);
     double beta2 = or_default(u->config->beta2, 0.999);
+    uint64_t n = u->step != UINT64_MAX ? u->step + 1 : u->step;
     set_betas(a, beta1, beta2);
     a->m = u->moment[0];
     a->v = u->moment[1];
     a->eps = (q_real)or_default(u->config->eps, 1e-8);
-    a->rate = (q_real)(u->learning_rate / (1 - q_power(beta1, u->step + 1)));
-    a->correction = (q_real)(1 / q_sqrt_f64(1 - q_power(beta2, u->step + 1)));
+    a->rate = (q_real)(u->learning_rate / (1 - q_power(beta1, n)));
+    a->correction = (q_real)(1 / q_sqrt_f64(1 - q_power(beta2, n)));
     kernels->adam(work, a);
 }
 

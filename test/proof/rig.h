@@ -182,8 +182,9 @@ void rig_report(rig *r, bool good, const char *id, q_error_code code, const q_di
 void rig_cases(rig *r);
 void rig_checks(rig *r);
 void rig_check_reentry(rig *r);
-/* Numbers at their edges; faults of a port; texts and sessions side by side. */
+/* Numbers at their edges; trainings; faults of a port; texts and sessions side by side. */
 void rig_numbers(rig *r);
+void rig_training(rig *r);
 void rig_faults(rig *r);
 void rig_texts(rig *r);
 
