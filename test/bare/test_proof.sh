@@ -39,7 +39,7 @@ sed -n '/^bad files/,/^[0-9]* passed/p' "$dir/host" | grep -v "^ok   [^ ]* q_op_
 named() {
     sed -n "s/^ok   \($1\)_.*/\1/p" "$dir/host" | sort -u
 }
-entries=$(named '[MTARPNXD][0-9][0-9]')
+entries=$(named '[MTARPNXDC][0-9][0-9]')
 n_entries=$(printf '%s\n' "$entries" | wc -l)
 n_exploits=$(named 'CVE_[0-9]*_[0-9]*' | wc -l)
 printf '%s\n' "$entries" | tr '\n' ' '

@@ -7,6 +7,15 @@
 
 /* ---- Lines -------------------------------------------------------------------------------------------------- */
 
+bool rig_same_text(const char *a, const char *b)
+{
+    while (*a != '\0' && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
 void rig_report(rig *r, bool good, const char *id, q_error_code code, const q_diag *diag)
 {
     char line[220];

@@ -177,14 +177,16 @@ uint64_t rig_hash(rig *r, q_session *session, uint32_t n, q_error_code *code);
 
 /* Prints "ok   ID  code what: field ..." and counts. diag may be NULL. */
 void rig_report(rig *r, bool good, const char *id, q_error_code code, const q_diag *diag);
+bool rig_same_text(const char *a, const char *b);
 
 /* The table, and what no table can hold. */
 void rig_cases(rig *r);
 void rig_checks(rig *r);
 void rig_check_reentry(rig *r);
-/* Numbers at their edges; trainings; faults of a port; texts and sessions side by side. */
+/* Numbers at their edges; trainings; their checkpoints; faults of a port; texts and sessions side by side. */
 void rig_numbers(rig *r);
 void rig_training(rig *r);
+void rig_checkpoint(rig *r);
 void rig_faults(rig *r);
 void rig_texts(rig *r);
 

@@ -368,15 +368,6 @@ static void apply(rig *r, const edit *e, uint64_t *old, uint64_t *now)
 
 /* ---- Verdict ------------------------------------------------------------------------------------------------ */
 
-static bool same_text(const char *a, const char *b)
-{
-    while (*a != '\0' && *a == *b) {
-        a++;
-        b++;
-    }
-    return *a == *b;
-}
-
 static bool is_short_by_one(const bad_call *c)
 {
     return c->code == Q_ERR_NO_SPACE && c->defect.op == EDIT_ADD && c->defect.value == -1;
@@ -401,7 +392,7 @@ static void run_case(rig *r, const bad_call *c)
     good = e == c->code;
     if (c->code != Q_OK) {
         good = good && r->diag.code == c->code && rig_untouched(r) && r->diag.offset == c->offset;
-        good = good && (c->field == NULL ? r->diag.field[0] != '\0' : same_text(r->diag.field, c->field));
+        good = good && (c->field == NULL ? r->diag.field[0] != '\0' : rig_same_text(r->diag.field, c->field));
     }
     if (is_short_by_one(c)) {
         good = good && r->diag.need == old && r->diag.have == now;

@@ -3,6 +3,7 @@
  * Faults of a port, met by a session's snapshot: a port whose files lie in memory, wrapped by the one that breaks
  * calls. The same codes and fields with and without an operating system.
  */
+#include "memory_files.h"
 #include "rig.h"
 
 #include "../port/fault_port.h"
@@ -10,124 +11,6 @@
 #include "qorus/base/mem.h"
 #include "qorus/base/text.h"
 #include "qorus/snapshot.h"
-
-/* ---- A port with files in memory ---------------------------------------------------------------------------- */
-
-enum { FILES = 3, FILE_ROOM = 1 << 18, FILE_NAME = 48 };
-
-typedef struct memory_file {
-    char name[FILE_NAME]; /* "": none */
-    uint8_t *bytes;
-    uint64_t size;
-} memory_file;
-
-typedef struct memory_port {
-    memory_file file[FILES];
-    bool replace_unsure; /* replaced, but not durable */
-} memory_port;
-
-static uint32_t find_file(const memory_port *p, const char *name)
-{
-    for (uint32_t i = 0; i < FILES; i++) {
-        size_t n = 0;
-        while (p->file[i].name[n] != '\0' && p->file[i].name[n] == name[n]) {
-            n++;
-        }
-        if (p->file[i].name[n] == name[n]) {
-            return i;
-        }
-    }
-    return FILES;
-}
-
-static void name_file(memory_file *f, const char *name)
-{
-    q_text t;
-    q_text_init(&t, f->name, sizeof(f->name));
-    q_text_str(&t, name);
-}
-
-static q_error_code memory_open(void *user, const char *path, q_open_mode mode, q_port_file *out)
-{
-    memory_port *p = (memory_port *)user;
-    uint32_t i = find_file(p, path);
-    if (mode == Q_OPEN_CREATE_NEW) {
-        if (i != FILES) {
-            return Q_ERR_IO;
-        }
-        i = find_file(p, "");
-        if (i == FILES) {
-            return Q_ERR_IO;
-        }
-        name_file(&p->file[i], path);
-        p->file[i].size = 0;
-    }
-    if (i == FILES) {
-        return Q_ERR_NOT_FOUND;
-    }
-    *out = i;
-    return Q_OK;
-}
-
-static q_error_code memory_size(void *user, q_port_file file, uint64_t *bytes)
-{
-    *bytes = ((memory_port *)user)->file[file].size;
-    return Q_OK;
-}
-
-static q_error_code memory_read(void *user, q_port_file file, uint64_t offset, void *to, size_t n)
-{
-    const memory_file *f = &((memory_port *)user)->file[file];
-    if (offset > f->size || n > f->size - offset) {
-        return Q_ERR_IO;
-    }
-    memcpy(to, f->bytes + offset, n);
-    return Q_OK;
-}
-
-static q_error_code memory_write(void *user, q_port_file file, uint64_t offset, const void *from, size_t n)
-{
-    memory_file *f = &((memory_port *)user)->file[file];
-    if (offset > FILE_ROOM || n > FILE_ROOM - offset) {
-        return Q_ERR_IO;
-    }
-    memcpy(f->bytes + offset, from, n);
-    f->size = offset + n > f->size ? offset + n : f->size;
-    return Q_OK;
-}
-
-static q_error_code memory_done(void *user, q_port_file file)
-{
-    (void)user;
-    (void)file;
-    return Q_OK;
-}
-
-static q_error_code memory_remove(void *user, const char *path)
-{
-    memory_port *p = (memory_port *)user;
-    uint32_t i = find_file(p, path);
-    if (i == FILES) {
-        return Q_ERR_NOT_FOUND;
-    }
-    p->file[i].name[0] = '\0';
-    return Q_OK;
-}
-
-static q_error_code memory_replace(void *user, const char *from, const char *to)
-{
-    memory_port *p = (memory_port *)user;
-    uint32_t i = find_file(p, from);
-    uint32_t old = find_file(p, to);
-    if (i == FILES) {
-        return Q_ERR_NOT_FOUND;
-    }
-    if (old != FILES) {
-        p->file[old].name[0] = '\0';
-    }
-    name_file(&p->file[i], to);
-    return p->replace_unsure ? Q_ERR_NOT_SUPPORTED : Q_OK;
-}
 
 /* ---- Cases -------------------------------------------------------------------------------------------------- */
 
@@ -204,18 +87,8 @@ static const uint8_t model_hash[Q_SNAPSHOT_HASH] = {7};
 
 static void fault_ports(fault_run *f)
 {
-    q_port *p = &f->inner;
-    p->struct_size = sizeof(*p);
-    p->user = &f->files;
-    p->file_open = memory_open;
-    p->file_size = memory_size;
-    p->file_read_at = memory_read;
-    p->file_write_at = memory_write;
-    p->file_sync = memory_done;
-    p->file_replace = memory_replace;
-    p->file_remove = memory_remove;
-    p->file_close = memory_done;
-    q_fault_init(&f->faults, p);
+    f->inner = memory_files(&f->files);
+    q_fault_init(&f->faults, &f->inner);
 }
 
 static q_error_code fault_save(fault_run *f, const q_port *port)
@@ -239,11 +112,11 @@ static void fault_old_file(fault_run *f, bool leftover)
 {
     q_port_file file = 0;
     bool good = true;
-    (void)(memory_remove(&f->files, kept) == Q_OK);
-    (void)(memory_remove(&f->files, temporary) == Q_OK);
-    good = memory_open(&f->files, kept, Q_OPEN_CREATE_NEW, &file) == Q_OK;
-    good = good && memory_write(&f->files, file, 0, f->old, sizeof(f->old)) == Q_OK;
-    good = good && (!leftover || memory_open(&f->files, temporary, Q_OPEN_CREATE_NEW, &file) == Q_OK);
+    (void)(f->inner.file_remove(&f->files, kept) == Q_OK);
+    (void)(f->inner.file_remove(&f->files, temporary) == Q_OK);
+    good = f->inner.file_open(&f->files, kept, Q_OPEN_CREATE_NEW, &file) == Q_OK;
+    good = good && f->inner.file_write_at(&f->files, file, 0, f->old, sizeof(f->old)) == Q_OK;
+    good = good && (!leftover || f->inner.file_open(&f->files, temporary, Q_OPEN_CREATE_NEW, &file) == Q_OK);
     if (!good) {
         rig_report(f->r, false, "P01_files_in_memory", Q_ERR_IO, NULL);
     }
@@ -258,9 +131,9 @@ static bool fault_saved(fault_run *f, const fault_case *c, q_error_code *e)
     f->files.replace_unsure = c->op == Q_FAULT_OPS;
     *e = fault_save(f, &f->faults.port);
     f->files.replace_unsure = false;
-    i = find_file(&f->files, kept);
-    is_new = i != FILES && f->files.file[i].size > sizeof(f->old);
-    good = *e == c->code && i != FILES && is_new == c->replaced;
+    i = memory_find(&f->files, kept);
+    is_new = i != MEMORY_FILES && f->files.file[i].size > sizeof(f->old);
+    good = *e == c->code && i != MEMORY_FILES && is_new == c->replaced;
     good = good && (is_new || memcmp(f->files.file[i].bytes, f->old, sizeof(f->old)) == 0);
     return good && q_session_position(f->r->session) == 20 && fault_save(f, &f->inner) == Q_OK;
 }
@@ -345,10 +218,10 @@ void rig_faults(rig *r)
         memset(f, 0, sizeof(*f));
         f->r = r;
         f->work = (uint8_t *)rig_take(r, Q_SNAPSHOT_WORK);
-        for (uint32_t i = 0; i < FILES; i++) {
-            f->files.file[i].bytes = (uint8_t *)rig_take(r, FILE_ROOM);
+        for (uint32_t i = 0; i < MEMORY_FILES; i++) {
+            f->files.file[i].bytes = (uint8_t *)rig_take(r, MEMORY_ROOM);
         }
-        good = f->files.file[FILES - 1].bytes != NULL;
+        good = f->files.file[MEMORY_FILES - 1].bytes != NULL;
     }
     if (!good) {
         rig_report(r, false, "P01_memory_for_files", Q_ERR_NO_SPACE, NULL);

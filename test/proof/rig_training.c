@@ -1,29 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Entries of the catalogue that are about training: settings, steps, numbers that are none, labels. */
-#include "rig.h"
+#include "rig_training.h"
 
 #include "qorus/base/mem.h"
 #include "qorus/net.h"
-#include "qorus/train.h"
-
-enum { ROWS = 4, FEATURES = 3, HIDDEN = 5, CLASSES = 3, REGIONS = 4 };
-
-/* A perceptron in training, in memory of the rig's. */
-typedef struct training {
-    rig *r;
-    q_model *model;
-    q_session *session;
-    q_trainer *trainer;
-    q_train_config config;
-    q_real x[ROWS * FEATURES];
-    int32_t labels[ROWS]; /* CLASSES: ignored */
-    const void *inputs[2];
-    q_step step;
-    /* what the observer does while a step runs */
-    q_error_code answer;
-    bool reenters;
-    q_error_code entered;
-} training;
 
 static void build_classifier(q_graph *g, const void *unused)
 {
@@ -38,7 +18,7 @@ static void build_classifier(q_graph *g, const void *unused)
     q_net_cross_entropy(&n, q_net_linear(&n, "second", x, CLASSES, Q_ACT_NONE), labels);
 }
 
-static q_train_config config_of(const q_optimizer_class *cls)
+q_train_config training_config(const q_optimizer_class *cls)
 {
     q_train_config c;
     memset(&c, 0, sizeof(c));
@@ -126,7 +106,7 @@ static void fill(q_real *x, size_t n, uint32_t *state)
     }
 }
 
-static q_error_code training_open(training *t, rig *r, const q_train_config *config)
+q_error_code training_open(training *t, rig *r, const q_train_config *config)
 {
     uint32_t state = 7;
     size_t n = 0;
@@ -153,7 +133,7 @@ static q_error_code training_open(training *t, rig *r, const q_train_config *con
 
 /* ---- What has become of it ---------------------------------------------------------------------------------- */
 
-static uint64_t hash_params(const training *t)
+uint64_t training_hash(const training *t)
 {
     uint64_t hash = 0xcbf29ce484222325u;
     for (q_param p = 0; p < q_model_n_params(t->model); p++) {
@@ -192,13 +172,13 @@ static q_error_code update(training *t)
 /* That code, and not one parameter has changed. */
 static void refused(training *t, uint64_t before, q_error_code e, q_error_code want, const char *id)
 {
-    rig_report(t->r, e == want && hash_params(t) == before && q_trainer_steps(t->trainer) == 0, id, e, &t->r->diag);
+    rig_report(t->r, e == want && training_hash(t) == before && q_trainer_steps(t->trainer) == 0, id, e, &t->r->diag);
 }
 
 /* A step that is made: other parameters, and all are numbers. */
 static void stepped(training *t, uint64_t before, q_error_code e, const char *id)
 {
-    rig_report(t->r, e == Q_OK && hash_params(t) != before && all_finite(t), id, e, &t->r->diag);
+    rig_report(t->r, e == Q_OK && training_hash(t) != before && all_finite(t), id, e, &t->r->diag);
 }
 
 /* ---- A26 .. A30: settings and steps ------------------------------------------------------------------------- */
@@ -212,15 +192,6 @@ typedef struct setting {
 } setting;
 
 #define OF(field) offsetof(q_train_config, field)
-
-static bool same_text(const char *a, const char *b)
-{
-    while (*a != '\0' && *a == *b) {
-        a++;
-        b++;
-    }
-    return *a == *b;
-}
 
 static void check_settings(training *t)
 {
@@ -245,12 +216,12 @@ static void check_settings(training *t)
     };
     for (uint32_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
         const setting *s = &settings[i];
-        q_train_config c = config_of(s->cls);
+        q_train_config c = training_config(s->cls);
         q_error_code e;
         size_t n = 0;
         memcpy((uint8_t *)&c + s->offset, &s->value, sizeof(s->value));
         e = q_trainer_size(t->session, &c, &n, &t->r->diag);
-        rig_report(t->r, s->field == NULL ? e == Q_OK : e == Q_ERR_INVALID_ARG && same_text(t->r->diag.field, s->field), s->id,
+        rig_report(t->r, s->field == NULL ? e == Q_OK : e == Q_ERR_INVALID_ARG && rig_same_text(t->r->diag.field, s->field), s->id,
                    e, &t->r->diag);
     }
 }
@@ -259,11 +230,11 @@ static void check_steps(training *t)
 {
     static const char *const ids[] = {"A29_step_0", "A29_step_2^63", "A29_step_2^64-1"};
     static const uint64_t steps[] = {0, (uint64_t)1 << 63, UINT64_MAX};
-    uint64_t before = hash_params(t);
+    uint64_t before = training_hash(t);
     refused(t, before, update(t), Q_ERR_INVALID_STATE, "A30_an_update_of_no_micro-batch");
     for (uint32_t i = 0; i < 3; i++) {
         q_error_code e;
-        before = hash_params(t);
+        before = training_hash(t);
         q_trainer_set_steps(t->trainer, steps[i]);
         e = backward(t);
         e = e == Q_OK ? update(t) : e;
@@ -288,7 +259,7 @@ static q_error_code observe(void *user, const q_observation *seen)
 static void check_observer(training *t)
 {
     q_session_config c;
-    uint64_t before = hash_params(t);
+    uint64_t before = training_hash(t);
     q_error_code e;
     memset(&c, 0, sizeof(c));
     c.struct_size = sizeof(c);
@@ -309,7 +280,7 @@ static void check_observer(training *t)
 /* A step with one input, label or weight of another value. */
 static void check_inputs(training *t)
 {
-    const uint64_t before = hash_params(t);
+    const uint64_t before = training_hash(t);
     const q_real keep = t->x[4];
     t->x[4] = (q_real)__builtin_nan("");
     refused(t, before, backward(t), Q_ERR_NON_FINITE, "N01_an_input_that_is_NaN");
@@ -327,10 +298,10 @@ static void check_impossible_class(training *t)
     uint64_t before;
     b[0] = (q_real)-3e38;
     b[1] = (q_real)3e38;
-    refused(t, hash_params(t), backward(t), Q_ERR_NON_FINITE, "N03_a_loss_beyond_the_largest_number");
+    refused(t, training_hash(t), backward(t), Q_ERR_NON_FINITE, "N03_a_loss_beyond_the_largest_number");
     b[0] = (q_real)-1e30;
     b[1] = 0;
-    before = hash_params(t);
+    before = training_hash(t);
     e = backward(t);
     e = e == Q_OK ? update(t) : e;
     stepped(t, before, e, "N08_a_class_of_probability_0");
@@ -343,13 +314,13 @@ static void check_gradients(rig *r)
                                       "N06_gradients_of_1e30", "N05_a_norm_of_0_clipped"};
     const q_real values[] = {(q_real)__builtin_nan(""), (q_real)__builtin_inf(), (q_real)1e30, 0};
     for (uint32_t i = 0; i < 4; i++) {
-        q_train_config c = config_of(&q_optimizer_sgd);
+        q_train_config c = training_config(&q_optimizer_sgd);
         training t;
         uint64_t before;
         q_error_code e;
         c.clip_norm = 1;
         e = training_open(&t, r, &c);
-        before = e == Q_OK ? hash_params(&t) : 0;
+        before = e == Q_OK ? training_hash(&t) : 0;
         e = e == Q_OK ? backward(&t) : e;
         for (q_param p = 0; e == Q_OK && p < q_model_n_params(t.model); p++) {
             q_tensor g;
@@ -365,7 +336,7 @@ static void check_gradients(rig *r)
         if (i < 3) {
             refused(&t, before, e, Q_ERR_NON_FINITE, ids[i]);
         } else {
-            rig_report(r, e == Q_OK && hash_params(&t) == before, ids[i], e, &r->diag);
+            rig_report(r, e == Q_OK && training_hash(&t) == before, ids[i], e, &r->diag);
         }
     }
 }
@@ -375,7 +346,7 @@ static void check_no_variance(training *t)
 {
     static const char *const ids[] = {"N09_a_row_without_variance", "N09_a_row_of_zeros", "D06_all_samples_alike"};
     for (uint32_t i = 0; i < 3; i++) {
-        const uint64_t before = hash_params(t);
+        const uint64_t before = training_hash(t);
         q_error_code e;
         for (uint32_t k = 0; k < ROWS * FEATURES; k++) {
             t->x[k] = i == 2 ? (q_real)(k % FEATURES) : (q_real)(1 - i) / 3;
@@ -393,7 +364,7 @@ static void check_labels(training *t)
     static const char *const ids[] = {"D03_a_label_above_the_classes_first", "D03_a_label_above_the_classes_in_the_middle",
                                       "D03_a_label_above_the_classes_last", "D05_a_label_of_-1"};
     static const uint32_t where[] = {0, 1, ROWS - 1, 2};
-    const uint64_t before = hash_params(t);
+    const uint64_t before = training_hash(t);
     for (uint32_t i = 0; i < 4; i++) {
         const int32_t keep = t->labels[where[i]];
         t->labels[where[i]] = i < 3 ? CLASSES + 1 : -1;
@@ -412,7 +383,7 @@ void rig_training(rig *r)
     static void (*const checks[])(training *) = {check_settings, check_steps, check_observer,
                                                  check_inputs, check_labels, check_impossible_class,
                                                  check_no_variance};
-    const q_train_config c = config_of(&q_optimizer_adam);
+    const q_train_config c = training_config(&q_optimizer_adam);
     for (uint32_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
         training t;
         q_error_code e = training_open(&t, r, &c);
