@@ -13,6 +13,16 @@ static const char *words_of(q_error_code e)
                                   : "read";
 }
 
+/* Is a reserved byte not 0? */
+static bool has_reserved(const checkpoint_head *h)
+{
+    uint32_t rest = h->reserved;
+    for (uint32_t i = 0; i < sizeof(h->reserved_bytes); i++) {
+        rest |= h->reserved_bytes[i];
+    }
+    return rest != 0;
+}
+
 /* The newest whole one, its head and what it says. */
 static q_error_code find(q_checkpoint_place *p, q_block work, checkpoint_choice *c, checkpoint_head *h, q_diag *diag)
 {
@@ -40,7 +50,7 @@ static q_error_code find(q_checkpoint_place *p, q_block work, checkpoint_choice 
         checkpoint_payload(h) != r->bytes) {
         return q_checkpoint_fail(p, Q_ERR_CORRUPT, "sizes", r->bytes, checkpoint_payload(h), diag);
     }
-    return Q_OK;
+    return has_reserved(h) ? q_checkpoint_fail(p, Q_ERR_CORRUPT, "reserved", 0, 1, diag) : Q_OK;
 }
 
 static void tell(const checkpoint_choice *c, const checkpoint_head *h, q_checkpoint_info *info)

@@ -39,6 +39,8 @@ static const checkpoint_case cases[] = {
     FAILS("C03_values_longer_than_they_are", 1, HEAD + 24, 8, 8, ALL, Q_ERR_CORRUPT, "sizes"),
     LOADS("C03_a_length_of_2^64-1", 1, RECORD_BYTES, 8, UINT64_MAX, RECORD, 1),
     LOADS("C03_a_length_below_the_head's", 1, RECORD_BYTES, 8, 8, RECORD, 1),
+    FAILS("C03_a_reserved_word_of_the_head", 1, HEAD + 76, 4, 1, ALL, Q_ERR_CORRUPT, "reserved"),
+    FAILS("C03_the_last_reserved_byte_of_the_head", 1, HEAD + 127, 1, 1, ALL, Q_ERR_CORRUPT, "reserved"),
     LOADS("C04_fewer_steps_in_the_newer_one", 1, HEAD, 8, 0, ALL, 0),
     FAILS("C05_another_model", 1, 40, 1, 0xa5, RECORD, Q_ERR_MISMATCH, "model"),
     FAILS("C06_another_type_of_numbers", 1, HEAD + 72, 4, 12 - sizeof(q_real), ALL, Q_ERR_MISMATCH, "type of numbers"),
