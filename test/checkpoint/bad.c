@@ -256,6 +256,26 @@ static void C13_the_newer_one_damaged(void)
     }
 }
 
+/* A place that knows what it saved does not read it all again to save the next, but to load it. */
+static void what_a_place_remembers(void)
+{
+    q_checkpoint_place p = medium_start(false, 2);
+    q_fault_port counting;
+    uint64_t reads;
+    q_fault_init(&counting, &medium.port);
+    p.port = &counting.port;
+    CHECK_EQ(medium_save(&p, 2), Q_OK);
+    reads = counting.calls[Q_FAULT_READ];
+    p.known = 0;
+    CHECK_EQ(medium_save(&p, 3), Q_OK);
+    CHECK(counting.calls[Q_FAULT_READ] - reads > reads);
+    medium_bytes(false, 1)[NOTE + 200] ^= 4;
+    rig_wipe(&medium_reader);
+    CHECK_EQ(rig_load(&medium_reader, &p, &info, &diag), Q_OK);
+    CHECK_EQ(rig_step(&medium_reader), 2);
+    CHECK_EQ(info.passed_over, Q_ERR_HASH);
+}
+
 static void C14_both_damaged(void)
 {
     for (uint32_t files = 0; files < 2; files++) {
@@ -438,6 +458,7 @@ void checkpoint_bad(void)
     RUN(C11_the_same_sequence_twice);
     RUN(C12_a_sequence_beyond_the_last);
     RUN(C13_the_newer_one_damaged);
+    RUN(what_a_place_remembers);
     RUN(C14_both_damaged);
     RUN(C15_a_payload_under_another_record);
     RUN(C16_a_temporary_file_left_over);
