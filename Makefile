@@ -230,15 +230,21 @@ inspect-isa: lib ## which vector instructions each kernel really contains
 
 PREFIX ?= /usr/local
 
+INSTALLED = $(DESTDIR)$(PREFIX)
+# Files that make install fills in.
+FILLED = sed -e 's|@PREFIX@|$(PREFIX)|' -e "s|@VERSION@|$$(sed -n 's/.*Q_VERSION_[MP][A-Z]* \([0-9]*\)$$/\1/p' include/qorus_types.h | paste -sd.)|"
+
 # The header of the hosted port comes along, as programs of a system include it; its own includes are of the tree.
-install: all ## headers, library, pkg-config file and command under PREFIX= (DESTDIR= is put in front)
-	install -d $(DESTDIR)$(PREFIX)/include/port/posix $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/bin
-	cp -R include/. $(DESTDIR)$(PREFIX)/include/
-	$(if $(COMMAND),sed 's|"../../include/|"|' port/posix/posix.h >$(DESTDIR)$(PREFIX)/include/port/posix/posix.h)
-	install -m 644 build/libqorus.a $(DESTDIR)$(PREFIX)/lib/
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e "s|@VERSION@|$$(sed -n 's/.*Q_VERSION_[MP][A-Z]* \([0-9]*\)$$/\1/p' include/qorus_types.h | paste -sd.)|" \
-	 tools/qorus.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/qorus.pc
-	$(if $(COMMAND),install -m 755 build/qorus $(DESTDIR)$(PREFIX)/bin/)
+install: all ## headers, library, pkg-config and CMake files, command under PREFIX= (DESTDIR= is put in front)
+	$(if $(word 2,x$(INSTALLED)x),$(error install: "$(INSTALLED)" holds a space, which pkg-config files cannot: choose another PREFIX= or DESTDIR=))
+	install -d $(INSTALLED)/include/port/posix $(INSTALLED)/lib/pkgconfig $(INSTALLED)/lib/cmake/qorus $(INSTALLED)/bin
+	cp -R include/. $(INSTALLED)/include/
+	$(if $(COMMAND),sed 's|"../../include/|"|' port/posix/posix.h >$(INSTALLED)/include/port/posix/posix.h)
+	install -m 644 build/libqorus.a $(INSTALLED)/lib/
+	$(FILLED) tools/qorus.pc.in >$(INSTALLED)/lib/pkgconfig/qorus.pc
+	$(FILLED) tools/qorusConfigVersion.cmake.in >$(INSTALLED)/lib/cmake/qorus/qorusConfigVersion.cmake
+	install -m 644 tools/qorusConfig.cmake $(INSTALLED)/lib/cmake/qorus/
+	$(if $(COMMAND),install -m 755 build/qorus $(INSTALLED)/bin/)
 
 clean: ## remove what was built; keeps models/ and build/venv
 	@find build -mindepth 1 -maxdepth 1 ! -name venv ! -name download -exec rm -rf {} + 2>/dev/null || true
