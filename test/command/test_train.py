@@ -244,6 +244,25 @@ def refusals():
     (FOLDER / "r.qorus.state").write_bytes(state)
     code, _, err = train("mlp", "--out", "r.qorus", "--evaluate-every", 1, "--resume", "--epochs", 14, "--threads", 2)
     tell("resume: more epochs under a constant rate, other threads", code == 0, err)
+    exports(state)
+
+
+def windows(model):
+    """64 bytes of numbers that lie in a model's file as they lie in a state: parts of biases."""
+    return [w for w in (model[i:i + 64] for i in range(4096, len(model) - 63, 64)) if w.count(0) < 16]
+
+
+def exports(state):
+    """A copy of a state, gone on with to a step long made, is written as a model of any type."""
+    sizes = []
+    for kind in ("f32", "f16", "q8_0", "q4_0"):
+        (FOLDER / f"x-{kind}.qorus.state").write_bytes(state)
+        code, _, err = train("mlp", "--out", f"x-{kind}.qorus", "--evaluate-every", 1, "--resume", "--steps", 1, "--type", kind)
+        sizes.append(len(bytes_of(f"x-{kind}.qorus")))
+        tell(f"resume: a state becomes a model of type {kind}", code == 0 and qorus("inspect", FOLDER / f"x-{kind}.qorus")[0] == 0, err)
+    biases = [any(w in state for w in windows(bytes_of(name))) for name in ("x-f32.qorus", "r.qorus")]
+    tell("resume: ... with the parameters of the state, not of a later step", biases == [True, False], biases)
+    tell("resume: ... each smaller", sizes == sorted(sizes, reverse=True) and sizes[3] < sizes[0], sizes)
 
 
 # ---- Figures -------------------------------------------------------------------------------------------------
