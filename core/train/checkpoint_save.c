@@ -80,10 +80,8 @@ static q_error_code choose_target(const checkpoint_saving *s, const checkpoint_c
 
 static q_error_code write_slot(checkpoint_saving *s, q_port_file file, uint64_t at)
 {
-    checkpoint_record none;
-    q_error_code e;
-    memset(&none, 0, sizeof(none));
-    e = write_record(s, file, at, &none);
+    static const checkpoint_record none;
+    q_error_code e = write_record(s, file, at, &none);
     if (e == Q_OK) {
         e = sync_file(s, file);
     }
