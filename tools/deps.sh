@@ -14,7 +14,8 @@ REQUIREMENTS=tools/requirements.txt
 # command or file : package that brings it
 NEEDS='gcc:gcc clang:clang ld.lld:lld llvm-size:llvm objdump:binutils qemu-aarch64:qemu-user qemu-system-x86_64:qemu-system-x86
 /usr/include/cmocka.h:libcmocka-dev g++:g++ grub-mkrescue:grub-common /usr/lib/grub/i386-pc/kernel.img:grub-pc-bin
-xorriso:xorriso mformat:mtools dot:graphviz cmake:cmake pkg-config:pkg-config'
+xorriso:xorriso mformat:mtools dot:graphviz cmake:cmake pkg-config:pkg-config
+arm-none-eabi-gcc:gcc-arm-none-eabi qemu-system-arm:qemu-system-arm'
 
 missing_packages() {
     for need in $NEEDS; do

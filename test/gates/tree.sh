@@ -8,6 +8,7 @@
 #   backends/avx*/  backends/x86/ too
 #   port/x86/       include/ and port/x86/, the freestanding headers
 #   port/bare-x86/  the same and itself, <stdatomic.h>, <stdarg.h>
+#   port/cortex-m/  include/ and itself, the freestanding headers
 #   port/X/         include/, port/x86/ and itself, and the system's headers
 . "$(dirname "$0")/gate.sh"
 
@@ -46,7 +47,7 @@ rule_breaks() {
             name = substr(line, 2, index(line, ">") - 2)
             ok = (name in free) || (own == "core" && name == "stdatomic.h")
             ok = ok || (own ~ /^backends\// && name ~ /^(imm|x86)intrin\.h$/)
-            ok = ok || (own ~ /^port\// && own != "port/x86" && own != "port/bare-x86")
+            ok = ok || (own ~ /^port\// && own != "port/x86" && own != "port/bare-x86" && own != "port/cortex-m")
             if (own == "port/x86" && name == "cpuid.h") ok = 1
             if (own == "port/bare-x86" && name ~ /^(stdatomic|stdarg)\.h$/) ok = 1
             if (own == "backends/cuda") ok = 1
@@ -87,7 +88,7 @@ done
 empty "control: a right include is accepted" "$(echo "$found" | grep fine.c)"
 rm -rf "$bad"
 
-for folder in include core backends/scalar backends/x86 backends/avx2 backends/avx512 backends/mock port/posix port/bare-x86 port/x86; do
+for folder in include core backends/scalar backends/x86 backends/avx2 backends/avx512 backends/mock port/posix port/bare-x86 port/cortex-m port/x86; do
     [ -d "$folder" ] || { skips "no folder $folder"; continue; }
     empty "$folder includes only what it may" "$(rule_breaks . | grep "^$folder/")"
 done
