@@ -34,5 +34,5 @@ timeout 240 qemu-system-arm -M mps2-an386 -display none -serial none -monitor no
 full "the board trains" "$(grep -E '^[0-9a-f]{64}$' "$OUT/said")"
 empty "the same parameters as here, bit for bit" "$("$OUT/mlp" 2>&1 | grep -vxF -e "$(grep -xE '[0-9a-f]{64}' "$OUT/said")")"
 empty "every golden vector is right" "$(tail -n 1 "$OUT/said" | grep -vE '^[1-9][0-9]* passed, 0 failed, 0 skipped$')"
-tail -n 1 "$OUT/said"
+echo "golden vectors on the board: $(tail -n 1 "$OUT/said")"
 gate_end
