@@ -246,6 +246,9 @@ install: all ## headers, library, pkg-config and CMake files, command under PREF
 	install -m 644 tools/qorusConfig.cmake $(INSTALLED)/lib/cmake/qorus/
 	$(if $(COMMAND),install -m 755 build/qorus $(INSTALLED)/bin/)
 
+amalgamation: ## the library as qorus.c and qorus.h, to copy into a project, in build/amalgamation
+	@tools/amalgamate build/amalgamation
+
 clean: ## remove what was built; keeps models/ and build/venv
 	@find build -mindepth 1 -maxdepth 1 ! -name venv ! -name download -exec rm -rf {} + 2>/dev/null || true
 
@@ -262,4 +265,4 @@ print-%:
 FORCE:
 
 .PHONY: all lib command run chat deps model digits pictures model-needed test test-quick test-long fuzz mutants coverage vectors size inspect-isa install \
-        clean help FORCE
+        amalgamation clean help FORCE

@@ -38,7 +38,7 @@ static const q_port *training_port;
 static void training_backend(q_backend *backend)
 {
     q_backend_scalar(backend);
-#ifdef __x86_64__
+#if defined(__x86_64__) && !defined(SCALAR_ONLY) /* SCALAR_ONLY: for qorus.c of tools/amalgamate, alone */
     if (training_port != NULL && training_port->cpu_features != NULL) {
         uint64_t features = training_port->cpu_features(training_port->user);
         (void)(q_backend_avx2(backend, features) && q_backend_avx512(backend, features));
