@@ -247,6 +247,7 @@ install: all ## headers, library, pkg-config and CMake files, command under PREF
 	$(if $(COMMAND),install -m 755 build/qorus $(INSTALLED)/bin/)
 
 amalgamation: ## the library as qorus.c and qorus.h, to copy into a project, in build/amalgamation
+	@rm -rf build/amalgamation
 	@tools/amalgamate build/amalgamation
 
 clean: ## remove what was built; keeps models/ and build/venv

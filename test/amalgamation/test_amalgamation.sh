@@ -98,6 +98,15 @@ done
 empty "run only" "$(cd "$OUT/run" && gcc $STRICT stranger.c qorus.c -lm -o program 2>&1)"
 answers "run only" "$OUT/stranger.want" "$OUT/run/program" "$FILE"
 
+# ---- The commands of the README -----------------------------------------------------------------------------
+
+sed -n '/^<!-- commands: vendoring -->$/,/^```$/p' README.md | grep -v -e '^<!--' -e '^```' >"$OUT/commands"
+full "the README's commands" "$(grep amalgamation "$OUT/commands")"
+empty "the README's commands" "$(sh -e "$OUT/commands" 2>&1 >"$OUT/said" || echo failed)"
+full "what they answer" "$(grep -a '^Hello there.' "$OUT/said")"
+
+# ---- AVX2 ----------------------------------------------------------------------------------------------------
+
 # flags_of GLOB: as the first lines of qorus.c say.
 flags_of() {
     sed -n "s|^// *$(echo "$1" | sed 's/[*.]/\\&/g')  *||p" "$OUT/full/qorus.c"
