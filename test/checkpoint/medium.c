@@ -85,7 +85,7 @@ void medium_sum(uint8_t *record)
 {
     uint32_t crc = UINT32_MAX;
     for (uint32_t i = 0; i < 508 * 8; i++) {
-        uint32_t bit = (crc ^ (record[i / 8] >> i % 8)) & 1;
+        uint32_t bit = (crc ^ ((uint32_t)record[i / 8] >> i % 8)) & 1;
         crc = crc >> 1 ^ (bit != 0 ? 0xEDB88320u : 0);
     }
     crc = ~crc;
