@@ -22,10 +22,13 @@ say = @printf '  %-7s %s\n' $(1)
 FREE_DIR := build/$(if $(CROSS),cross,posix)-$(CC_NAME)-$(VARIANT_NAME)
 BARE_OUT := build/bare-x86-$(CC_NAME)-$(VARIANT_NAME)
 
-MODEL ?= models/smollm2-135m-instruct.qorus
-PROMPT ?= The quick brown fox
-N ?= 64
-TEMP ?= 0
+# The small model of the tree, which the bare image holds too; and the one that is fetched.
+SHIPPED := examples/shakespeare.qorus
+MODEL ?= $(if $(filter run,$(MAKECMDGOALS)),$(SHIPPED),models/smollm2-135m-instruct.qorus)
+small := $(filter $(SHIPPED),$(MODEL))
+PROMPT ?= $(if $(small),ROMEO:,The quick brown fox)
+N ?= $(if $(small),240,64)
+TEMP ?= $(if $(small),0.8,0)
 TEXT ?=
 export MODEL PROMPT TEXT
 
@@ -47,7 +50,7 @@ POSIX_OBJ := $(POSIX_SRC:%.c=$(FREE_DIR)/%.o)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(FREE_DIR)/%.o)
 VECTORS_OBJ := $(VECTORS_SRC:%.c=$(FREE_DIR)/%.o)
 COMMAND_OBJ := $(COMMAND_SRC:%.c=$(FREE_DIR)/%.o) $(TOOL_OBJ) $(if $(DOUBLE),,$(VECTORS_OBJ))
-BARE_APP_OBJ := $(BARE_APP_SRC:%.c=$(FREE_DIR)/%.o) $(TOOL_OBJ) $(VECTORS_OBJ)
+BARE_APP_OBJ := $(BARE_APP_SRC:%.c=$(FREE_DIR)/%.o) $(BARE_OUT)/tools/bare/model.S.o $(TOOL_OBJ) $(VECTORS_OBJ)
 BARE_OBJ := $(BARE_SRC:%.c=$(BARE_OUT)/%.o) $(BARE_ASM:%.S=$(BARE_OUT)/%.S.o)
 BARE_DISK_OBJ := $(BARE_DISK_SRC:%.c=$(BARE_OUT)/%.o)
 IMAGE := $(BARE_OUT)/qorus.elf
@@ -109,8 +112,10 @@ $(BARE_OUT)/%.o: %.c $(FREE_DIR)/flags
 	$(call compile,$(BARE_CFLAGS) $(BARE_WARNINGS))
 
 $(BARE_OUT)/%.S.o: %.S $(FREE_DIR)/flags
-	$(call compile,$(BARE_CFLAGS))
+	$(call compile,$(BARE_CFLAGS) $(FILE_FLAGS))
 
+$(BARE_OUT)/tools/bare/model.S.o: FILE_FLAGS := -DSHIPPED='"$(SHIPPED)"'
+$(BARE_OUT)/tools/bare/model.S.o: $(SHIPPED)
 $(MEM_OBJ): FILE_FLAGS := $(MEM_FLAGS)
 $(FREE_DIR)/backends/avx2/%.o: FILE_FLAGS := $(ISA_FLAGS_avx2)
 $(FREE_DIR)/backends/avx2/%_vnni.o: FILE_FLAGS := $(ISA_FLAGS_avx2vnni)
@@ -145,17 +150,17 @@ include tools/bench/bench.mk
 
 ifeq ($(PORT),posix)
 
-run: all model-needed ## continue PROMPT= with the default model (MODEL= N= TEMP= choose otherwise)
+run: all model-needed ## continue PROMPT= with the model of the tree (MODEL= N= TEMP= choose otherwise)
 	@build/qorus run "$$MODEL" -p "$$PROMPT" -n $(N) --temp $(TEMP)
 
-chat: all model-needed ## talk to the default model
+chat: all model-needed ## talk to SmolLM2-135M-Instruct, fetched if it is missing
 	@build/qorus chat "$$MODEL"
 
 else
 
 # ACCEL=kvm|tcg CPU= SMP= MEM= MACHINE= QEMU= reach the script through the environment.
 run: all model-needed
-	@sh port/bare-x86/run-qemu.sh --module "$$MODEL" $(IMAGE) run -p "$$PROMPT" -n $(N) --temp $(TEMP)
+	@sh port/bare-x86/run-qemu.sh $(if $(small),,--module "$$MODEL") $(IMAGE) run -p "$$PROMPT" -n $(N) --temp $(TEMP)
 
 chat: all model-needed
 	@sh port/bare-x86/run-qemu.sh --interactive --module "$$MODEL" $(IMAGE) chat
@@ -182,7 +187,7 @@ model-needed:
 
 # ---- Proof --------------------------------------------------------------------------------------------------
 
-BARE_SUITES := bare bare-disk one-hash one-hash-large proof bare-train bare-digits bare-checkpoint
+BARE_SUITES := bare shipped bare-disk one-hash one-hash-large proof bare-train bare-digits bare-checkpoint
 
 ifeq ($(PORT),bare-x86)
 test: all command test-programs

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The qorus command without an operating system: the kernel command line holds the words, boot module 0 the model.
+ * The qorus command without an operating system: the kernel command line holds the words, boot module 0 the model; without one
+ * it is the model that lies in the image.
  *
  *   run -p "TEXT" [options of qorus run]     chat [options of qorus chat]     conform [options]
  */
@@ -12,6 +13,10 @@
 #include "qorus/base/text.h"
 
 enum { MAX_WORDS = 128, MEMORY_ALIGN = 4096, DEFAULT_TOKENS = 64, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* model.S */
+extern const uint8_t q_bare_model[];
+extern const uint8_t q_bare_model_end[];
 
 typedef struct bare_state {
     const q_bare_boot *boot;
@@ -59,11 +64,12 @@ static bool should_stop(void *user)
 
 static bool open_session(bare_state *s)
 {
-    const q_bare_module *module = s->boot->modules;
+    const void *model = q_bare_model;
+    size_t size = (size_t)((uintptr_t)q_bare_model_end - (uintptr_t)q_bare_model);
     q_session_config config;
-    if (s->boot->n_modules == 0) {
-        q_bare_say("qorus: no boot module: give the model as -initrd MODEL.qorus\n");
-        return false;
+    if (s->boot->n_modules != 0) {
+        model = s->boot->modules[0].base;
+        size = (size_t)s->boot->modules[0].size;
     }
     memset(&config, 0, sizeof(config));
     config.struct_size = sizeof(config);
@@ -71,7 +77,7 @@ static bool open_session(bare_state *s)
     if (s->o.threads == 0) {
         s->o.threads = s->boot->n_cpus;
     }
-    if (engine_open(&s->e, module->base, module->size, false, &s->memory, &s->diag) != Q_OK ||
+    if (engine_open(&s->e, model, size, false, &s->memory, &s->diag) != Q_OK ||
         engine_plan(&s->e, s->boot->port, &s->o, 1, &s->memory, &s->diag) != Q_OK ||
         engine_start(&s->e, &config, &s->memory, &s->diag) != Q_OK) {
         (void)complain(s, "model");
