@@ -40,21 +40,12 @@ static void build(q_graph *graph, const void *trains)
     q_net_output(&n, "logits", x);
 }
 
-static bool print_text(void *user, const char *piece, size_t n)
-{
-    (void)user;
-    return fwrite(piece, 1, n, stdout) == n;
-}
-
 /* A session that answers, with the weights of the one that learnt, and a text of it that begins as the whole one does. */
 static q_error_code write_some(const training *learnt, q_diag *d)
 {
     training t;
     q_tokenizer tokenizer;
     q_generate_config config;
-    q_generator *generator;
-    q_stop_reason reason;
-    size_t n = 0;
     q_error_code e = training_session(&t, build, NULL, Q_PLAN_INFER, 0, training_texts(1, WINDOW), d);
     for (q_param p = 0; e == Q_OK && p < q_model_n_params(t.model); p++) {
         q_tensor from;
@@ -66,15 +57,12 @@ static q_error_code write_some(const training *learnt, q_diag *d)
     config.max_tokens = WRITTEN;
     config.full = Q_FULL_SHIFT; /* more than a window: forget the older half and go on */
     config.sampler.temperature = 0.8;
-    config.on_text = print_text;
+    config.on_text = training_print;
     e = e == Q_OK ? q_tokenizer_init_byte(&tokenizer) : e;
-    e = e == Q_OK ? q_generator_size(t.session, &tokenizer, &config, &n, d) : e;
-    e = e == Q_OK ? q_generator_init(&generator, training_block(n), t.session, &tokenizer, &config, d) : e;
-    e = e == Q_OK ? q_generator_feed(generator, text, WINDOW / 4, d) : e;
     for (int i = 0; i < WINDOW / 4; i++) {
         putchar(text[i]);
     }
-    return e == Q_OK ? q_generator_run(generator, &reason, d) : e;
+    return e == Q_OK ? training_write(&t, &tokenizer, &config, text, WINDOW / 4, d) : e;
 }
 
 int main(int argc, char **argv)

@@ -135,6 +135,25 @@ static inline bool training_same(const training *a, const training *b)
     return true;
 }
 
+static inline bool training_print(void *user, const char *piece, size_t n)
+{
+    (void)user;
+    return fwrite(piece, 1, n, stdout) == n;
+}
+
+/* Prints what a language model writes behind n tokens. config: how; on_text is training_print. */
+static inline q_error_code training_write(const training *t, const q_tokenizer *tokenizer, const q_generate_config *config,
+                                          const int32_t *ids, size_t n, q_diag *d)
+{
+    q_generator *generator;
+    q_stop_reason reason;
+    size_t bytes = 0;
+    q_error_code e = q_generator_size(t->session, tokenizer, config, &bytes, d);
+    e = e == Q_OK ? q_generator_init(&generator, training_block(bytes), t->session, tokenizer, config, d) : e;
+    e = e == Q_OK ? q_generator_feed(generator, ids, n, d) : e;
+    return e == Q_OK ? q_generator_run(generator, &reason, d) : e;
+}
+
 static inline int training_failed(const q_diag *d)
 {
     printf("%s: %s: %s (need %llu, have %llu)\n", q_strerror(d->code), d->what, d->field, (unsigned long long)d->need,

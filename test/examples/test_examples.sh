@@ -198,6 +198,26 @@ check_14_checkpoint() {
     runs "$1 without a name" 2
 }
 
+# The shipped model learns a line; the file of adapters is one that qorus run takes, and the model's own file stays as it is.
+check_15_lora() {
+    prompt='QORUS:
+'
+    rm -f "$OUT/adapters.qorus"
+    before=$(sha256sum <examples/shakespeare.qorus)
+    runs "$1" 0 examples/shakespeare.qorus "$prompt" 'I run where no other runs.' "$OUT/adapters.qorus"
+    says "$1" '^with adapters: I run where no other runs\.$'
+    is "$1: without them as before" "$(sed -n 's/^without: //p' "$OUT/said")" "$(sed -n 's/^before: //p' "$OUT/said")"
+    is "$1: the model's file" "$(sha256sum <examples/shakespeare.qorus)" "$before"
+    is "$1: qorus run with its adapters" \
+        "$("$QORUS" run examples/shakespeare.qorus --adapter "$OUT/adapters.qorus" -p "$prompt" -n 26 --temp 0 2>"$OUT/errors")" \
+        'I run where no other runs.'
+    runs "$1 over a file that is there" 1 examples/shakespeare.qorus "$prompt" 'No.' "$OUT/adapters.qorus"
+    says "$1 over a file that is there" 'adapters.qorus: is there already'
+    runs "$1 with a byte that no token has" 1 examples/shakespeare.qorus "$prompt" 'a§' "$OUT/new.qorus"
+    runs "$1 with a file cut short" 1 "$OUT/short.qorus" a b "$OUT/new.qorus"
+    runs "$1 without an answer" 2 examples/shakespeare.qorus "$prompt"
+}
+
 check_03_hello_world() {
     runs "$1" 0
     is "$1: ids and text" "$(cat "$OUT/said")" "256 72 101 108 108 111 32 87 111 114 108 100 257 
