@@ -32,7 +32,7 @@ static q_error_code conv2d_weight_shape(const q_node_info *info, const q_conv2d_
     if (w->dtype != Q_REAL || w->layout != Q_PLAIN) {
         return q_fail(diag, Q_ERR_INVALID_DTYPE, "", "weight", Q_REAL, w->dtype);
     }
-    if (s->groups == 0 || s->in_c % s->groups != 0 || w->ne[2] % s->groups != 0) {
+    if (s->in_c % s->groups != 0 || w->ne[2] % s->groups != 0) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.groups", s->in_c, s->groups);
     }
     k = k > UINT32_MAX ? UINT64_MAX : k * (s->in_c / s->groups);
@@ -42,16 +42,37 @@ static q_error_code conv2d_weight_shape(const q_node_info *info, const q_conv2d_
     return info->n_param > 1 ? q_expect_vector(info, 1, w->ne[2], diag) : Q_OK;
 }
 
+static q_error_code conv2d_check(const q_conv2d_config *c, q_diag *diag)
+{
+    const struct {
+        uint32_t value;
+        uint32_t low;
+        uint32_t high;
+        const char *field;
+    } bounds[] = {{c->kernel_h, 1, UINT32_MAX, "config.kernel_h"},     {c->kernel_w, 1, UINT32_MAX, "config.kernel_w"},
+                  {c->stride_h, 1, UINT32_MAX, "config.stride_h"},     {c->stride_w, 1, UINT32_MAX, "config.stride_w"},
+                  {c->pad_h, 0, Q_MAX_IMAGE_SIDE, "config.pad_h"},     {c->pad_w, 0, Q_MAX_IMAGE_SIDE, "config.pad_w"},
+                  {c->dilation_h, 1, UINT32_MAX, "config.dilation_h"}, {c->dilation_w, 1, UINT32_MAX, "config.dilation_w"},
+                  {c->groups, 1, UINT32_MAX, "config.groups"},         {c->activation, 0, Q_ACT_COUNT - 1, "config.activation"}};
+    for (uint32_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
+        if (bounds[i].value < bounds[i].low || bounds[i].value > bounds[i].high) {
+            return q_fail(diag, Q_ERR_INVALID_ARG, "", bounds[i].field, bounds[i].value == 0 ? bounds[i].low : bounds[i].high,
+                          bounds[i].value);
+        }
+    }
+    return Q_OK;
+}
+
 static q_error_code conv2d_shape(const q_node_info *info, q_diag *diag)
 {
     const q_conv2d_config *c = (const q_conv2d_config *)info->config;
     q_conv2d_shape s;
     q_error_code code = q_expect_image(info, 0, diag);
+    if (code == Q_OK) {
+        code = conv2d_check(c, diag);
+    }
     if (code != Q_OK) {
         return code;
-    }
-    if (c->activation >= Q_ACT_COUNT) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.activation", Q_ACT_COUNT, c->activation);
     }
     conv2d_axes(c, info->in[0].dim, &s);
     code = q_window_count(s.in_h, s.pad_h, s.kernel_h, s.dilation_h, s.stride_h, "config.kernel_h", &s.out_h, diag);

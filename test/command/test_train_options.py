@@ -131,16 +131,66 @@ def every_key_counts():
     """Keys that change what a training makes: each gives another file than the training without it."""
     for key, value, base in (("label-smoothing", 0.1, ()), ("delta", 0.5, ("--loss", "huber", "--network", "linear 1")), ("eps", 1e-3, ()),
                              ("factor", 0.5, ("--schedule", "step", "--every", 4)), ("clip-value", 1e-4, ("--optimizer", "sgd")),
-                             ("weight-norm", 0.5, ()), ("average", 0.5, ()), ("in-order", "yes", ())):
+                             ("weight-norm", 0.5, ()), ("average", 0.5, ()), ("in-order", "yes", ()), ("beta1", 0.5, ()),
+                             ("beta2", 0.5, ()), ("optimizer", "lion", ()), ("nesterov", "yes", ("--optimizer", "sgd", "--momentum", 0.9)),
+                             ("last", 0.5, ("--schedule", "wsd", "--decay", 6))):
         base = (*base, "--validate", 0, "--steps", 12)
         made("digits", "plain.qorus", *base)
         made("digits", "key.qorus", *base, f"--{key}", value)
         tell(f"{key} counts", bytes_of("key.qorus") and bytes_of("key.qorus") != bytes_of("plain.qorus"))
     _, out, _ = train("digits", "--epochs", 50, "--patience", 2, "--min-delta", 1000, "--out", "early.qorus")
     tell("min_delta: nothing is so much better, and it ends", "after 30 steps, 3 epochs" in out and "no better loss in 2 evaluations" in out, out)
+    wild = ("--learning-rate", 0.3, "--evaluate-every", 1, "--patience", 3, "--epochs", 50)
+    best, last = (train("digits", *wild, "--keep-best", word, "--out", f"{word}.qorus")[1] for word in ("yes", "no"))
+    tell("keep_best: the end is the best evaluation, or the last step", ", the best)" in best and ", the best)" not in last
+         and bytes_of("yes.qorus") != bytes_of("no.qorus"), (best, last))
+    text = train("digits", "--validate", 0, "--steps", 2, "--out", "short.qorus")[1]
+    tell("less than an epoch: no figures of what was not gone through", "last training loss" in text and "accuracy" not in text, text)
     long, short = (train("text", "--steps", 2, "--sample-every", 2, "--sample-temperature", t, "--sample-tokens", n, "--out", "s.qorus")[2]
                    for t, n in ((1, 40), (1, 3)))
     tell("sample_tokens: so many", len(long) > len(short) + 20, (long, short))
+
+
+def every_layer():
+    """Layers and words that no other network here has: each learns, and its file answers as the training said."""
+    for name, network in (
+            ("digits", "conv2d 6 3 pad 1; conv2d 6 3 pad 1 groups 6 relu; avgpool 2; conv2d 24 3 stride 2 pad 2 dilation 2 silu; "
+                       "globalpool; linear classes"),
+            ("digits", "block {; linear 32 tanh; layernorm; }; rmsnorm; residual {; linear 32 sigmoid nobias; }; linear classes"),
+            ("waves", "rnn 16; last; linear classes"), ("waves", "rnn 16 relu nobias; last; linear classes"),
+            ("waves", "gru 16; last; linear classes"),
+            ("waves", "linear 16; residual {; attention heads 2 kv_heads 1 window 5; }; gelu_tanh; last; linear classes")):
+        code, text, err = train(name, "--validate", 0, "--network", network, "--epochs", 12, "--out", "layer.qorus")
+        told = re.search(r"training accuracy ([\d.]+)", text)
+        data, targets = ("x.idx", "y.idx") if name == "digits" else ("waves.npy", "kinds.npy")
+        _, _, err2 = qorus("run", FOLDER / "layer.qorus", "--input", FOLDER / data, "--targets", FOLDER / targets)
+        right = re.search(r"accuracy ([\d.]+)", err2)
+        tell(f"{network}: learns, and answers as it has learnt", code == 0 and told and right and told[1] == right[1]
+             and float(told[1]) > 0.8, (text, err, err2))
+    for network in ("decoder layers 1 width 32 heads 4 kv_heads 1 untied", "embedding 16; gru 24; linear classes"):
+        lines = made("text", "layer.qorus", "--network", network, "--steps", 60)
+        code, out, err = qorus("run", FOLDER / "layer.qorus", "-p", "the", "-n", 8)
+        tell(f"{network}: learns, and goes on with a text", float(lines[-1]["loss"]) < float(lines[0]["loss"]) - 0.5 and code == 0
+             and out.strip(), (lines[-1], err))
+
+
+def every_source():
+    """Keys that say what the data is: the same file read as something else, held-out samples in files of their own."""
+    conv = ("--network", "conv2d 4 3 pad 1 relu; flatten; linear classes", "--validate", 0)
+    made("digits", "images.qorus", *conv)
+    (FOLDER / "table.train").write_text(CONFIGS["digits"].replace("x.idx\ntargets = y.idx", "digits.csv\nlabel = last"))
+    made("table", "rows.qorus", *conv, "--shape", "8 8 1")
+    hashes = [[t["sha256"] for t in Parsed(bytes_of(f"{name}.qorus")).tensors] for name in ("rows", "images")]
+    tell("shape: rows of a CSV file are images", hashes[0] == hashes[1] and len(hashes[0]) == 4, hashes)
+    code, text, err = train("text", "--data", "digits.csv", "--format", "text", "--steps", 3, "--out", "format.qorus")
+    tell("format: a CSV file as a text", code == 0 and "perplexity" in text, err)
+    windows = [re.search(r"(\d+) windows", train("text", "--stride", n, "--steps", 1, "--validate", 0, "--out", "s.qorus")[2])[1]
+               for n in (32, 8)]
+    tell("stride: windows that overlap are more", 3.9 < int(windows[1]) / int(windows[0]) < 4.1, windows)
+    texts = [train("digits", "--validate", 0, "--keep-best", "no", *held, "--out", "held.qorus")[1]
+             for held in ((), ("--validate-data", "x.idx", "--validate-targets", "y.idx"))]
+    found = [re.search(rf"{what} loss ([\d.]+)", t) for what, t in zip(("training", "validation"), texts)]
+    tell("validate_data: of the training's own samples the loss is the same", all(found) and found[0][1] == found[1][1], texts)
 
 
 def going_on():
@@ -215,6 +265,8 @@ weighted_loss()
 narrow_types()
 quantised_answers()
 every_key_counts()
+every_layer()
+every_source()
 going_on()
 metrics()
 bad_configs()

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Layers that move values: the shapes they make, and what they refuse, by the name of the field. */
+/* The shapes that layers make that move values, and what the configs of all layers may not say, by the name of the field.
+   (Conv2d and Pool2d: test_image.c; recurrent layers: test_recurrent.c.) */
 #include <math.h>
 #include <string.h>
 
@@ -72,8 +73,90 @@ static const shape_case shape_cases[] = {
      "n_in + n_param", {ONE(0)}},
 };
 
+typedef struct config_case {
+    const q_layer_class *cls;
+    const void *config;
+    q_error_code code;
+    const char *field;
+} config_case;
+
+#define CONFIG(type, ...) &(const q_##type##_config){__VA_ARGS__}
+#define BAD(cls, type, field, ...) {&q_layer_##cls, CONFIG(type, __VA_ARGS__), Q_ERR_INVALID_ARG, "config." #field}
+
+/* Over rows of six columns. */
+static const config_case config_cases[] = {
+    BAD(linear, linear, activation, Q_ACT_COUNT, 0),
+    BAD(linear, linear, planes, 0, 3),
+    BAD(activation, activation, activation, Q_ACT_COUNT, 0),
+    BAD(activation, activation, reserved, Q_ACT_RELU, 1),
+    BAD(embedding, embedding, scale, NAN, 0),
+    BAD(embedding, embedding, reserved, 1, 1),
+    BAD(rmsnorm, rmsnorm, eps, 0, 0, 0, 0),
+    BAD(rmsnorm, rmsnorm, eps, NAN, 0, 0, 0),
+    BAD(rmsnorm, rmsnorm, offset, 1e-5f, INFINITY, 0, 0),
+    BAD(rmsnorm, rmsnorm, reserved, 1e-5f, 0, 0, 1),
+    {&q_layer_rmsnorm, CONFIG(rmsnorm, 1e-5f, 0, 4, 0), Q_ERR_INVALID_SHAPE, "config.group"},
+    BAD(layernorm, layernorm, eps, -1, 0),
+    BAD(layernorm, layernorm, reserved, 1e-5f, 1),
+    BAD(batchnorm, batchnorm, eps, INFINITY, 0, 0, 0),
+    BAD(batchnorm, batchnorm, momentum, 1e-5f, 1.5f, 0, 0),
+    BAD(batchnorm, batchnorm, activation, 1e-5f, 0.1f, Q_ACT_COUNT, 0),
+    BAD(batchnorm, batchnorm, reserved, 1e-5f, 0.1f, 0, 1),
+    BAD(softmax, softmax, scale, NAN, 0),
+    BAD(softmax, softmax, reserved, 1, 1),
+    BAD(rope_table, rope_table, n_pairs, 0, Q_ROPE_NONE, 0, 0, 1e4, 1, 1, 1, 1),
+    BAD(rope_table, rope_table, base, 3, Q_ROPE_NONE, 0, 0, 1, 1, 1, 1, 1),
+    BAD(rope_table, rope_table, base, 3, Q_ROPE_NONE, 0, 0, (double)INFINITY, 1, 1, 1, 1),
+    BAD(rope_table, rope_table, factor, 3, Q_ROPE_LINEAR, 0, 0, 1e4, 0, 1, 1, 1),
+    BAD(rope_table, rope_table, low, 3, Q_ROPE_LLAMA3, 8192, 0, 1e4, 8, 4, 1, 1),
+    BAD(rope_table, rope_table, magnitude, 3, Q_ROPE_NONE, 0, 0, 1e4, 1, 1, 1, (double)NAN),
+    {&q_layer_rope_table, CONFIG(rope_table, 3, 77, 0, 0, 1e4, 1, 1, 1, 1), Q_ERR_UNSUPPORTED, "config.scaling"},
+    BAD(attention, attention, heads, 0, 1, 8, 0, 1, 0),
+    BAD(attention, attention, kv_heads, 4, 3, 8, 0, 1, 0),
+    BAD(attention, attention, head_dim, 4, 2, 6, 0, 1, 0),
+    BAD(attention, attention, scale, 4, 2, 8, 0, 0, 0),
+    BAD(attention, attention, softcap, 4, 2, 8, 0, 1, -1),
+    BAD(attention_full, attention, window, 4, 2, 8, 3, 1, 0),
+    BAD(fake_quantize, fake_quantize, planes, 3, 0),
+    BAD(fake_quantize, fake_quantize, reserved, 1, 1),
+    BAD(huber, huber, delta, 0, 0),
+    BAD(huber, huber, delta, INFINITY, 0),
+    BAD(huber, huber, reserved, 1, 1),
+    BAD(cross_entropy, cross_entropy, label_smoothing, -1, 1.5f),
+    BAD(cross_entropy, cross_entropy, label_smoothing, -1, NAN),
+};
+
+static void test_configs(void)
+{
+    static const q_count rows[Q_MAX_DIMS] = {BATCH, ONE(1), ONE(1), ONE(6)};
+    for (size_t i = 0; i < sizeof(config_cases) / sizeof(config_cases[0]); i++) {
+        const config_case *c = &config_cases[i];
+        q_value_type in[Q_MAX_INPUTS];
+        q_value_type out[Q_MAX_OUTPUTS];
+        q_param_type param[Q_MAX_PARAMS];
+        q_diag d;
+        q_error_code e;
+        memset(in, 0, sizeof(in));
+        memset(param, 0, sizeof(param));
+        memset(&d, 0, sizeof(d));
+        for (uint32_t k = 0; k < Q_MAX_INPUTS; k++) {
+            in[k].dtype = c->cls == &q_layer_embedding ? (uint32_t)Q_I32 : (uint32_t)Q_REAL;
+            memcpy(in[k].dim, rows, sizeof(rows));
+        }
+        for (uint32_t k = 0; k < Q_MAX_PARAMS; k++) {
+            param[k] = (q_param_type){Q_REAL, Q_PLAIN, {1, 1, 1, 6}};
+        }
+        const q_node_info info = {.config = c->config, .n_in = c->cls->min_in, .n_out = c->cls->n_out,
+                                  .n_param = c->cls->min_param, .in = in, .out = out, .param = param,
+                                  .max = {1, 1, 1, 1, 1}, .kv_dtype = Q_REAL};
+        e = c->cls->shape(&info, &d);
+        check(e == c->code && strcmp(d.field, c->field) == 0, "%s: expected %s, got %d, %s", c->cls->name, c->field, (int)e, d.field);
+    }
+}
+
 void test_shape(void)
 {
+    test_configs();
     for (size_t i = 0; i < sizeof(shape_cases) / sizeof(shape_cases[0]); i++) {
         const shape_case *c = &shape_cases[i];
         q_value_type in[Q_MAX_INPUTS];

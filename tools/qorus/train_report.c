@@ -336,7 +336,7 @@ bool report_summary(train_run *r, const double *loss)
         (void)printf(", ");
     }
     (void)printf("last training loss %.6f\n", r->result.loss);
-    if (accuracy >= 0) {
+    if (loss != NULL && accuracy >= 0) {
         (void)printf("%s accuracy %.4f, F1 %.4f\n", of, accuracy, f1);
     }
     if (loss != NULL && r->data.form == FORM_TEXT) {
