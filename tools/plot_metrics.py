@@ -3,8 +3,8 @@
 """plot_metrics.py METRICS [METRICS...] -o OUT.png: curves of trainings from their metrics files.
 
 A file is CSV (the first line names the columns) or JSON lines (one object a line). Columns: step, epoch, loss, val_loss,
-accuracy, perplexity, learning_rate, gradient_norm, samples_per_s, seconds; all but step may be missing, and any may be empty in
-a line.
+accuracy, perplexity, learning_rate, gradient_norm, samples_per_s, seconds, rescaled; all but step may be missing, and any may be
+empty in a line.
 One panel for the losses and one for each other column that has values; several files are drawn into the same panels.
 """
 
@@ -18,9 +18,10 @@ from pathlib import Path
 from qorus_py import picture
 
 COLUMNS = ("step", "epoch", "loss", "val_loss", "accuracy", "perplexity", "learning_rate", "gradient_norm", "samples_per_s",
-           "seconds")
+           "seconds", "rescaled")
 PANELS = (("loss", ("loss", "val_loss")), ("accuracy", ("accuracy",)), ("perplexity", ("perplexity",)),
-          ("learning rate", ("learning_rate",)), ("gradient norm", ("gradient_norm",)), ("samples per second", ("samples_per_s",)))
+          ("learning rate", ("learning_rate",)), ("gradient norm", ("gradient_norm",)), ("samples per second", ("samples_per_s",)),
+          ("parameters scaled back", ("rescaled",)))
 
 
 class MetricsError(picture.PictureError):

@@ -85,9 +85,9 @@ def refused(name, code, *words, says="", **more):
          and lines[0].startswith("qorus: "), f"{status} {out[:60]!r} {error!r}")
 
 
-def interrupted(*words):
+def interrupted(*words, look=None):
     """Begins a training in FOLDER, stops it in its first steps; returns exit code and standard error. Its pipe holds a page: a
-    training that says more than that cannot end before the signal comes."""
+    training that says more than that cannot end before the signal comes. look: called with its process id before that."""
     read, write = os.pipe()
     fcntl.fcntl(write, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)
     with subprocess.Popen([QORUS, "train", *map(str, words)], cwd=FOLDER, stderr=write,
@@ -99,6 +99,8 @@ def interrupted(*words):
             err += piece
             if not piece:
                 break
+        if look is not None:
+            look(training.pid)
         training.send_signal(signal.SIGINT)
         err += said.read()
     return training.returncode, err.decode()

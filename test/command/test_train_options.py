@@ -6,6 +6,7 @@ Usage: test_train_options.py; the environment's BUILD says where the command is
 """
 import csv
 import math
+import pathlib
 import re
 import sys
 
@@ -193,6 +194,17 @@ def every_source():
     tell("validate_data: of the training's own samples the loss is the same", all(found) and found[0][1] == found[1][1], texts)
 
 
+def pinned():
+    """What a training works in stays in physical memory, as the kernel tells while it runs; or it is said that it cannot."""
+    def locked(pid):
+        found.append(int(re.search(r"VmLck:\s*(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())[1]))
+    found = []
+    errors = [interrupted(*one_thread(("digits.train", "--epochs", 1000000, "--out", "p.qorus", *pin)), look=locked)[1]
+              for pin in ((), ("--pin", "yes"))]
+    planned = float(re.search(r"([\d.]+) MiB planned", errors[0])[1]) * 1024
+    tell("pin: memory stays", found[0] == 0 and (found[1] > planned / 2 or "could be pinned" in errors[1]), (found, planned, errors[1]))
+
+
 def going_on():
     """Stopped and gone on with every key of this file: the same bits, the same metrics."""
     for name, options in (
@@ -218,11 +230,14 @@ def metrics():
     tell("perplexity is exp(val_loss)", len(judged) == 3 and all(
         abs(float(r["perplexity"]) / math.exp(float(r["val_loss"])) - 1) < 1e-6 for r in judged), judged)
     lines = made("digits", "audit.qorus", "--audit", "yes")
-    names = [k for k in lines[0] if k.endswith((".gradient", ".update", ".zeros"))]
-    tell("audit: three figures of each parameter", len(names) == 12 and "1.linear.w.update" in names, names)
+    names = [k for k in lines[0] if k.endswith((".gradient", ".update", ".zeros", ".norm"))]
+    tell("audit: four figures of each parameter", len(names) == 16 and "1.linear.w.update" in names, names)
     tell("audit: numbers", all(math.isfinite(float(r[k])) for r in lines for k in names if r[k]), lines[0])
     tell("audit: gradients are there and steps are small", all(float(r["1.linear.w.gradient"]) > 0
                                                                and 0 < float(r["1.linear.w.update"]) < 1 for r in lines))
+    lines = made("digits", "scaled.qorus", "--audit", "yes", "--weight-norm", 1, "--log-every", 4)
+    tell("weight_norm: parameters above it are scaled back, as the metrics tell", all(
+        0 < int(r["rescaled"]) <= 4 * 4 and float(r["1.linear.w.norm"]) < 1 + 1e-5 for r in lines), lines)
     made("digits", "plain.qorus")
     tell("audit: changes no bit", bytes_of("audit.qorus") == bytes_of("plain.qorus"))
 
@@ -267,6 +282,7 @@ quantised_answers()
 every_key_counts()
 every_layer()
 every_source()
+pinned()
 going_on()
 metrics()
 bad_configs()

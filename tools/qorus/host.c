@@ -180,10 +180,9 @@ bool host_open_any(host *h, const char *path)
     return open_model(h, path);
 }
 
-/* What is read and written at every token, and the weights. A refusal is said and is no error. */
-static void pin_regions(host *h)
+void host_pin(host *h)
 {
-    bool ok = h->port->pin(h->port->user, h->file.base, h->file.size) == Q_OK;
+    bool ok = h->file.base == NULL || h->port->pin(h->port->user, h->file.base, h->file.size) == Q_OK;
     for (uint32_t i = 0; i < h->engine.n_regions; i++) {
         const q_region *r = &h->engine.regions[i];
         ok = h->port->pin(h->port->user, r->base, r->size) == Q_OK && ok;
@@ -206,7 +205,7 @@ bool host_session(host *h, const char *path, const options *o, uint32_t max_sele
         return false;
     }
     if (o->pin) {
-        pin_regions(h);
+        host_pin(h);
     }
     return true;
 }

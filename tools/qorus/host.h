@@ -53,6 +53,10 @@ bool host_adapters(host *h, const char *path);
 bool host_session(host *h, const char *path, const options *o, uint32_t max_selected,
                   const q_session_config *config);
 
+/* Keeps in physical memory what an open session reads and writes in every step, and the model's file. A refusal is said and is
+   no error. */
+void host_pin(host *h);
+
 /* Zeroed memory at a multiple of 4096 that lives until the program ends; NULL after saying so. */
 void *host_take(host *h, size_t size, const char *what);
 

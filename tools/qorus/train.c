@@ -197,6 +197,9 @@ static bool make_trainer(train_run *r)
         }
         return train_say_failure(&r->s, "training", d) == EXIT_DONE;
     }
+    if (r->s.pin) {
+        host_pin(&r->h);
+    }
     session = r->h.engine.session;
     if (q_session_init_params(session, r->s.seed, d) != Q_OK || q_trainer_size(session, &r->config, &n, d) != Q_OK) {
         return train_say_failure(&r->s, "training", d) == EXIT_DONE;

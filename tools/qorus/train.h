@@ -146,6 +146,7 @@ typedef struct train_settings {
 
     uint32_t threads;
     const char *backend;
+    bool pin;
     bool recompute;
 
     const char *out;
@@ -305,6 +306,7 @@ typedef struct train_run {
     uint64_t logged_samples;
     double loss_sum;
     uint64_t loss_n;
+    uint64_t rescaled; /* parameters, since the last line of metrics */
     uint64_t first_step;
     bool failed;          /* a file could not be written */
 } train_run;

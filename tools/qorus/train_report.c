@@ -34,11 +34,13 @@ static uint64_t count_parameters(const train_run *r)
 
 /* ---- Metrics ----------------------------------------------------------------------------------------------- */
 
-/* Of a text, perplexity instead of accuracy; behind them, if wanted, the audit's. */
-static const char columns[] = "step,epoch,loss,val_loss,%s,learning_rate,gradient_norm,samples_per_s,seconds";
+/* Of a text, perplexity instead of accuracy; behind them, with weight_norm, how many parameters were scaled back to it, and, if
+   wanted, the audit's. */
+static const char columns[] = "step,epoch,loss,val_loss,%s,learning_rate,gradient_norm,samples_per_s,seconds%s";
 
-/* What an audit says of a parameter: the gradient's norm, the update's in relation to the weights', zeros in the gradient. */
-static const char *const audit_columns[] = {"gradient", "update", "zeros"};
+/* What an audit says of a parameter: the gradient's norm, the update's in relation to the weights', zeros in the gradient, the
+   weights' norm before the update. */
+static const char *const audit_columns[] = {"gradient", "update", "zeros", "norm"};
 enum { N_AUDIT = sizeof(audit_columns) / sizeof(audit_columns[0]) };
 
 static void keep_audit(void *user, const q_audit *a)
@@ -47,6 +49,7 @@ static void keep_audit(void *user, const q_audit *a)
     figures[0] = a->norm;
     figures[1] = a->weight_norm != 0 ? a->update_norm / a->weight_norm : -1;
     figures[2] = (double)a->zeros / (double)a->n;
+    figures[3] = a->weight_norm;
 }
 
 static bool open_audit(train_run *r)
@@ -109,7 +112,8 @@ bool report_open(train_run *r, uint64_t bytes)
         return false;
     }
     if (!r->json && ftell(r->metrics) == 0) {
-        (void)fprintf(r->metrics, columns, r->data.form == FORM_TEXT ? "perplexity" : "accuracy");
+        (void)fprintf(r->metrics, columns, r->data.form == FORM_TEXT ? "perplexity" : "accuracy",
+                      r->s.weight_norm != 0 ? ",rescaled" : "");
         walk_audit(r, put_name);
         (void)fputc('\n', r->metrics);
     }
@@ -154,12 +158,16 @@ static void put_line(train_run *r, const q_fit_progress *p, double accuracy)
     put(r, "gradient_norm", true, p->report.gradient_norm);
     put(r, "samples_per_s", true, rate);
     put(r, "seconds", true, r->before + now - r->begin);
+    if (r->s.weight_norm != 0) {
+        put(r, "rescaled", true, (double)r->rescaled);
+    }
     walk_audit(r, put);
     (void)fputs(r->json ? "}\n" : "\n", r->metrics);
     r->logged = now;
     r->logged_samples = p->samples;
     r->loss_sum = 0;
     r->loss_n = 0;
+    r->rescaled = 0;
 }
 
 bool report_close(train_run *r)
@@ -300,6 +308,7 @@ void report_step(train_run *r, const q_fit_progress *p)
     bool last = p->steps == r->total;
     r->loss_sum += p->report.loss;
     r->loss_n++;
+    r->rescaled += p->report.rescaled;
     if (r->metrics != NULL && (p->steps % r->s.log_every == 0 || p->evaluated != 0 || last)) {
         put_line(r, p, accuracy);
     }
