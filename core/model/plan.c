@@ -272,6 +272,20 @@ uint32_t q_plan_output_columns(const q_plan *plan, uint32_t i)
     return i < plan->model->n.outputs ? plan->values[plan->model->outputs[i].value].type.dim[3].n : 0;
 }
 
+uint32_t q_plan_n_steps(const q_plan *plan)
+{
+    return plan->n_steps;
+}
+
+uint32_t q_plan_n_steps_again(const q_plan *plan)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < plan->n_events; i++) {
+        n += plan->events[i].backward ? 0u : 1u;
+    }
+    return n;
+}
+
 bool q_plan_writes_selected(const q_plan *plan)
 {
     const q_value_type *t = &plan->values[plan->model->outputs[0].value].type;

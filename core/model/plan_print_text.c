@@ -27,15 +27,6 @@ static void table_number(plan_out *out, uint64_t value, uint32_t width)
     q_print_str(out, digits);
 }
 
-static uint32_t runs_again(const q_plan *p)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < p->n_events; i++) {
-        n += p->events[i].backward ? 0u : 1u;
-    }
-    return n;
-}
-
 static void table_head(plan_out *out)
 {
     const q_plan *p = out->plan;
@@ -65,7 +56,7 @@ static void table_head(plan_out *out)
     q_print_count(out, ", ", p->n_fused, " fused\n");
     if (c->mode == Q_PLAN_TRAIN) {
         q_print_count(out, "backward   ", p->n_events, " events");
-        q_print_count(out, ", ", runs_again(p), " of them steps run again\n");
+        q_print_count(out, ", ", q_plan_n_steps_again(p), " of them steps run again\n");
     }
 }
 

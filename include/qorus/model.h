@@ -271,6 +271,10 @@ void q_plan_needs(const q_plan *plan, q_needs *needs);
 /* The maxima it was made for, and the columns of output i (for a language model its vocabulary). */
 q_maxima q_plan_maxima(const q_plan *plan);
 uint32_t q_plan_output_columns(const q_plan *plan, uint32_t i);
+/* Steps of a forward pass, and how many of them a training step runs once more for backward (Q_PLAN_RECOMPUTE): the time that
+   its bytes are bought with. */
+uint32_t q_plan_n_steps(const q_plan *plan);
+uint32_t q_plan_n_steps_again(const q_plan *plan);
 
 typedef enum q_plan_format {
     Q_PLAN_TEXT = 0,

@@ -223,13 +223,17 @@ def draws(name, path, *options):
 
 
 def train_bytes(name, path, *options):
-    """Training takes more than running; a second moment for every parameter more still."""
+    """Training takes more than running; a second moment for every parameter more still. With recompute fewer bytes and some steps
+    again, where there are blocks; else neither."""
     def told(optimizer):
         text = run("plan", path, *options, "--train", optimizer)[1].decode()
-        found = re.search(rf"^training   by {optimizer}: (\d+) bytes, with recompute (\d+)$", text, re.M)
-        return [int(n) for n in found.groups()] if found else [0, 0]
+        found = re.search(rf"^training   by {optimizer}: (\d+) bytes; with recompute (\d+), and (\d+) of (\d+) steps of forward run twice$",
+                          text, re.M)
+        return [int(n) for n in found.groups()] if found else [0, 0, 1, 0]
     sgd, adam = told("sgd"), told("adam")
     tell(f"{name}: --train", 0 < sgd[0] < adam[0] and 0 < sgd[1] <= sgd[0] and adam[1] <= adam[0])
+    tell(f"{name}: --train: the price of recompute", (sgd[1] < sgd[0]) == (sgd[2] > 0) and sgd[2] <= sgd[3] and sgd[2:] == adam[2:]
+         and (sgd[2] > 0) == (name != "mlp"), sgd)
     many = plan_of(f"{name}: --train", path, *options, "--train", "sgd")
     tell(f"{name}: --train: regions", region(many, "train") > 0 and region(many, "param") > 0)
 

@@ -45,8 +45,9 @@ static void build_training(q_graph *g, const void *user)
     }
 }
 
-/* Plans with and without recompute; the second one stays. Bytes of a session of each. */
-static q_error_code plan_training(host *h, const options *o, size_t bytes[2])
+/* Plans with and without recompute; the second one stays. Bytes of a session of each, and steps of forward that the first runs
+   twice. */
+static q_error_code plan_training(host *h, const options *o, size_t bytes[2], uint32_t *twice)
 {
     q_optimizer_config optimizer = {.struct_size = sizeof(optimizer), .cls = q_optimizer_find(o->train), .momentum = 0.9};
     h->engine.build = build_training;
@@ -59,6 +60,7 @@ static q_error_code plan_training(host *h, const options *o, size_t bytes[2])
         if (e != Q_OK) {
             return e;
         }
+        *twice = again != 0 ? q_plan_n_steps_again(h->engine.plan) : *twice;
         bytes[again] = h->engine.session_bytes;
         for (uint32_t kind = Q_REGION_PARAM; kind < Q_REGION_KINDS; kind++) {
             bytes[again] += h->engine.needs.bytes[kind][0];
@@ -101,17 +103,19 @@ static int print_plan(const engine *e, const options *o)
 
 static int plan_model(host *h, const options *o)
 {
-    size_t bytes[2];
+    size_t bytes[2] = {0, 0};
+    uint32_t twice = 0;
     q_error_code e;
     if (!host_open(h, o->args[0]) || !host_adapters(h, o->adapter)) {
         return EXIT_FAILED;
     }
-    e = o->train != NULL ? plan_training(h, o, bytes) : engine_plan(&h->engine, h->port, o, 1, &h->memory, &h->diag);
+    e = o->train != NULL ? plan_training(h, o, bytes, &twice) : engine_plan(&h->engine, h->port, o, 1, &h->memory, &h->diag);
     if (e != Q_OK) {
         return say_failure(o->args[0], &h->diag);
     }
     if (o->train != NULL && o->format == NULL) {
-        (void)printf("training   by %s: %zu bytes, with recompute %zu\n", o->train, bytes[0], bytes[1]);
+        (void)printf("training   by %s: %zu bytes; with recompute %zu, and %u of %u steps of forward run twice\n", o->train, bytes[0],
+                     bytes[1], twice, q_plan_n_steps(h->engine.plan));
     }
     return print_plan(&h->engine, o);
 }
