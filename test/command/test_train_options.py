@@ -128,6 +128,20 @@ def quantised_answers():
          and "32" in err and "/120" not in err, err)
 
 
+def cost_of_narrow_types():
+    """A training in narrow types ends with the loss of its weights in f32, which is that of the file in f32."""
+    base = ("--loss", "mse", "--validate", 0, "--network", "linear 32 relu; linear 1", "--type", "f32", "--out", "cost.qorus")
+    for options in (("--simulate", "bf16"), ("--simulate", "f16"), ("--quantise", "q4_0"), ("--quantise", "q8_0", "--precision", "fast")):
+        _, text, err = train("digits", *base, *options)
+        told = re.search(r"training loss ([\d.]+),(?s:.)*in f32 ([\d.]+): the narrow types cost (-?[\d.]+)$", text, re.M)
+        _, _, err2 = qorus("run", FOLDER / "cost.qorus", "--exact", "--input", FOLDER / "x.idx", "--targets", FOLDER / "y.idx")
+        wide = re.search(r"mean squared error ([\d.e+-]+)", err2)
+        loss, f32, cost = map(float, told.groups()) if told else (0, 0, 0)
+        tell(f"{' '.join(options)}: what it costs", told and wide and abs(float(wide[1]) / f32 - 1) < 1e-5 and cost != 0
+             and abs(loss - f32 - cost) < 2e-6, (text, err, err2))
+    tell("without narrow types nothing is told of them", "narrow" not in train("digits", *base)[1])
+
+
 def every_key_counts():
     """Keys that change what a training makes: each gives another file than the training without it."""
     for key, value, base in (("label-smoothing", 0.1, ()), ("delta", 0.5, ("--loss", "huber", "--network", "linear 1")), ("eps", 1e-3, ()),
@@ -279,6 +293,7 @@ class_weights()
 weighted_loss()
 narrow_types()
 quantised_answers()
+cost_of_narrow_types()
 every_key_counts()
 every_layer()
 every_source()

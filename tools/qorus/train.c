@@ -142,9 +142,14 @@ static uint32_t value_type(void *user, const char *node, bool gradient)
     return train_type(((const train_run *)user)->s.simulate);
 }
 
-static bool make_plan(train_run *r)
+static bool is_narrow(const train_settings *s)
 {
-    engine *e = &r->h.engine;
+    return s->simulate != 0 || s->quantise != 0 || s->precision != 0;
+}
+
+/* narrow: as the settings have it; else nothing is rounded. */
+static bool make_plan(train_run *r, engine *e, const q_train_config *config, bool narrow)
+{
     q_plan_config c;
     memset(&c, 0, sizeof(c));
     if (engine_backend(&e->backend, r->s.backend, r->h.port, &r->h.diag) != Q_OK) {
@@ -153,14 +158,14 @@ static bool make_plan(train_run *r)
         return train_complain(&r->s, "backend", "%s", line);
     }
     c.mode = Q_PLAN_TRAIN;
-    c.precision = r->s.precision != 0 ? Q_PRECISION_FAST : Q_PRECISION_EXACT;
+    c.precision = narrow && r->s.precision != 0 ? Q_PRECISION_FAST : Q_PRECISION_EXACT;
     c.kv_type = Q_KV_REAL;
-    c.weight_type = r->s.quantise != 0 ? weight_type : NULL;
-    c.value_type = r->s.simulate != 0 ? value_type : NULL;
+    c.weight_type = narrow && r->s.quantise != 0 ? weight_type : NULL;
+    c.value_type = narrow && r->s.simulate != 0 ? value_type : NULL;
     c.type_user = r;
     c.flags = r->s.recompute ? Q_PLAN_RECOMPUTE : 0;
     c.max = maxima(r);
-    c.moments = q_train_moments(&r->config);
+    c.moments = q_train_moments(config);
     return train_engine(r, e, &r->network, &c);
 }
 
@@ -181,6 +186,19 @@ static void make_fit(train_run *r)
     f->min_delta = s->min_delta;
     f->user = r;
     f->state = &r->state;
+}
+
+bool train_copy_weights(train_run *r, engine *to)
+{
+    for (q_param p = 0; p < q_model_n_params(to->model); p++) {
+        q_tensor from;
+        q_param of = q_model_find_param(r->h.engine.model, q_model_param_name(to->model, p));
+        if (q_model_param_is_slot(to->model, p) && (q_session_param(r->h.engine.session, of, &from, &r->h.diag) != Q_OK ||
+                                                    q_session_load_param(to->session, p, &from, &r->h.diag) != Q_OK)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool make_trainer(train_run *r)
@@ -238,24 +256,56 @@ static const q_dataset *set_of_figures(const train_run *r)
     return r->result.epochs != 0 ? &r->data.set[0] : NULL;
 }
 
-static bool evaluate(train_run *r, const q_dataset *set, double *loss)
+static bool evaluate(train_run *r, const q_dataset *set, q_trainer *trainer, double *loss)
 {
     uint32_t batch = r->s.micro_batch != 0 ? r->s.micro_batch : r->s.batch;
     uint32_t *ids = (uint32_t *)train_take(r, batch * sizeof(uint32_t), "evaluation");
-    return ids != NULL && (q_model_evaluate(r->trainer, set, ids, batch, report_seen, r, loss, &r->h.diag) == Q_OK ||
+    return ids != NULL && (q_model_evaluate(trainer, set, ids, batch, trainer == r->trainer ? report_seen : NULL, r, loss,
+                                            &r->h.diag) == Q_OK ||
                            train_say_failure(&r->s, "evaluation", &r->h.diag) == EXIT_DONE);
+}
+
+/* The loss of the same weights where nothing is rounded: of a session of its own, into which they are copied. */
+static bool evaluate_wide(train_run *r, const q_dataset *set, double *loss)
+{
+    engine *e = &r->wide;
+    q_train_config c = r->config;
+    q_trainer *trainer = NULL;
+    q_block block = {NULL, 0};
+    uint64_t planned = r->planned;
+    q_diag *d = &r->h.diag;
+    bool ok;
+    c.optimizer.cls = &q_optimizer_sgd;
+    c.optimizer.flags = 0;
+    c.optimizer.momentum = c.average = 0;
+    if (!make_plan(r, e, &c, false)) {
+        return false;
+    }
+    if (engine_start(e, NULL, &r->h.memory, d) != Q_OK || !train_copy_weights(r, e) ||
+        q_trainer_size(e->session, &c, &block.size, d) != Q_OK) {
+        return train_say_failure(&r->s, "evaluation", d) == EXIT_DONE;
+    }
+    block.base = train_take(r, block.size, "evaluation");
+    ok = block.base != NULL && (q_trainer_init(&trainer, block, e->session, &c, d) == Q_OK ||
+                                train_say_failure(&r->s, "evaluation", d) == EXIT_DONE) &&
+         evaluate(r, set, trainer, loss);
+    r->planned = planned; /* what the training needed */
+    return ok;
 }
 
 static int finish(train_run *r)
 {
     const q_dataset *set = set_of_figures(r);
+    bool narrow = set != NULL && is_narrow(&r->s);
     double loss = 0;
+    double wide = 0;
     bool best = (r->fit.flags & Q_FIT_KEEP_BEST) != 0 && r->state.evaluations != 0;
     report_pause(r);
     if (r->s.average != 0 && !best && q_trainer_exchange_average(r->trainer, &r->h.diag) != Q_OK) {
         return train_say_failure(&r->s, "average", &r->h.diag);
     }
-    if (!save_model(r) || (set != NULL && !evaluate(r, set, &loss)) || !report_summary(r, set != NULL ? &loss : NULL)) {
+    if (!save_model(r) || (set != NULL && !evaluate(r, set, r->trainer, &loss)) || (narrow && !evaluate_wide(r, set, &wide)) ||
+        !report_summary(r, set != NULL ? &loss : NULL, narrow ? &wide : NULL)) {
         return EXIT_FAILED;
     }
     remove_state(r);
@@ -359,7 +409,7 @@ int train_prepare(train_run *r)
     make_config(r);
     make_fit(r);
     r->settings_bytes = describe(r);
-    return make_plan(r) ? EXIT_DONE : EXIT_FAILED;
+    return make_plan(r, &r->h.engine, &r->config, true) ? EXIT_DONE : EXIT_FAILED;
 }
 
 static int go(train_run *r, const char *const *words, uint32_t n)

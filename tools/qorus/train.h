@@ -293,6 +293,7 @@ typedef struct train_run {
     engine writer;        /* samples of text: the network without its loss, the weights copied into it */
     train_network writer_network;
     q_generator *generator;
+    engine wide;          /* the network without narrow types, for its loss at the end */
 
     FILE *metrics;
     bool json;
@@ -320,6 +321,9 @@ void *train_take(train_run *r, size_t size, const char *what);
 /* Model and plan of a network, e->backend being there. c: mode, flags, maxima, precision, types. Says what is wrong and returns false. */
 bool train_engine(train_run *r, engine *e, train_network *n, q_plan_config *c);
 
+/* The weights of the training session, by name, into another one. */
+bool train_copy_weights(train_run *r, engine *to);
+
 /* What trains of a model in a file becomes what it is there. Says what is wrong and returns false. */
 bool tune_load(train_run *r);
 
@@ -330,8 +334,8 @@ void report_start(train_run *r);
 void report_step(train_run *r, const q_fit_progress *p);
 /* Ends the progress line, so that something else can be printed. */
 void report_pause(train_run *r);
-/* loss: of the last evaluation; NULL: there was none. */
-bool report_summary(train_run *r, const double *loss);
+/* loss: of the last evaluation; NULL: there was none. wide: the same without narrow types; NULL: there are none. */
+bool report_summary(train_run *r, const double *loss, const double *wide);
 bool report_close(train_run *r);
 /* q_fit_config.seen: counts answers. user: a train_run. */
 void report_seen(void *user, const q_step *step, const q_train_part *part, bool evaluated);

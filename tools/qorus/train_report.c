@@ -324,7 +324,7 @@ void report_step(train_run *r, const q_fit_progress *p)
 
 /* ---- The end ----------------------------------------------------------------------------------------------- */
 
-bool report_summary(train_run *r, const double *loss)
+bool report_summary(train_run *r, const double *loss, const double *wide)
 {
     const char *of = r->data.n_validate != 0 ? "validation" : "training";
     double f1 = 0;
@@ -345,6 +345,9 @@ bool report_summary(train_run *r, const double *loss)
         (void)printf(", ");
     }
     (void)printf("last training loss %.6f\n", r->result.loss);
+    if (wide != NULL) {
+        (void)printf("%s loss of the same weights in f32 %.6f: the narrow types cost %.6f\n", of, *wide, *loss - *wide);
+    }
     if (loss != NULL && accuracy >= 0) {
         (void)printf("%s accuracy %.4f, F1 %.4f\n", of, accuracy, f1);
     }

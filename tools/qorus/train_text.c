@@ -79,21 +79,6 @@ bool text_open(train_run *r)
            make_prompt(r) && make_generator(r);
 }
 
-static bool copy_weights(train_run *r)
-{
-    const engine *e = &r->writer;
-    for (q_param p = 0; p < q_model_n_params(e->model); p++) {
-        q_tensor from;
-        q_param of = q_model_find_param(r->h.engine.model, q_model_param_name(e->model, p));
-        if (q_model_param_is_slot(e->model, p) &&
-            (q_session_param(r->h.engine.session, of, &from, &r->h.diag) != Q_OK ||
-             q_session_load_param(e->session, p, &from, &r->h.diag) != Q_OK)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 void text_show(train_run *r, uint64_t step)
 {
     q_stop_reason reason = Q_STOP_NONE;
@@ -106,7 +91,7 @@ void text_show(train_run *r, uint64_t step)
         (void)fwrite(begin, 1, n, stderr);
     }
     q_generator_set_counter(r->generator, 0);
-    if (!copy_weights(r) || q_generator_rewind(r->generator, 0, d) != Q_OK ||
+    if (!train_copy_weights(r, &r->writer) || q_generator_rewind(r->generator, 0, d) != Q_OK ||
         q_generator_feed(r->generator, prompt, n_prompt, d) != Q_OK || q_generator_run(r->generator, &reason, d) != Q_OK) {
         (void)fputc('\n', stderr);
         (void)say_failure("sample", d);
