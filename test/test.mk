@@ -43,7 +43,7 @@ $(eval $(call test_program,test_tokenizer,$(wildcard test/tokenizer/*.c)))
 $(eval $(call test_program,test_ops,$(wildcard test/ops/*.c)))
 $(eval $(call test_program,test_sampler,$(wildcard test/sampler/*.c)))
 $(eval $(call test_program,test_snapshot,$(wildcard test/snapshot/*.c) test/port/fault_port.c))
-$(eval $(call test_program,test_checkpoint,$(addprefix test/checkpoint/,test_checkpoint.c bad.c faults.c medium.c sim.c rig.c) \
+$(eval $(call test_program,test_checkpoint,$(addprefix test/checkpoint/,test_checkpoint.c bad.c faults.c states.c medium.c sim.c rig.c) \
               test/train/bench.c test/port/fault_port.c))
 $(eval $(call test_program,test_crashes,$(addprefix test/checkpoint/,test_crashes.c crash.c sim.c rig.c) test/train/bench.c))
 $(eval $(call test_program,test_faults,$(wildcard test/fault/*.c) test/port/fault_port.c tools/qorus/host.c $(wildcard tools/common/*.c)))

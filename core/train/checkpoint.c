@@ -10,6 +10,8 @@ typedef struct checkpoint_part {
     uint64_t bytes;
     bool reals;
     bool squares;     /* none is below zero */
+    bool position;
+    uint32_t most;    /* that a position may be */
 } checkpoint_part;
 
 static bool has_squares(const char *optimizer, uint32_t moment)
@@ -74,6 +76,16 @@ static uint64_t measure_values(const q_session *s, const char *optimizer, uint8_
     return sum;
 }
 
+/* Positions of all sequences, and the states of every step. */
+static uint64_t measure_states(const q_session *s)
+{
+    uint64_t sum = checkpoint_padded(sizeof(uint32_t)) * s->plan->config.max.sequences;
+    for (uint32_t k = 0; k < s->plan->n_steps; k++) {
+        sum += checkpoint_padded(s->plan->steps[k].state.bytes);
+    }
+    return sum;
+}
+
 void q_checkpoint_describe(const q_checkpoint *c, checkpoint_head *h, uint8_t model[Q_CHECKPOINT_HASH])
 {
     const q_trainer *t = c->trainer;
@@ -94,6 +106,7 @@ void q_checkpoint_describe(const q_checkpoint *c, checkpoint_head *h, uint8_t mo
     h->n_params = t->session->plan->model->n.params;
     h->n_moments = t->session->plan->config.moments;
     h->real_bytes = sizeof(q_real);
+    h->states_bytes = (t->config.flags & Q_TRAIN_KEEP_STATE) != 0 ? measure_states(t->session) : 0;
 }
 
 q_error_code q_checkpoint_ready(const q_checkpoint *c, const char *who, q_diag *diag)
@@ -110,11 +123,7 @@ q_error_code q_checkpoint_ready(const q_checkpoint *c, const char *who, q_diag *
                                          : "averages are in the parameters' place",
                       0, 1);
     }
-    if ((t->config.flags & Q_TRAIN_KEEP_STATE) != 0 || !host_is_little_endian()) {
-        return q_fail(diag, Q_ERR_UNSUPPORTED, who,
-                      host_is_little_endian() ? "states of sequences that go on" : "byte order", 0, 1);
-    }
-    return Q_OK;
+    return host_is_little_endian() ? Q_OK : q_fail(diag, Q_ERR_UNSUPPORTED, who, "byte order", 0, 1);
 }
 
 q_error_code q_checkpoint_size(const q_checkpoint *checkpoint, const q_block_facts *facts, uint64_t *bytes, q_diag *diag)
@@ -217,6 +226,18 @@ static q_error_code check_numbers(const checkpoint_part *part, const uint8_t *by
     return part->squares && negative ? q_fail(diag, Q_ERR_CORRUPT, part->name, "second moment", 0, 0) : Q_OK;
 }
 
+static q_error_code check_position(const checkpoint_part *part, const uint8_t *bytes, q_diag *diag)
+{
+    uint32_t position;
+    memcpy(&position, bytes, sizeof(position)); /* parts begin at multiples of 8 of a buffer of sectors: it is not cut */
+    return position <= part->most ? Q_OK : q_fail(diag, Q_ERR_CORRUPT, part->name, "position", part->most, position);
+}
+
+static q_error_code check_part(const checkpoint_part *part, const uint8_t *bytes, size_t n, q_diag *diag)
+{
+    return part->position ? check_position(part, bytes, diag) : check_numbers(part, bytes, n, diag);
+}
+
 static bool all_zero(const uint8_t *bytes, size_t n)
 {
     uint8_t any = 0;
@@ -234,7 +255,7 @@ static q_error_code run_piece(checkpoint_stream *s, checkpoint_pass pass, const 
     q_error_code e;
     if (pass == CHECKPOINT_PUT) {
         e = stream_put(s, data, n, got);
-        return e == Q_OK && data != NULL ? check_numbers(part, data, *got, diag) : e;
+        return e == Q_OK && data != NULL ? check_part(part, data, *got, diag) : e;
     }
     e = q_checkpoint_take(s, n, &bytes, got);
     if (e != Q_OK) {
@@ -245,7 +266,7 @@ static q_error_code run_piece(checkpoint_stream *s, checkpoint_pass pass, const 
         return same ? Q_OK : Q_ERR_HASH;
     }
     if (pass == CHECKPOINT_CHECK) {
-        return data != NULL ? check_numbers(part, bytes, *got, diag) : Q_OK;
+        return data != NULL ? check_part(part, bytes, *got, diag) : Q_OK;
     }
     q_sha256_update(&s->sha, bytes, *got);
     if (data != NULL) {
@@ -275,6 +296,32 @@ static q_error_code run_bytes(checkpoint_stream *s, checkpoint_pass pass, void *
     return run_part(s, pass, &part, diag);
 }
 
+/* A position that is read must not lead out of a state, whatever stands there now. */
+static q_error_code run_position(checkpoint_stream *s, checkpoint_pass pass, session_sequence *q, uint32_t most, q_diag *diag)
+{
+    uint32_t position = q->position;
+    checkpoint_part part = {"sequences", (uint8_t *)&position, sizeof(position), false, false, true, most};
+    q_error_code e = run_part(s, pass, &part, diag);
+    if (e == Q_OK && pass == CHECKPOINT_LOAD) {
+        q->position = position <= most ? position : 0;
+        q->lost = false;
+    }
+    return e;
+}
+
+static q_error_code run_states(checkpoint_stream *s, checkpoint_pass pass, const q_session *session, q_diag *diag)
+{
+    const q_plan *plan = session->plan;
+    q_error_code e = Q_OK;
+    for (uint32_t i = 0; i < plan->config.max.sequences && e == Q_OK; i++) {
+        e = run_position(s, pass, &session->sequences[i], plan->config.max.kv, diag);
+    }
+    for (uint32_t k = 0; k < plan->n_steps && e == Q_OK; k++) {
+        e = run_bytes(s, pass, session->layers[k].state, plan->steps[k].state.bytes, diag);
+    }
+    return e;
+}
+
 q_error_code q_checkpoint_run(checkpoint_stream *s, checkpoint_pass pass, const q_session *session, const checkpoint_head *h,
                               void *note, void *best, q_diag *diag)
 {
@@ -291,6 +338,9 @@ q_error_code q_checkpoint_run(checkpoint_stream *s, checkpoint_pass pass, const 
     }
     if (e == Q_OK) {
         e = run_bytes(s, pass, best, h->best_bytes, diag);
+    }
+    if (e == Q_OK && h->states_bytes != 0) {
+        e = run_states(s, pass, session, diag);
     }
     return e == Q_OK && pass == CHECKPOINT_PUT ? stream_flush(s) : e;
 }

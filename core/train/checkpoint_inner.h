@@ -30,7 +30,7 @@ typedef struct checkpoint_record {
     uint32_t crc;      /* CRC-32 of all before it */
 } checkpoint_record;
 
-/* The payload's first bytes. Note, values and best slots follow. */
+/* The payload's first bytes. Note, values, best slots and states follow. */
 typedef struct checkpoint_head {
     uint64_t steps;
     uint64_t seed;
@@ -46,7 +46,8 @@ typedef struct checkpoint_head {
     uint32_t real_bytes;
     uint32_t reserved;
     char optimizer[24];    /* filled up with zeros */
-    uint8_t reserved_bytes[24];
+    uint64_t states_bytes; /* of sequences that go on, padding included; 0: every step begins them anew */
+    uint8_t reserved_bytes[16];
 } checkpoint_head;
 
 Q_STATIC_ASSERT(sizeof(checkpoint_record) == Q_CHECKPOINT_RECORD, "on-disk layout");
@@ -68,7 +69,7 @@ static inline uint64_t checkpoint_sectors(uint64_t n)
 
 static inline uint64_t checkpoint_payload(const checkpoint_head *h)
 {
-    return sizeof(*h) + checkpoint_padded(h->note_bytes) + h->values_bytes + checkpoint_padded(h->best_bytes);
+    return sizeof(*h) + checkpoint_padded(h->note_bytes) + h->values_bytes + checkpoint_padded(h->best_bytes) + h->states_bytes;
 }
 
 /* Head and model's hash of what is to be saved. */

@@ -46,8 +46,8 @@ static q_error_code find(q_checkpoint_place *p, q_block work, checkpoint_choice 
     if (e != Q_OK) {
         return q_checkpoint_fail(p, e, "read", 0, 0, diag);
     }
-    if (h->note_bytes > r->bytes || h->values_bytes > r->bytes || h->best_bytes > r->bytes || r->bytes > UINT64_MAX / 8 ||
-        checkpoint_payload(h) != r->bytes) {
+    if (h->note_bytes > r->bytes || h->values_bytes > r->bytes || h->best_bytes > r->bytes || h->states_bytes > r->bytes ||
+        r->bytes > UINT64_MAX / 8 || checkpoint_payload(h) != r->bytes) {
         return q_checkpoint_fail(p, Q_ERR_CORRUPT, "sizes", r->bytes, checkpoint_payload(h), diag);
     }
     return has_reserved(h) ? q_checkpoint_fail(p, Q_ERR_CORRUPT, "reserved", 0, 1, diag) : Q_OK;
@@ -67,6 +67,7 @@ static void tell(const checkpoint_choice *c, const checkpoint_head *h, q_checkpo
     info->bytes = s->record.block + s->record.bytes;
     info->values_bytes = h->values_bytes;
     info->best_bytes = h->best_bytes;
+    info->states_bytes = h->states_bytes;
     info->note_bytes = h->note_bytes;
     info->steps = h->steps;
     info->seed = h->seed;
@@ -130,6 +131,9 @@ static q_error_code check_fit(const q_checkpoint_place *p, const q_checkpoint *c
     }
     if (h->best_bytes != 0 && h->best_bytes != q_fit_best_size(c->trainer->session)) {
         return q_checkpoint_fail(p, Q_ERR_CORRUPT, "best_bytes", q_fit_best_size(c->trainer->session), h->best_bytes, diag);
+    }
+    if (h->states_bytes != own.states_bytes) {
+        return q_checkpoint_fail(p, Q_ERR_MISMATCH, "states of sequences", own.states_bytes, h->states_bytes, diag);
     }
     if (h->note_bytes > c->note_capacity || (h->note_bytes != 0 && c->note == NULL)) {
         return q_checkpoint_fail(p, Q_ERR_NO_SPACE, "note", h->note_bytes, c->note != NULL ? c->note_capacity : 0, diag);

@@ -77,8 +77,11 @@ static q_error_code check_slots(const q_checkpoint_place *p, checkpoint_choice *
     const char *who = "q_checkpoint_place";
     q_block_facts facts = {1, 1};
     uint64_t size = 0;
-    uint64_t each = p->slot_bytes;
-    q_error_code e = Q_OK;
+    const uint64_t each = p->slot_bytes;
+    q_error_code e = each != 0 ? Q_OK : q_fail(diag, Q_ERR_INVALID_ARG, who, "slot_bytes", 2 * Q_CHECKPOINT_RECORD, 0);
+    if (e != Q_OK) {
+        return e;
+    }
     if (p->port->block_facts != NULL) {
         PORT_CALL(e, p->port->block_facts(p->port->user, p->file, &facts));
     }
@@ -95,7 +98,6 @@ static q_error_code check_slots(const q_checkpoint_place *p, checkpoint_choice *
                       p->offset % c->block != 0 ? p->offset : each);
     }
     size = size > p->offset ? (size - p->offset) / 2 / c->block * c->block : 0;
-    each = each == 0 ? size : each;
     if (each > size || each <= c->block) {
         return q_fail(diag, Q_ERR_NO_SPACE, who, "slot_bytes", each > size ? each : 2 * (uint64_t)c->block, size);
     }

@@ -236,6 +236,16 @@ static void begin_record(checkpoint_saving *s, const checkpoint_choice *c)
     s->record.bytes = checkpoint_payload(&s->head);
 }
 
+/* A step failed half way through states that cannot go back: what the next one would refuse is not saved. */
+static bool is_cut_off(const q_trainer *t)
+{
+    bool lost = false;
+    for (uint32_t i = 0; i < t->session->plan->config.max.sequences; i++) {
+        lost = lost || t->session->sequences[i].lost;
+    }
+    return lost && (t->config.flags & Q_TRAIN_KEEP_STATE) != 0;
+}
+
 q_error_code q_checkpoint_save(q_checkpoint_place *place, const q_checkpoint *checkpoint, q_block work, q_diag *diag)
 {
     checkpoint_choice choice;
@@ -243,6 +253,9 @@ q_error_code q_checkpoint_save(q_checkpoint_place *place, const q_checkpoint *ch
     q_error_code e = q_checkpoint_ready(checkpoint, "q_checkpoint_save", diag);
     if (e == Q_OK && checkpoint->note_bytes != 0 && checkpoint->note == NULL) {
         e = q_fail(diag, Q_ERR_INVALID_ARG, "q_checkpoint_save", "note", 1, 0);
+    }
+    if (e == Q_OK && is_cut_off(checkpoint->trainer)) {
+        e = q_fail(diag, Q_ERR_INVALID_STATE, "q_checkpoint_save", "a layer's state was cut off", 0, 1);
     }
     if (e != Q_OK) {
         return e;

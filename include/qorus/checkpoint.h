@@ -4,8 +4,9 @@
  * the checkpoint before or the new one, with a file system and without.
  *
  * Saved are the slots of parameters (running statistics among them), moments, averages of weights, the trainer's steps and
- * seed (which random numbers and the order of samples follow from), what early stopping knows with the best slots, and a
- * note: bytes of the caller's. The form of the bytes (docs/FORMAT.md, "Checkpoint") is the same wherever they lie:
+ * seed (which random numbers and the order of samples follow from), what early stopping knows with the best slots, the states
+ * and positions of sequences that go on (Q_TRAIN_KEEP_STATE), and a note: bytes of the caller's. The form of the bytes
+ * (docs/FORMAT.md, "Checkpoint") is the same wherever they lie:
  *
  *   slots   two of them, one behind the other, in a file that is open already: a block device, flash, a file made
  *           beforehand. The older or damaged one is overwritten; what makes it count, the record, is written last, at once.
@@ -44,8 +45,8 @@ typedef struct q_checkpoint_place {
     const char *path;     /* files; NULL: slots */
     q_port_file file;     /* slots: opened for reading and, to save, for writing */
     uint64_t offset;      /* slots: of the first, a multiple of the medium's atomic and erase units and of the record */
-    uint64_t slot_bytes;  /* slots: of each, such a multiple too, the same in every run (q_checkpoint_size); 0: half of what
-                             the file has from offset on */
+    uint64_t slot_bytes;  /* slots: of each, such a multiple too, at least q_checkpoint_size; the same in every run, for where
+                             the second one begins follows from it and not from what a medium says of its size */
     /* The library's own; zero at first. */
     uint32_t failed;      /* 1 + the slot that a failed save leaves in doubt, which the next one overwrites */
     uint32_t known;       /* good is set */
@@ -77,6 +78,7 @@ typedef struct q_checkpoint_info {
     uint64_t bytes;       /* record and payload */
     uint64_t values_bytes; /* slots and moments */
     uint64_t best_bytes;
+    uint64_t states_bytes; /* 0: every step begins its sequences anew */
     uint64_t note_bytes;
     uint64_t steps;
     uint64_t seed;
@@ -101,8 +103,8 @@ Q_NODISCARD q_error_code q_checkpoint_size(const q_checkpoint *checkpoint, const
  * Saves. Whatever happens on the way, the newest whole checkpoint that stood there can still be loaded until the new one is
  * on the medium. What was written is read back and compared before it counts.
  *
- * Errors: Q_ERR_INVALID_ARG; INVALID_STATE (within a step or between its micro-batches; averages in the parameters' place);
- * UNSUPPORTED (host not little-endian; Q_TRAIN_KEEP_STATE: states of sequences are not saved); NON_FINITE (a parameter
+ * Errors: Q_ERR_INVALID_ARG; INVALID_STATE (within a step or between its micro-batches; averages in the parameters' place; states
+ * that go on, cut off by a step that failed); UNSUPPORTED (host not little-endian); NON_FINITE (a parameter
  * or moment is no number: a broken training does not take the place of a sound one); NO_SPACE (work, slot); MISALIGNED
  * (offset, slot_bytes); INVALID_SIZE (path; facts that are no powers of two up to 64 MiB); NOT_SUPPORTED, field "port": it lacks
  * members that are needed; NOT_SUPPORTED, field "durability unknown": all is written and has its name, but the port cannot promise that a power
@@ -123,7 +125,7 @@ Q_NODISCARD q_error_code q_checkpoint_save(q_checkpoint_place *place, const q_ch
  *   Q_ERR_NOT_QORUS        a file that is none
  *   Q_ERR_VERSION          the newest is of another version
  *   Q_ERR_TRUNCATED, CORRUPT, HASH   none is whole: cut, a damaged record, a damaged payload
- *   Q_ERR_MISMATCH         of another model, optimizer or type of numbers (field)
+ *   Q_ERR_MISMATCH         of another model, optimizer or type of numbers, with or without states of sequences (field)
  *   Q_ERR_NON_FINITE       a parameter or moment is no number (what); CORRUPT, "second moment": one below zero
  *   Q_ERR_NO_SPACE         note, best or work too small (need, have)
  *   and those of q_checkpoint_save for arguments and states

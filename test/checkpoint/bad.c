@@ -390,6 +390,8 @@ static void refused_places(void)
     p.offset = 100;
     said(save_with(p, rig_work), Q_ERR_MISALIGNED, "offset");
     p = good;
+    p.slot_bytes = 0;
+    said(save_with(p, rig_work), Q_ERR_INVALID_ARG, "slot_bytes");
     p.slot_bytes = 777;
     said(save_with(p, rig_work), Q_ERR_MISALIGNED, "slot_bytes");
     p.slot_bytes = MEDIUM_SLOT + 512;
@@ -405,6 +407,25 @@ static void refused_places(void)
     said(save_with(p, rig_work), Q_ERR_INVALID_SIZE, "path");
     medium.facts.erase_bytes = 3000;
     said(save_with(good, rig_work), Q_ERR_INVALID_SIZE, "facts");
+}
+
+/* A medium that says another size than it had: the slots are where they were, or nothing is touched. */
+static void C03_a_medium_of_another_size(void)
+{
+    q_checkpoint_place p = medium_start(false, 2);
+    sim_file *area = sim_find(&medium.fs, MEDIUM_AREA);
+    uint8_t before[2 * MEDIUM_SLOT];
+    area->size = SIM_BYTES; /* more than there was */
+    loads(false, 1, Q_OK);
+    CHECK_EQ(medium_save(&p, 2), Q_OK);
+    loads(false, 2, Q_OK);
+    memcpy(before, area->bytes, sizeof(before));
+    area->size = MEDIUM_SLOT + 4096;
+    said(save_with(p, rig_work), Q_ERR_NO_SPACE, "slot_bytes");
+    refused(false, Q_ERR_NO_SPACE, "slot_bytes");
+    CHECK(memcmp(before, area->bytes, sizeof(before)) == 0);
+    area->size = 2 * MEDIUM_SLOT;
+    loads(false, 2, Q_OK);
 }
 
 /* Slots need four members of a port. */
@@ -464,6 +485,7 @@ void checkpoint_bad(void)
     RUN(C16_a_temporary_file_left_over);
     RUN(C18_two_writers);
     RUN(refused_places);
+    RUN(C03_a_medium_of_another_size);
     RUN(four_calls);
     RUN(refused_trainings);
 }

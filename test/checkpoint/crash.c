@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_SUBSETS = 12, DEPTHS = 2 };
+enum { MOST_SUBSETS = 12, DEPTHS = 2, CRASH_SLOT = SIM_BYTES / 2 / 4096 * 4096 };
 
 /* A machine, the medium it started with, and after how many calls which checkpoint must and may be there. */
 typedef struct level {
@@ -51,6 +51,7 @@ static q_checkpoint_place place_of(sim_port *m)
     p.struct_size = sizeof(p);
     p.port = &m->port;
     m->facts = options.facts;
+    p.slot_bytes = CRASH_SLOT;
     if (options.files) {
         p.path = CRASH_PATH;
     } else if (m->port.file_open(m, CRASH_AREA, Q_OPEN_READ_WRITE, &p.file) != Q_OK) {
@@ -134,11 +135,8 @@ static bool other_promises(uint32_t taken)
     q_checkpoint_place p;
     q_checkpoint_info info;
     q_diag d;
-    const q_block_facts *facts = &options.facts;
-    uint32_t unit = facts->erase_bytes > facts->atomic_bytes ? facts->erase_bytes : facts->atomic_bytes;
-    uint32_t block = unit > Q_CHECKPOINT_RECORD ? unit : Q_CHECKPOINT_RECORD;
     sim_file *area = sim_find(&loading.fs, CRASH_AREA);
-    memset(area->bytes + (taken == 0 ? 0 : area->size / 2 / block * block), 0, Q_CHECKPOINT_RECORD);
+    memset(area->bytes + (taken == 0 ? 0 : CRASH_SLOT), 0, Q_CHECKPOINT_RECORD);
     p = place_of(&loading);
     return q_checkpoint_look(&p, &info, NULL, 0, rig_work, &d) == Q_ERR_HASH;
 }

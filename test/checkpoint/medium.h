@@ -33,8 +33,9 @@ uint8_t *medium_bytes(bool files, uint32_t i);
 void medium_seal(uint8_t *record);
 void medium_sum(uint8_t *record);
 
-/* Tests of faults.c and bad.c. */
+/* Tests of faults.c, bad.c and states.c. */
 void checkpoint_faults(void);
 void checkpoint_bad(void);
+void checkpoint_states(void);
 
 #endif /* QORUS_TEST_CHECKPOINT_MEDIUM_H */

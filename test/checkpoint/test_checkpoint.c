@@ -44,6 +44,7 @@ static q_checkpoint_place slots(void)
     CHECK_EQ(p.port->file_open(p.port->user, path, Q_OPEN_READ_WRITE, &p.file), Q_OK);
     p.path = NULL;
     p.offset = 4096;
+    p.slot_bytes = MEDIUM_SLOT;
     return p;
 }
 
@@ -145,6 +146,7 @@ int main(void)
     RUN(C17_targets_that_are_no_files);
     checkpoint_bad();
     checkpoint_faults();
+    checkpoint_states();
     medium_close();
     (void)unlink(in_folder("a.state"));
     (void)unlink(in_folder("a.state" Q_CHECKPOINT_PREVIOUS));

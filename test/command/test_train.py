@@ -336,6 +336,7 @@ def telling():
 
 GOOD = "data = x.idx\ntargets = y.idx\n"
 NET = "network {\n  linear classes\n}\n"
+EMBEDDING = "network {\n  embedding 8\n  linear classes\n}\n"
 BAD_FILES = (  # what a config file says; the line it is about, or None; words of the message
     ("", None, ["data", "missing"]),
     (GOOD, None, ["network", "missing"]),
@@ -369,6 +370,7 @@ BAD_FILES = (  # what a config file says; the line it is about, or None; words o
     ("data = x.idx\ntargets = x.idx\n" + NET, 4, ["64 labels", "1 rows"]),
     ("data = digits.csv\nlabel = colour\n" + NET, None, ["digits.csv", "label column"]),
     ("data = text.txt\n" + NET, None, ["text.txt", "embedding", "decoder"]),
+    ("data = x.idx\n" + EMBEDDING, 1, ["x.idx is no text", "of 25616 bytes", "the first at 0", "vocab = byte", "format = text"]),
     ("data = text.txt\nvocab = 7\nnetwork {\nembedding 8\nlinear classes\n}\n", 2, ["vocab", "7", "256"]),
     ("data = text.txt\nwindow = 90000\nnetwork {\nembedding 8\nlinear classes\n}\n", 2, ["window", "90000"]),
     ("data = text.txt\nloss = mse\nnetwork {\nembedding 8\nlinear classes\n}\n", 2, ["loss", "cross_entropy"]),
@@ -419,6 +421,10 @@ def bad_configs():
     (FOLDER / "bad.train").write_bytes(b"data = x\0.idx\n")
     refused("a file that is no text", ["bad.train", "text?"], None, "bad.train")
     refused("no such config", ["none.train"], None, "none.train")
+    for option in (("--vocab", "byte"), ("--format", "text", "--vocab", "char")):
+        code, _, err = qorus("train", "--data", FOLDER / "x.idx", *option, "--network", "embedding 8; linear classes", "--steps", 1,
+                             "--out", FOLDER / "bytes.qorus")
+        tell(f"{' '.join(option)}: bytes of any kind are learnt", code == 0, err)
 
 
 def main():

@@ -332,6 +332,8 @@ void test_order(void)
     said(dataset_classes("t.csv", bad, 2, y, &classes, &why), Q_ERR_CORRUPT, &why, "label of sample 2 of 2", "no whole number");
     check(dataset_text(&text, &n, "a.txt", "\xef\xbb\xbfhi", 5, &why) == Q_OK && n == 2 && text[0] == 'h', "text");
     said(dataset_text(&text, &n, "a.txt", "\xef\xbb\xbf", 3, &why), Q_ERR_TRUNCATED, &why, "no text", "an empty text");
+    check(dataset_strange_bytes("a\xc3\xa4\xf0\x9f\x98\x80\n\t\x7f", 10, &n) == 0, "nothing is strange in UTF-8");
+    check(dataset_strange_bytes("ab\0\xff\xc3" "c\xe2\x82", 8, &n) == 5 && n == 2, "zeros, bytes that begin nothing, and cut characters are");
 }
 
 int main(void)

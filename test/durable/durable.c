@@ -84,7 +84,7 @@ static void heard(void *arg, const q_fault_event *e)
 
 /* ---- Slots ------------------------------------------------------------------------------------------------ */
 
-/* The file's two halves; ends the program if it cannot be opened. */
+/* The two slots; ends the program if it cannot be opened. */
 static q_checkpoint_place place_of(const char *path, q_open_mode mode)
 {
     const q_port *port = host_port();
@@ -92,6 +92,7 @@ static q_checkpoint_place place_of(const char *path, q_open_mode mode)
     memset(&place, 0, sizeof(place));
     place.struct_size = sizeof(place);
     place.port = port;
+    place.slot_bytes = DURABLE_SLOT;
     if (port->file_open(port->user, path, mode, &place.file) != Q_OK) {
         host_fail(path, "cannot be opened", 1, 0);
     }

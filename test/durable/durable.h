@@ -15,6 +15,8 @@
 #include "../port/fault_port.h"
 #include "../trajectory/trajectory.h"
 
+enum { DURABLE_SLOT = 256 << 10 /* bytes; half a disk of test_durable.py */ };
+
 typedef struct durable_options {
     const char *path;    /* of the slots */
     const char *network; /* of the trajectory */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Raw text, normalisation, and the order of samples. */
+#include "../../core/text/unicode.h"
 #include "dataset_inner.h"
 #include "qorus/base/random.h"
 
@@ -13,6 +14,21 @@ q_error_code dataset_text(const char **text, size_t *size, const char *name, con
     *text = (const char *)p + skip;
     *size = n - skip;
     return Q_OK;
+}
+
+size_t dataset_strange_bytes(const char *text, size_t n, size_t *first)
+{
+    const uint8_t *p = (const uint8_t *)text;
+    size_t strange = 0;
+    uint32_t length;
+    for (size_t i = 0; i < n; i += length) {
+        (void)q_utf8_class(p + i, n - i, &length);
+        if (p[i] == 0 || (length == 1 && p[i] >= 0x80)) {
+            *first = strange == 0 ? i : *first;
+            strange++;
+        }
+    }
+    return strange;
 }
 
 q_error_code dataset_classes(const char *name, const float *in, uint32_t n, int32_t *y, uint32_t *n_classes,

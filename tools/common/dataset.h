@@ -109,6 +109,8 @@ bool dataset_number(const char *text, size_t n, double *out);
 
 /* Raw text: any bytes but none at all; a byte order mark is left out. */
 q_error_code dataset_text(const char **text, size_t *size, const char *name, const void *bytes, size_t n, dataset_why *why);
+/* Bytes that a text does not have: zeros, and those of no UTF-8 character. *first: where the first one is. O(n). */
+size_t dataset_strange_bytes(const char *text, size_t n, size_t *first);
 
 /* ---- Normalisation ----------------------------------------------------------------------------------------- */
 

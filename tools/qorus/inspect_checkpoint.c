@@ -34,6 +34,7 @@ bool checkpoint_find(host *h, const char *path, q_checkpoint_place *place)
     }
     slots = port->file_size(port->user, place->file, &size) == Q_OK && half(size) != 0 && begins(port, place->file, half(size));
     place->path = slots ? NULL : path;
+    place->slot_bytes = slots ? half(size) : 0;
     found = slots || begins(port, place->file, 0);
     return slots || (port->file_close(port->user, place->file) == Q_OK && found);
 }
@@ -68,6 +69,7 @@ static void show(doc *d, const q_checkpoint_info *c, bool slots, const char *not
     doc_u64(d, "real_bytes", c->real_bytes, 0);
     doc_u64(d, "values_bytes", c->values_bytes, 0);
     doc_u64(d, "best_bytes", c->best_bytes, 0);
+    doc_u64(d, "states_bytes", c->states_bytes, 0);
     doc_u64(d, "evaluations", c->evaluations, 0);
     doc_u64(d, "best_step", c->best_step, 0);
     doc_double(d, "best", c->best);

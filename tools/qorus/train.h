@@ -80,6 +80,7 @@ typedef struct train_layer {
 
 typedef struct train_settings {
     const char *config; /* the file's name; NULL: the command line alone */
+    char *text;         /* of that file, which values and layers point into */
 
     const char *data;
     const char *targets;

@@ -88,11 +88,28 @@ static bool read_file(train_settings *s, char *text)
 
 /* ---- Both -------------------------------------------------------------------------------------------------- */
 
+/* Of a copy, which settings that are texts or networks keep. */
+static bool set_option(train_settings *s, const setting *k, const char *word)
+{
+    size_t n = strlen(word) + 1;
+    char *value = (char *)malloc(n);
+    bool ok;
+    if (value == NULL) {
+        say("out of memory");
+        return false;
+    }
+    memcpy(value, word, n);
+    ok = setting_set(s, k, value, GIVEN_BY_OPTION);
+    if (!ok || (k->kind != SET_TEXT && k->kind != SET_NETWORK)) {
+        free(value);
+    }
+    return ok;
+}
+
 static bool read_options(train_settings *s, const char *const *words, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         const setting *k;
-        char *value = NULL;
         if (strncmp(words[i], "--", 2) != 0) {
             if (s->config != NULL || words[i][0] == '-') {
                 say("train takes one config file and --key value: what is '%s'? --help lists the keys", words[i]);
@@ -110,16 +127,7 @@ static bool read_options(train_settings *s, const char *const *words, uint32_t n
             *setting_line(s, k) = GIVEN_BY_OPTION;
             return train_complain(s, k->name, "a value is missing");
         }
-        if (k->kind != SET_FLAG) {
-            size_t length = strlen(words[++i]) + 1;
-            value = (char *)malloc(length); /* the settings keep it */
-            if (value == NULL) {
-                say("out of memory");
-                return false;
-            }
-            memcpy(value, words[i], length);
-        }
-        if (!setting_set(s, k, value != NULL ? value : (char *)(uintptr_t)"", GIVEN_BY_OPTION)) {
+        if (!set_option(s, k, k->kind != SET_FLAG ? words[++i] : "")) {
             return false;
         }
     }
@@ -221,15 +229,15 @@ static bool check(train_settings *s)
 static bool read_config(train_settings *s)
 {
     size_t size;
-    char *text = host_read(s->config, &size); /* the settings keep it */
-    if (text == NULL) {
+    s->text = host_read(s->config, &size);
+    if (s->text == NULL) {
         return false;
     }
-    if (strlen(text) != size) {
-        say("%s: byte %zu is 0: is it a text?", s->config, strlen(text));
+    if (strlen(s->text) != size) {
+        say("%s: byte %zu is 0: is it a text?", s->config, strlen(s->text));
         return false;
     }
-    return read_file(s, text);
+    return read_file(s, s->text);
 }
 
 bool train_read(train_settings *s, const char *const *words, uint32_t n)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_VOCABULARY = 512 };
+enum { DEFAULT_VOCABULARY = 512, FEW = 20 /* one in so many bytes of a text may be strange */ };
 
 static bool vocabulary_of(const train_settings *s, vocabulary_config *c)
 {
@@ -130,6 +130,21 @@ static bool note_origin(train_data *d, host *h)
     return true;
 }
 
+/* Not a picture or an archive, which would be learnt without a word. */
+static bool is_text(const train_settings *s, const char *text, size_t n)
+{
+    size_t first = 0;
+    size_t strange;
+    if (s->format == FORMAT_TEXT || (s->vocab != NULL && strcmp(s->vocab, "byte") == 0)) {
+        return true;
+    }
+    strange = dataset_strange_bytes(text, n, &first);
+    return strange <= n / FEW ||
+           train_complain(s, "data", "%s is no text, it seems: %zu of %zu bytes are 0 or no UTF-8, the first at %zu; format = text "
+                          "takes it for one all the same%s", s->data, strange, n, first,
+                          s->model == NULL ? ", vocab = byte learns bytes of any kind" : "");
+}
+
 bool train_load_text(train_data *d, host *h, const train_settings *s, uint32_t window)
 {
     dataset_why why;
@@ -153,7 +168,7 @@ bool train_load_text(train_data *d, host *h, const train_settings *s, uint32_t w
         return false;
     }
     d->rows = window;
-    ok = find_vocabulary(d, h, s, text, n) && encode(d, h, s, text, n, &ids);
+    ok = is_text(s, text, n) && find_vocabulary(d, h, s, text, n) && encode(d, h, s, text, n, &ids);
     free(bytes);
     if (!ok) {
         return false;
