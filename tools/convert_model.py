@@ -12,10 +12,13 @@ import hashlib
 import os
 import sys
 
+from qorus_py import packages
+
+packages.enter(__name__)
 try:
     from qorus_py import gguf_file, gguf_llama, writer
 except ImportError as error:
-    sys.exit(f"convert_model: Python package {error.name!r} is missing (make deps installs what is needed)")
+    sys.exit(f"convert_model: {packages.missing(error)}")
 
 VERSION = "3.0.0"
 
@@ -110,7 +113,7 @@ def main(arguments=None):
         line = " ".join(str(error).split()) or type(error).__name__
         print(f"convert_model: {options.input}: {line}", file=sys.stderr)
     except ImportError as error:
-        print(f"convert_model: Python package {error.name!r} is missing (make deps installs it)", file=sys.stderr)
+        print(f"convert_model: {packages.missing(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("convert_model: interrupted; nothing was written", file=sys.stderr)
     else:

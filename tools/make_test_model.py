@@ -5,11 +5,14 @@ import argparse
 import sys
 from struct import error as struct_error
 
+from qorus_py import packages
+
+packages.enter(__name__)
 try:
     from qorus_py import format as fmt
     from qorus_py import generate, gguf_llama
 except ImportError as error:
-    sys.exit(f"make_test_model: Python package {error.name!r} is missing (make deps installs what is needed)")
+    sys.exit(f"make_test_model: {packages.missing(error)}")
 
 KINDS = {"full": fmt.LAYER_FULL, "window": fmt.LAYER_WINDOW, "no-rope": fmt.LAYER_NO_ROPE}
 

@@ -24,12 +24,15 @@ import time
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
 
+from qorus_py import packages  # noqa: E402
+
+packages.enter(__name__)
 MISSING = None
 try:
     import gguf
     import numpy as np
 except ImportError as error:
-    MISSING = error.name
+    MISSING = packages.missing(error)
 
 LIMIT_LOGIT = 1e-3
 LIMIT_MARGIN = 1e-2
@@ -477,10 +480,10 @@ def main():
     options = parse()
     if MISSING and options.action == "check":
         score = Score()
-        score.skip(f"Python package {MISSING!r} is missing (make deps installs it)")
+        score.skip(MISSING)
         return score.end()
     if MISSING:
-        print(f"oracle: Python package {MISSING!r} is missing (make deps installs it)", file=sys.stderr)
+        print(f"oracle: {MISSING}", file=sys.stderr)
         return 1
     try:
         return check(options) if options.action == "check" else logits(options)

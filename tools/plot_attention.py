@@ -14,7 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from qorus_py import picture
+from qorus_py import packages, picture
+
+packages.enter(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 

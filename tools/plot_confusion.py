@@ -12,7 +12,9 @@ import csv
 import sys
 from pathlib import Path
 
-from qorus_py import picture
+from qorus_py import packages, picture
+
+packages.enter(__name__)
 
 
 def read_confusion(path):

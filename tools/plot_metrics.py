@@ -15,7 +15,9 @@ import math
 import sys
 from pathlib import Path
 
-from qorus_py import picture
+from qorus_py import packages, picture
+
+packages.enter(__name__)
 
 COLUMNS = ("step", "epoch", "loss", "val_loss", "accuracy", "perplexity", "learning_rate", "gradient_norm", "samples_per_s",
            "seconds", "rescaled")

@@ -5,11 +5,13 @@ drawn where matplotlib is there."""
 import contextlib
 import io
 import math
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+sys.path.insert(0, str(TOOLS))
 import plot_confusion  # noqa: E402
 import plot_metrics  # noqa: E402
 
@@ -95,6 +97,8 @@ def test_picture(folder):
     with contextlib.redirect_stdout(said):
         code = plot_confusion.main([str(Path(folder, "table.csv")), "-o", str(out)])
     check(code == 0 and "3 classes, accuracy 0.8750, macro F1 0.8730" in said.getvalue(), said.getvalue())
+    done = subprocess.run([TOOLS / "plot_metrics.py", "a.csv", "-o", "own.png"], cwd=folder, capture_output=True, text=True)
+    check(done.returncode == 0, f"the command finds matplotlib itself: {done.stderr}")
 
 
 def main():

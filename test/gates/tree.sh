@@ -93,6 +93,17 @@ for folder in include core backends/scalar backends/x86 backends/avx2 backends/a
     empty "$folder includes only what it may" "$(rule_breaks . | grep "^$folder/")"
 done
 
+# not_commands ROOT: prints every script of ROOT/tools that cannot be started by its name.
+not_commands() {
+    grep -rlI '^#!/' "$1/tools" | while read -r script; do [ -x "$script" ] || echo "$script"; done
+}
+
+mkdir -p "$bad/tools"
+echo '#!/bin/sh' >"$bad/tools/script"
+full "a script of tools/ that is not executable" "$(not_commands "$bad")"
+rm -rf "$bad"
+empty "every script of tools/ is a command" "$(not_commands .)"
+
 # ---- Flags of instruction sets -------------------------------------------------------------------------------
 
 # From the commands that make would run: each source with its -m flags. Those that only take away, and the target's

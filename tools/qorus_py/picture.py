@@ -2,6 +2,8 @@
 """What the pictures of tools/plot_*.py share: matplotlib without a display, one palette, one way to fail."""
 import sys
 
+from qorus_py import packages
+
 COLOURS = ("#3d6a9e", "#d98a3d", "#5d9e5f", "#8d6cab", "#b4534a", "#6f6f6f")
 HEAT = ("#ffffff", "#d6e2ef", "#8fb1d3", "#3d6a9e", "#1d3a5f")  # of heat maps, from nothing to most
 
@@ -51,5 +53,5 @@ def finish(name, draw):
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except ImportError as error:
-        print(f"{name}: {error.name} is missing: make deps, then build/venv/bin/python tools/{name}.py", file=sys.stderr)
+        print(f"{name}: {packages.missing(error)}", file=sys.stderr)
         return 2
