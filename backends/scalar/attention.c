@@ -223,15 +223,20 @@ static inline void attention_units(const q_work *work, const q_attention_args *a
         uint32_t r = u / a->heads;
         uint32_t h = u % a->heads;
         uint32_t kv_head = h / (a->heads / a->kv_heads);
-        q_span span = q_part_of_row(work->run, rows, a->per_sample, r);
+        uint32_t part = a->per_sample != 0 ? r / a->per_sample : q_span_index_of_row(work->run, r);
+        q_span span = q_counted_part_at(work->run, rows, a->per_sample, a->lengths, part);
         size_t head = (size_t)q_kv_head_bytes(dtype, a->capacity, a->head_dim) * kv_head;
+        q_real *out = scalar_row_out(a->out, a->out_stride, r) + (size_t)h * a->head_dim;
+        if (r - span.row >= span.rows) {
+            memset(out, 0, a->head_dim * sizeof(q_real));
+            continue;
+        }
         t.q = scalar_row(a->q, a->q_stride, r) + (size_t)h * a->head_dim;
         t.k = (const uint8_t *)a->k_cache + span.sequence * a->sequence_stride + head;
         t.v = (const uint8_t *)a->v_cache + span.sequence * a->sequence_stride + head;
         t.hi = a->full ? span.rows : span.position + (r - span.row) + 1u;
         t.lo = a->window != 0 && t.hi > a->window ? t.hi - a->window : 0;
-        attn_head(&t, scalar_row_out(a->out, a->out_stride, r) + (size_t)h * a->head_dim,
-                  a->lse != NULL ? a->lse + (size_t)r * a->heads + h : NULL);
+        attn_head(&t, out, a->lse != NULL ? a->lse + (size_t)r * a->heads + h : NULL);
     }
 }
 

@@ -3,7 +3,8 @@
  * Multi-head attention with grouped keys and values (GQA, Ainslie et al. 2023, arXiv:2305.13245), causal or full.
  *
  *   q [rows, heads*head_dim]; k, v [rows, kv_heads*head_dim]; out as q
- *   of tokens: rows belong to sequences by the spans of the step; of samples [batch, 1, T, columns]: T rows each
+ *   of tokens: rows belong to sequences by the spans of the step; of samples [batch, 1, T, columns]: T rows each, of which,
+ *   with lengths [batch] (I32), the first 1 .. T count: the others are padding, which no row sees and whose out is 0
  *
  * Causal attention of tokens keeps the keys and values of every sequence as its state: the heads of K, then those of V, as
  * q_kv_store_args has them, in q_layer.kv_dtype; capacity = max.kv rounded up to 64. The others begin at position 0 and
@@ -64,7 +65,27 @@ static q_error_code attention_config_check(const q_attention_config *c, q_diag *
     return q_expect_finite((double)c->softcap, 0, "config.softcap", diag);
 }
 
-/* Three real inputs of one form: tokens or samples. */
+/* One number for each sample. */
+static q_error_code attention_lengths(const q_node_info *info, q_diag *diag)
+{
+    const q_value_type *n = &info->in[3];
+    uint32_t samples = 0;
+    if (n->dtype != Q_I32) {
+        return q_fail(diag, Q_ERR_INVALID_DTYPE, "", "lengths", Q_I32, n->dtype);
+    }
+    for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
+        samples += n->dim[d].sym == Q_SYM_BATCH ? 1u : 0u;
+        if (n->dim[d].n != 1 || (n->dim[d].sym != Q_SYM_BATCH && n->dim[d].sym != Q_SYM_ONE)) {
+            return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "lengths: one of each sample", 1, n->dim[d].n);
+        }
+    }
+    if (samples != 1 || !q_rows_are_samples(&info->in[0])) {
+        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "lengths: of samples", Q_SYM_BATCH, info->in[0].dim[0].sym);
+    }
+    return Q_OK;
+}
+
+/* Three real inputs of one form: tokens or samples; perhaps lengths. */
 static q_error_code attention_inputs(const q_node_info *info, const q_attention_config *c, q_diag *diag)
 {
     static const char *const names[] = {"q", "k", "v"};
@@ -82,7 +103,7 @@ static q_error_code attention_inputs(const q_node_info *info, const q_attention_
         }
     }
     q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
-    return Q_OK;
+    return info->n_in > 3 ? attention_lengths(info, diag) : Q_OK;
 }
 
 static q_error_code attention_shape(const q_node_info *info, q_diag *diag)
@@ -169,6 +190,24 @@ static attention_cache attention_cache_of(const q_layer *layer)
     return cache;
 }
 
+const int32_t *q_attention_counted(const q_layer *layer)
+{
+    return layer->n_in > 3 ? (const int32_t *)layer->in[3]->data : NULL;
+}
+
+static bool attention_lengths_fit(const q_layer *layer, const q_run *run)
+{
+    uint32_t per_sample = attention_per_sample(layer);
+    const q_tensor *lengths = layer->n_in < 4 ? NULL : layer->host_in[3] != NULL ? layer->host_in[3] : layer->in[3];
+    for (uint32_t i = 0; lengths != NULL && i < q_count_value(run, layer->in_rows[0]) / per_sample; i++) {
+        int32_t n = ((const int32_t *)lengths->data)[i];
+        if (n < 1 || (uint32_t)n > per_sample) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void store(const q_layer *layer, const q_work *work, const attention_cache *cache)
 {
     const q_attention_config *c = (const q_attention_config *)layer->config;
@@ -214,6 +253,7 @@ static void attend(const q_layer *layer, const q_work *work, const attention_cac
     a.lse = (q_real *)layer->saved;
     a.full = attention_is_full(layer) ? 1 : 0;
     a.per_sample = attention_per_sample(layer);
+    a.lengths = q_attention_counted(layer);
     (cache->dtype == Q_Q8_0  ? layer->kernels->attention_q8_0
      : cache->dtype == Q_F16 ? layer->kernels->attention_f16
                              : layer->kernels->attention_f32)(work, &a);
@@ -222,6 +262,9 @@ static void attend(const q_layer *layer, const q_work *work, const attention_cac
 static q_error_code attention_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     attention_cache cache = attention_cache_of(layer);
+    if (!attention_lengths_fit(layer, work->run)) {
+        return Q_ERR_INVALID_SIZE;
+    }
     if (stage == 0) {
         store(layer, work, &cache);
     } else {
@@ -263,12 +306,12 @@ const q_layer_class q_layer_attention = {
     .config_size = sizeof(q_attention_config),
     .config_version = 1,
     .min_in = 3,
-    .max_in = 3,
+    .max_in = 4,
     .n_out = 1,
     .forward_stages = 2,
     .backward_stages = Q_TRAINING(1),
     .flags = Q_LAYER_SHARED | Q_LAYER_STATEFUL | Q_LAYER_REWINDS | Q_LAYER_SEQUENCES | Q_LAYER_DEVICE,
-    .saves = 7u | 1u << 8,
+    .saves = 15u | 1u << 8,
     .shape = attention_shape,
     .sizes = attention_sizes,
     .forward = attention_forward,
@@ -283,12 +326,12 @@ const q_layer_class q_layer_attention_full = {
     .config_size = sizeof(q_attention_config),
     .config_version = 1,
     .min_in = 3,
-    .max_in = 3,
+    .max_in = 4,
     .n_out = 1,
     .forward_stages = 2,
     .backward_stages = Q_TRAINING(1),
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
-    .saves = 7u | 1u << 8,
+    .saves = 15u | 1u << 8,
     .shape = attention_full_shape,
     .sizes = attention_full_sizes,
     .forward = attention_full_forward,

@@ -36,6 +36,7 @@ static q_attention_grad_args attention_grad_args(const q_layer *layer, uint32_t 
     a.full = layer->type == Q_LAYER_ATTENTION_FULL ? 1 : 0;
     a.per_sample = per_sample;
     a.accumulate = layer->accumulate & 7u;
+    a.lengths = q_attention_counted(layer);
     a.scale = (q_real)c->scale;
     a.softcap = (q_real)c->softcap;
     a.q = q_reals(layer->in[0]);

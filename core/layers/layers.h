@@ -67,6 +67,8 @@ static inline uint32_t q_accumulates(const q_layer *layer, uint32_t i)
     return layer->accumulate >> i & 1u;
 }
 
+/* Attention: rows of each sample that count, or NULL where all do. */
+const int32_t *q_attention_counted(const q_layer *layer);
 /* Backward of attention (attention_grad.c). */
 q_error_code q_attention_backward(const q_layer *layer, const q_work *work, uint32_t stage);
 

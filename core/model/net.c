@@ -321,6 +321,11 @@ q_edge q_net_targets(q_net *n, const char *name, uint32_t classes)
     return net_ids(n, name, Q_SYM_TOKENS, classes + 1);
 }
 
+q_edge q_net_lengths(q_net *n, const char *name, uint32_t rows)
+{
+    return net_ids(n, name, Q_SYM_BATCH, rows + 1);
+}
+
 void q_net_output(q_net *n, const char *name, q_edge x)
 {
     q_graph_output(n->graph, name, x.value);

@@ -26,12 +26,13 @@ static q_edge net_attend(q_net *n, q_edge x, const q_net_attention_config *c)
     uint32_t head_dim = c->head_dim != 0 || c->heads == 0 ? c->head_dim : columns / c->heads;
     q_attention_config config;
     q_net_layer_desc desc;
-    q_edge in[3];
+    q_edge in[4];
     in[0] = q_net_project(n, "q", x, c->heads * head_dim);
     in[1] = q_net_project(n, "k", x, kv_heads * head_dim);
     in[2] = q_net_project(n, "v", x, kv_heads * head_dim);
     in[0] = net_rotate(n, c, c->heads, head_dim, in[0]);
     in[1] = net_rotate(n, c, kv_heads, head_dim, in[1]);
+    in[3] = c->lengths != NULL ? *c->lengths : in[2];
     memset(&config, 0, sizeof(config));
     config.heads = c->heads;
     config.kv_heads = kv_heads;
@@ -42,7 +43,7 @@ static q_edge net_attend(q_net *n, q_edge x, const q_net_attention_config *c)
     desc.cls = c->full ? &q_layer_attention_full : &q_layer_attention;
     desc.config = &config;
     desc.in = in;
-    desc.n_in = 3;
+    desc.n_in = c->lengths != NULL ? 4 : 3;
     return q_net_layer(n, &desc);
 }
 

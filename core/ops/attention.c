@@ -249,6 +249,7 @@ q_error_code q_op_attention(const q_op_context *ctx, const q_tensor *q, const q_
     args.lse = NULL;
     args.full = 0;
     args.per_sample = 0;
+    args.lengths = NULL;
     for (uint32_t j = 0; j < q->ne[1]; j += args.heads) {
         uint32_t head = j / (q->ne[1] / kv->kv_heads);
         args.q = (const q_real *)q_op_plane(q, 0, j);

@@ -260,6 +260,7 @@ typedef struct q_attention_grad_args {
     uint32_t full;       /* as in q_attention_args */
     uint32_t per_sample; /* as in q_attention_args */
     uint32_t accumulate;
+    const int32_t *lengths; /* as in q_attention_args: of padding, delta stays and the gradients are 0 */
     q_real scale;
     q_real softcap;
     const q_real *q; /* [rows][heads*head_dim] */

@@ -92,6 +92,8 @@ q_edge q_net_rows(q_net *n, const char *name, uint32_t columns);
 q_edge q_net_tokens(q_net *n, const char *name, uint32_t vocab);
 q_edge q_net_labels(q_net *n, const char *name, uint32_t classes);
 q_edge q_net_targets(q_net *n, const char *name, uint32_t classes);
+/* Of each sample of q_net_sequences how many of its rows count, 1 .. rows: q_net_attention_config.lengths. */
+q_edge q_net_lengths(q_net *n, const char *name, uint32_t rows);
 /* Any other. */
 q_edge q_net_input(q_net *n, const q_input_desc *desc);
 
@@ -156,6 +158,9 @@ typedef struct q_net_attention_config {
     uint32_t window;      /* causal: rows a row looks back on, itself among them; 0: all */
     bool full;            /* every row looks at every row; else at those before it and itself */
     const q_edge *table;  /* (optional) turns queries and keys: q_net_rope_table */
+    /* (optional; default: all rows count) Of samples: q_net_lengths. Rows behind are padding, which no row looks at; attention
+       makes 0 of them. Texts of different lengths need none of it: a step has a span for each. */
+    const q_edge *lengths;
 } q_net_attention_config;
 
 /* Rows of one text, or of one sample, to each other. Products q, k, v and o. */

@@ -69,6 +69,8 @@ void *check_alloc(check *c, size_t size, size_t align);
 float *check_rows(check *c, uint32_t rows, uint32_t n, check_fill fill, size_t *stride);
 /* n reals. */
 float *check_reals(check *c, uint32_t n, check_fill fill);
+/* Of samples of `rows` rows each how many count, in one case of two; else NULL: all. */
+const int32_t *check_lengths(check *c, uint32_t samples, uint32_t rows);
 
 /* Two outputs of the same shape and contents (0xA5, or the reals of `fill`). */
 typedef struct check_pair {

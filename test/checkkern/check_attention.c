@@ -144,6 +144,7 @@ static void attention_case(check *c, const attention_check *k, uint32_t rows, ui
     const q_run run = c->run;
     if (samples) {
         a.per_sample = b.per_sample = run.spans[0].rows;
+        a.lengths = b.lengths = check_lengths(c, run.n_spans, a.per_sample);
         c->run.n_spans = 0;
         c->run.position = 1000003;
     }
@@ -156,7 +157,7 @@ static void attention_case(check *c, const attention_check *k, uint32_t rows, ui
     c->run = run;
     a.lse = b.lse = NULL;
     a.per_sample = b.per_sample = 0;
-    if (a.full == 0) {
+    if (a.full == 0 && a.lengths == NULL) {
         check_one_by_one(c, k->tested, &b, y, rows, text);
     }
 }

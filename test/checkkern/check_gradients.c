@@ -191,6 +191,7 @@ static void attention_grad_case(check *c, uint32_t n_spans, uint32_t longest, bo
     a.softcap = check_below(c, 3) == 0 ? 5.0f : 0.0f;
     a.accumulate = check_below(c, 8);
     a.per_sample = samples ? longest : 0;
+    a.lengths = samples ? check_lengths(c, n_spans, longest) : NULL;
     c->run.n_spans = samples ? 0 : n_spans;
     c->run.spans = spans;
     a.dq_stride = y.dq.stride;

@@ -163,6 +163,15 @@ float *check_reals(check *c, uint32_t n, check_fill fill)
     return p;
 }
 
+const int32_t *check_lengths(check *c, uint32_t samples, uint32_t rows)
+{
+    int32_t *n = (int32_t *)check_alloc(c, samples * sizeof(int32_t), sizeof(int32_t));
+    for (uint32_t i = 0; i < samples; i++) {
+        n[i] = (int32_t)(1 + check_below(c, rows));
+    }
+    return check_below(c, 2) != 0 ? n : NULL;
+}
+
 static float *row_at(float *base, size_t stride, uint32_t r)
 {
     return (float *)(void *)((uint8_t *)base + stride * r);

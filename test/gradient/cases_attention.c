@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Gradients of attention: causal and full, of tokens and of samples, with windows, softcaps and grouped heads. */
+/* Gradients of attention: causal and full, of tokens and of samples, padded ones too, with windows, softcaps and grouped heads. */
 #include "cases.h"
 
 #include <string.h>
@@ -10,6 +10,7 @@ typedef struct attention_case {
     rig_step step;
     uint32_t rows; /* of a sample; 0: tokens */
     bool full;
+    bool padded; /* not all rows of a sample count */
 } attention_case;
 
 static q_value_type sequence_of(const attention_case *c, uint32_t columns)
@@ -31,6 +32,11 @@ static void check_attention(const attention_case *c)
         layer.in[i].type = sequence_of(c, heads * c->config.head_dim);
         layer.in[i].low = i == 0 ? -2 : -1;
         layer.in[i].high = i == 0 ? 2 : 1;
+    }
+    if (c->padded) {
+        layer.n_in = 4;
+        layer.in[3] = (rig_input){.type = rig_rows(1), .low = 1, .limit = c->rows + 1};
+        layer.in[3].type.dtype = Q_I32;
     }
     rig_check_layer(&layer);
 }
@@ -58,18 +64,21 @@ static void build_self(q_graph *g, const void *user)
 void cases_attention(void)
 {
     static const attention_case cases[] = {
-        {"attention", {2, 2, 8, 0, 0.5f, 0}, {.n_spans = 3, .span_rows = {5, 1, 4}}, 0, false},
-        {"attention, grouped heads", {6, 2, 8, 0, 0.3f, 0}, {.n_spans = 2, .span_rows = {3, 6}}, 0, false},
-        {"attention, heads beyond the lanes", {2, 1, 24, 0, 0.3f, 0}, {.n_spans = 2, .span_rows = {3, 4}}, 0, false},
-        {"attention, window", {2, 1, 8, 3, 0.5f, 0}, {.n_spans = 2, .span_rows = {7, 9}}, 0, false},
-        {"attention, softcap", {2, 1, 8, 0, 0.9f, 1.5f}, {.n_spans = 2, .span_rows = {4, 5}}, 0, false},
-        {"attention over blocks", {2, 1, 8, 0, 0.5f, 0}, {.n_spans = 2, .span_rows = {66, 1}}, 0, false},
-        {"attention over blocks, window", {1, 1, 8, 20, 0.5f, 0}, {.n_spans = 2, .span_rows = {70, 3}}, 0, false},
-        {"attention of samples", {4, 2, 8, 0, 0.5f, 0}, {.n_batch = 3}, 5, false},
-        {"attention of samples, window", {2, 2, 16, 2, 0.5f, 2}, {.n_batch = 3}, 6, false},
-        {"full attention", {4, 2, 8, 0, 0.5f, 0}, {.n_spans = 3, .span_rows = {5, 1, 4}}, 0, true},
-        {"full attention over blocks", {1, 1, 8, 0, 0.5f, 0}, {.n_spans = 2, .span_rows = {65, 2}}, 0, true},
-        {"full attention of samples, softcap", {2, 1, 8, 0, 0.5f, 3}, {.n_batch = 4}, 5, true},
+        {"attention", {2, 2, 8, 0, 0.5f, 0}, {.n_spans = 3, .span_rows = {5, 1, 4}}, 0, false, false},
+        {"attention, grouped heads", {6, 2, 8, 0, 0.3f, 0}, {.n_spans = 2, .span_rows = {3, 6}}, 0, false, false},
+        {"attention, heads beyond the lanes", {2, 1, 24, 0, 0.3f, 0}, {.n_spans = 2, .span_rows = {3, 4}}, 0, false, false},
+        {"attention, window", {2, 1, 8, 3, 0.5f, 0}, {.n_spans = 2, .span_rows = {7, 9}}, 0, false, false},
+        {"attention, softcap", {2, 1, 8, 0, 0.9f, 1.5f}, {.n_spans = 2, .span_rows = {4, 5}}, 0, false, false},
+        {"attention over blocks", {2, 1, 8, 0, 0.5f, 0}, {.n_spans = 2, .span_rows = {66, 1}}, 0, false, false},
+        {"attention over blocks, window", {1, 1, 8, 20, 0.5f, 0}, {.n_spans = 2, .span_rows = {70, 3}}, 0, false, false},
+        {"attention of samples", {4, 2, 8, 0, 0.5f, 0}, {.n_batch = 3}, 5, false, false},
+        {"attention of samples, window", {2, 2, 16, 2, 0.5f, 2}, {.n_batch = 3}, 6, false, false},
+        {"full attention", {4, 2, 8, 0, 0.5f, 0}, {.n_spans = 3, .span_rows = {5, 1, 4}}, 0, true, false},
+        {"full attention over blocks", {1, 1, 8, 0, 0.5f, 0}, {.n_spans = 2, .span_rows = {65, 2}}, 0, true, false},
+        {"full attention of samples, softcap", {2, 1, 8, 0, 0.5f, 3}, {.n_batch = 4}, 5, true, false},
+        {"full attention of padded samples", {4, 2, 8, 0, 0.5f, 0}, {.n_batch = 5}, 7, true, true},
+        {"full attention of padded samples over blocks", {1, 1, 8, 0, 0.5f, 2}, {.n_batch = 3}, 67, true, true},
+        {"attention of padded samples, window", {2, 1, 8, 3, 0.5f, 0}, {.n_batch = 4}, 6, false, true},
     };
     static const bool apart[] = {false, true};
     for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

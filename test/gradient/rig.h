@@ -46,7 +46,8 @@ typedef struct rig_graph {
     uint32_t backward_steps; /* nodes that backward visits, the probe's too, where nothing is fused; 0: any number */
 } rig_graph;
 
-/* A tensor that goes into a layer: filled with random numbers of [low, high), or for Q_I32 ids below limit. */
+/* A tensor that goes into a layer: filled with random numbers of [low, high), or for Q_I32 ids from low, if that is above 0, below
+   limit. */
 typedef struct rig_input {
     q_value_type type;
     double low;

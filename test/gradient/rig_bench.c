@@ -61,7 +61,8 @@ static void fill_constants(void)
         n->data = rig_memory(count * sizeof(q_real));
         for (size_t i = 0; i < count; i++) {
             if (n->type.dtype == Q_I32) {
-                ((int32_t *)n->data)[i] = (int32_t)(number(&state) * n->limit);
+                int32_t first = n->low > 0 ? (int32_t)n->low : 0;
+                ((int32_t *)n->data)[i] = first + (int32_t)(number(&state) * ((int32_t)n->limit - first));
             } else {
                 ((q_real *)n->data)[i] = (q_real)(float)(n->low + (n->high - n->low) * number(&state));
             }

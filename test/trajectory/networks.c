@@ -69,7 +69,7 @@ static void build_transformer(q_graph *g, const void *user)
 {
     const trajectory *t = (const trajectory *)user;
     const uint32_t vocab = rows(t, "embed");
-    q_net_transformer_config config = {2, rows(t, "layers.0.gate"), {4, 2, 16, 0, false, NULL}};
+    q_net_transformer_config config = {2, rows(t, "layers.0.gate"), {.heads = 4, .kv_heads = 2, .head_dim = 16}};
     record own;
     q_net n;
     q_edge tokens;

@@ -241,6 +241,7 @@ static void vec_build_q_attention_args(vec_run *c, void *args)
     a->lse = (q_real *)vec_optional(c, VEC_LSE);
     a->full = vec_u32_or(c, 0);
     a->per_sample = vec_u32_or(c, 0);
+    a->lengths = (const int32_t *)vec_optional(c, VEC_IDS);
 }
 
 #define Q_KERNEL(slot, args)                                                                    \

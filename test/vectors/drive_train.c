@@ -222,5 +222,6 @@ void vec_build_q_attention_grad_args(vec_run *c, void *args)
     a->accumulate = vec_u32(c);
     a->scale = (q_real)vec_f64(c);
     a->softcap = (q_real)vec_f64(c);
+    a->lengths = (const int32_t *)vec_optional(c, VEC_IDS);
     vec_attention_grad_tensors(c, a);
 }

@@ -60,6 +60,7 @@ MUTANTS = [
     ("kv_store.c", "q_f16_from_f32((float)t->v[d])", "(uint16_t)(q_f16_from_f32((float)t->v[d]) + 1u)", "kv_store_f16"),
     ("kv_store.c", "q_f16_from_f32((float)t->k[d])", "(uint16_t)(q_f16_from_f32((float)t->k[d] * 1.0005f))",
      "kv_store_f16"),
+    ("attention.c", "r - span.row >= span.rows", "false", "attention_f32"),
     ("attention.c", "acc[i] * a->scale", "acc[i]", "attention_f32"),
     ("attention.c", "a->softcap > 0 ? a->softcap * q_tanh(score / a->softcap) : score", "score", "attention_f32"),
     ("attention.c", "span.position + (r - span.row) + 1u", "span.position + 1u", "attention_f32"),

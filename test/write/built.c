@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Networks described by qorus/net.h: names, sharing and errors; trained, written, loaded and trained on. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -267,8 +268,99 @@ static void test_training_on(void)
     net_close(&first);
 }
 
+/* ---- Padding ------------------------------------------------------------------------------------------------ */
+
+enum { ROWS = 6, SHORT = 4, WIDTH = 16 };
+
+typedef struct padded {
+    uint32_t rows;
+    bool lengths;
+    bool full;
+    bool tokens; /* rows of texts, which have no lengths */
+} padded;
+
+static void build_padded(q_graph *g, const void *user)
+{
+    const padded *p = (const padded *)user;
+    q_net_attention_config c = {.heads = 2, .kv_heads = 1, .full = p->full};
+    q_edge lengths;
+    q_edge x;
+    q_net n;
+    q_net_begin(&n, g);
+    if (p->lengths) {
+        lengths = q_net_lengths(&n, "lengths", p->rows);
+        c.lengths = &lengths;
+    }
+    x = p->tokens ? q_net_rows(&n, "x", WIDTH) : q_net_sequences(&n, "x", p->rows, WIDTH);
+    q_net_output(&n, "y", q_net_attention(&n, q_net_rmsnorm(&n, "norm", x), &c));
+}
+
+/* What a step of two samples makes: [2][rows][WIDTH]. */
+static q_error_code run_padded(const net *n, const int32_t *lengths, const float *x, q_tensor *y, q_diag *d)
+{
+    const void *inputs[2] = {lengths, x};
+    q_step step = {.n_batch = 2, .inputs = lengths != NULL ? inputs : inputs + 1};
+    q_error_code e = q_model_forward(n->session, &step, d);
+    return e == Q_OK ? q_session_output(n->session, 0, y, d) : e;
+}
+
+/* Samples of SHORT rows, and the same in ROWS rows with anything behind: the same bits, also from a file. */
+static void test_padding(bool full)
+{
+    static const padded texts = {ROWS, true, false, true};
+    const padded all = {ROWS, true, full, false};
+    const padded alone = {SHORT, false, full, false};
+    const int32_t lengths[2] = {SHORT, SHORT};
+    const int32_t wrong[][2] = {{0, SHORT}, {SHORT, ROWS + 1}};
+    static float x[2][ROWS][WIDTH];
+    static float cut[2][SHORT][WIDTH];
+    q_diag d = {Q_OK, "", "", 0, 0, 0};
+    q_file file;
+    q_file_build fb = {.file = &file};
+    net nets[3];
+    q_tensor y[3];
+    bool same = true;
+    size_t size;
+    sink s;
+    q_write w;
+    for (uint32_t i = 0; i < 2 * ROWS * WIDTH; i++) {
+        uint32_t row = i / WIDTH % ROWS;
+        (&x[0][0][0])[i] = row < SHORT ? (float)((int)(i * 37 % 23) - 11) / 8.0f : (float)NAN;
+        cut[i / WIDTH / ROWS][row < SHORT ? row : 0][i % WIDTH] = row < SHORT ? x[i / WIDTH / ROWS][row][i % WIDTH]
+                                                                              : cut[i / WIDTH / ROWS][0][i % WIDTH];
+    }
+    net_open(&nets[0], build_padded, &all, Q_PLAN_INFER);
+    net_open(&nets[1], build_padded, &alone, Q_PLAN_INFER);
+    w = write_of(&nets[0], &s);
+    check(net_write(&w, &s, &d) && q_file_open(&file, s.bytes, (size_t)s.size, NULL, 0, &d) == Q_OK, "lengths are written");
+    net_open(&nets[2], q_build_from_file, &fb, Q_PLAN_INFER);
+    must(run_padded(&nets[0], lengths, &x[0][0][0], &y[0], &d), &d);
+    must(run_padded(&nets[1], NULL, &cut[0][0][0], &y[1], &d), &d);
+    must(run_padded(&nets[2], lengths, &x[0][0][0], &y[2], &d), &d);
+    for (uint32_t i = 0; i < 2 * ROWS * WIDTH; i++) {
+        uint32_t row = i / WIDTH % ROWS;
+        float got = ((const float *)y[0].data)[i];
+        float want = row < SHORT ? ((const float *)y[1].data)[(i / WIDTH / ROWS * SHORT + row) * WIDTH + i % WIDTH] : 0;
+        same = same && got == want && got == ((const float *)y[2].data)[i];
+    }
+    check(same, "a padded sample has the bits it has alone, whatever the padding is, which becomes 0");
+    for (uint32_t k = 0; k < 2; k++) {
+        check(run_padded(&nets[0], wrong[k], &x[0][0][0], &y[0], &d) != Q_OK &&
+                  (k == 1 ? strcmp(d.what, "lengths") == 0 : strncmp(d.what, "attention", 9) == 0),
+              "a length that is none names the input, or the node");
+    }
+    check(q_model_size(build_padded, &texts, &size, &d) == Q_ERR_INVALID_SHAPE && strcmp(d.field, "lengths: of samples") == 0,
+          "texts have no lengths");
+    for (uint32_t i = 0; i < 3; i++) {
+        net_close(&nets[i]);
+    }
+    sink_free(&s);
+}
+
 void test_built(void)
 {
+    test_padding(true);
+    test_padding(false);
     test_sharing();
     test_errors();
     test_training_on();

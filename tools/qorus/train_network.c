@@ -69,7 +69,7 @@ static q_edge attention(building *b, const train_layer *l, q_edge x)
 {
     uint32_t columns = x.type.dim[3].n;
     uint32_t outer = q_net_enter(&b->net, "attention", Q_NONE);
-    q_net_attention_config config = {l->heads, l->kv_heads, 0, l->window, l->full, NULL};
+    q_net_attention_config config = {.heads = l->heads, .kv_heads = l->kv_heads, .window = l->window, .full = l->full};
     q_edge table;
     if (x.value != Q_NONE && columns % l->heads != 0) {
         char name[Q_CAP_NAME + 8];

@@ -93,8 +93,9 @@ def attention_case(name, kind, rows, heads, kv_heads, head_dim, capacity, positi
                        shift=4 if gap else 0)
 
 
-def whole_case(name, kind, heads, kv_heads, head_dim, parts, full=1, samples=False, softcap=0.0, sharp=1.0, gap=0):
-    """Spans or samples of `parts` rows from position 0: every row sees all of its part, or causally; with lse."""
+def whole_case(name, kind, heads, kv_heads, head_dim, parts, full=1, samples=False, softcap=0.0, sharp=1.0, gap=0, lengths=None):
+    """Spans or samples of `parts` rows from position 0: every row sees all of its part, or causally; with lse. lengths: rows of
+    each sample that count; of the others y is 0 and lse stays."""
     bits = Bits(f"attention whole/{name}")
     rows, capacity = sum(parts), -(-max(parts) // 64) * 64
     q = bits.real((rows, heads, head_dim), 2.0 * sharp)
@@ -109,9 +110,10 @@ def whole_case(name, kind, heads, kv_heads, head_dim, parts, full=1, samples=Fal
         keys.put(part, 0, k.transpose(1, 0, 2))
         values.put(part, 0, v.transpose(1, 0, 2))
         k, v = read_back(k, kind), read_back(v, kind)
-        for i in range(n):
+        counted = n if lengths is None else lengths[part]
+        for i in range(counted):
             for h in range(heads):
-                end, kv = n if full else i + 1, h // (heads // kv_heads)
+                end, kv = counted if full else i + 1, h // (heads // kv_heads)
                 x = q[first + i, h].astype(np.float64)
                 out[first + i, h], size[first + i, h] = attend(x, k[kv, :end], v[kv, :end], float(scale), float(softcap))
                 lse[first + i, h], lse_size[first + i, h] = log_sum(x, k[kv, :end], float(scale), float(softcap))
@@ -121,10 +123,12 @@ def whole_case(name, kind, heads, kv_heads, head_dim, parts, full=1, samples=Fal
                 **run)
     if not samples:
         case.spans([(i, 0, n) for i, n in enumerate(parts)])
+    if lengths is not None:
+        case.input("ids", np.array(lengths, dtype=np.int32))
     case.input("q", q.reshape(rows, -1), gap=gap)
     case.input("k_cache", keys.rows(len(parts)), gap=gap * 16).input("v_cache", values.rows(len(parts)), gap=gap * 16)
     case.output("y", exact.f32(out).reshape(rows, -1), t2(1, size.reshape(rows, -1)), gap=gap)
-    return case.output("lse", exact.f32(lse), t2(1, lse_size))
+    return case.output("lse", exact.f32(lse), t2(1, lse_size), init=None if lengths is None else np.zeros(lse.shape, np.float32))
 
 
 def log_sum(q, k, scale, softcap):
@@ -145,12 +149,17 @@ def whole_cases(kind):
     d = 32 if kind == "q8_0" else 6
     if kind != "f32":
         return [whole_case("full spans", kind, 2, 1, d, [3, 9]),
-                whole_case("full samples", kind, 1, 1, d, [5] * 2, samples=True)]
+                whole_case("full samples", kind, 1, 1, d, [5] * 2, samples=True),
+                whole_case("full samples, padded", kind, 1, 1, d, [5] * 3, samples=True, lengths=(2, 5, 1))]
     cases = [whole_case(f"full {n}", kind, 1, 1, 3, [n]) for n in (1, 2, 17, 65)]
     cases += [whole_case("full spans", kind, 4, 2, d, [3, 1, 7]), whole_case("full softcap", kind, 2, 2, d, [9], softcap=3.0),
               whole_case("full over chunks", kind, 1, 1, 1, [258]),
               whole_case("full samples", kind, 2, 1, d, [5] * 4, samples=True),
               whole_case("full samples with a gap", kind, 2, 1, d, [18] * 2, samples=True, gap=12),
+              whole_case("full samples, padded", kind, 4, 2, d, [9] * 4, samples=True, lengths=(4, 9, 1, 8)),
+              whole_case("full samples, padded over blocks", kind, 1, 1, 1, [70] * 2, samples=True, lengths=(3, 66)),
+              whole_case("causal samples, padded, with a gap", kind, 2, 1, d, [18] * 3, full=0, samples=True, gap=12,
+                         lengths=(17, 1, 9)),
               whole_case("causal samples", kind, 4, 2, d, [7] * 3, full=0, samples=True),
               whole_case("causal spans with lse", kind, 2, 1, d, [20, 3], full=0, softcap=4.0, sharp=2.0)]
     return cases

@@ -78,19 +78,20 @@ class Whole:
 
 
 def case_of(name, heads, kv_heads, dim, parts, window=0, full=0, samples=False, softcap=0.0, sharp=1.0, scale=None,
-            accumulate=0, wanted=("dq", "dk", "dv"), gap=0):
-    """parts: rows of every span (or sample)."""
+            accumulate=0, wanted=("dq", "dk", "dv"), gap=0, lengths=None):
+    """parts: rows of every span (or sample). lengths: rows of every sample that count; of the others delta stays."""
     bits = Bits(f"attention_grad/{name}")
     rows, group = sum(parts), heads // kv_heads
     scale = float(np.float32(1.0 / math.sqrt(dim) if scale is None else scale))
     w = Whole(bits, rows, heads, kv_heads, dim, sharp)
     first = 0
-    for n in parts:
+    for part, every in enumerate(parts):
+        n = every if lengths is None else lengths[part]
         i, j = np.arange(n)[:, None], np.arange(n)[None, :]
         seen = np.ones((n, n), dtype=bool) if full else (j <= i) & ((j + window > i) if window else True)
         for h in range(heads):
             w.add(slice(first, first + n), h, h // group, seen, scale, float(np.float32(softcap)), group)
-        first += n
+        first += every
     per_sample = parts[0] if samples else 0
     count = [per_sample, BATCH] if samples else [1, TOKENS]
     run = {"n_batch": len(parts)} if samples else {"n_tokens": rows}
@@ -100,7 +101,10 @@ def case_of(name, heads, kv_heads, dim, parts, window=0, full=0, samples=False, 
     for role, x in (("q", w.q), ("k", w.k), ("v", w.v), ("out", exact.f32(w.out)), ("dout", w.dout)):
         case.input(role, x.reshape(rows, -1), gap=gap, shift=4 if gap else 0)
     case.input("lse", exact.f32(w.rest["lse"]))
-    case.output("delta", exact.f32(w.rest["delta"]), t2(dim, w.rest["delta_size"]))
+    if lengths is not None:
+        case.input("ids", np.array(lengths, dtype=np.int32))
+    case.output("delta", exact.f32(w.rest["delta"]), t2(dim, w.rest["delta_size"]),
+                init=None if lengths is None else np.zeros((rows, heads), np.float32))
     for i, role in enumerate(("dq", "dk", "dv")):
         value, size = w.grad[role].reshape(rows, -1), w.size[role].reshape(rows, -1)
         start = bits.real(value.shape) if accumulate >> i & 1 else None
@@ -134,6 +138,10 @@ def attention_grad_cases():
     cases += [case_of(f"full {n}", 1, 1, 3, [n], full=1) for n in (1, 5, 17, 66)]
     cases += [case_of("full spans", 4, 2, 6, [5, 1, 9], full=1),
               case_of("full samples, softcap", 2, 2, 8, [6] * 3, full=1, samples=True, softcap=3.0)]
+    cases += [case_of("full samples, padded", 4, 2, 6, [9] * 4, full=1, samples=True, lengths=(4, 9, 1, 8)),
+              case_of("full samples, padded over blocks", 1, 1, 2, [70] * 2, full=1, samples=True, lengths=(3, 66)),
+              case_of("causal samples, padded, accumulate", 2, 1, 6, [7] * 3, samples=True, lengths=(6, 1, 3), accumulate=7, gap=12),
+              case_of("causal samples, padded, window", 2, 2, 8, [12] * 2, samples=True, lengths=(5, 11), window=4)]
     cases.append(case_of("large", 2, 1, 8, [66, 5]))
     return cases
 

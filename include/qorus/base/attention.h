@@ -25,6 +25,7 @@
 
 #include "../kernels.h"
 #include "kv.h"
+#include "mem.h"
 
 enum {
     Q_ATTENTION_SLOTS = 12, /* of a tile */
@@ -142,7 +143,7 @@ static inline uint64_t q_attention_head_cost(const q_attention_walk *w)
 {
     uint64_t cost = 0;
     for (uint32_t i = 0; i < q_parts_count(w->run, w->rows, w->a->per_sample); i++) {
-        q_span span = q_part_at(w->run, w->rows, w->a->per_sample, i);
+        q_span span = q_counted_part_at(w->run, w->rows, w->a->per_sample, w->a->lengths, i);
         for (uint32_t r0 = 0; r0 < span.rows; r0 += w->part_rows) {
             cost += q_attention_cost(w->a, span, r0, q_attention_tile_rows(w, span, r0));
         }
@@ -150,7 +151,17 @@ static inline uint64_t q_attention_head_cost(const q_attention_walk *w)
     return cost;
 }
 
-/* This worker's walk; dtype is the cache's; slot has room for Q_ATTENTION_TILES * Q_ATTENTION_SLOTS. */
+/* Rows of padding become 0, sample by sample in turn. */
+static inline void q_attention_clear_padding(const q_work *work, const q_attention_args *a, uint32_t rows)
+{
+    for (uint32_t i = work->worker; a->lengths != NULL && i < rows / a->per_sample; i += work->n_workers) {
+        for (uint32_t r = i * a->per_sample + (uint32_t)a->lengths[i]; r < (i + 1u) * a->per_sample; r++) {
+            memset((uint8_t *)(void *)a->out + r * a->out_stride, 0, (size_t)a->heads * a->head_dim * sizeof(q_real));
+        }
+    }
+}
+
+/* This worker's walk, and its part of the padding; dtype is the cache's; slot has room for Q_ATTENTION_TILES * Q_ATTENTION_SLOTS. */
 static inline q_attention_walk q_attention_begin(const q_work *work, const q_attention_args *a, uint32_t dtype,
                                                  q_attention_slot *slot)
 {
@@ -173,6 +184,7 @@ static inline q_attention_walk q_attention_begin(const q_work *work, const q_att
     w.keys.group = (size_t)q_kv_group_bytes(dtype, a->head_dim);
     w.keys.scale = a->scale;
     w.keys.softcap = a->softcap;
+    q_attention_clear_padding(work, a, w.rows);
     return w;
 }
 
@@ -216,7 +228,7 @@ static inline q_attention_batch q_attention_collect(q_attention_walk *w)
     q_attention_batch batch = {{0, 0, 0, 0}, 0, 0, 0, 0};
     while (w->at < w->end) {
         uint32_t left = group - w->h0 % group;
-        q_attention_batch tile = {q_part_at(w->run, w->rows, w->a->per_sample, w->i), w->h0, 0, w->r0, 0};
+        q_attention_batch tile = {q_counted_part_at(w->run, w->rows, w->a->per_sample, w->a->lengths, w->i), w->h0, 0, w->r0, 0};
         tile.nh = left < w->part ? left : w->part;
         tile.nr = q_attention_tile_rows(w, tile.span, tile.r0);
         uint64_t cost = q_attention_cost(w->a, tile.span, tile.r0, tile.nr);

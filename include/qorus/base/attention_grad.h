@@ -45,7 +45,7 @@ static inline q_attention_grad_unit q_attention_grad_begin(const q_work *work, c
     u.at = 0;
     u.span.sequence = u.span.position = u.span.row = u.span.rows = 0;
     for (uint32_t i = 0; i < q_parts_count(work->run, u.rows, a->per_sample); i++) {
-        whole += q_attention_grad_cost(q_part_at(work->run, u.rows, a->per_sample, i)) * a->kv_heads;
+        whole += q_attention_grad_cost(q_counted_part_at(work->run, u.rows, a->per_sample, a->lengths, i)) * a->kv_heads;
     }
     u.begin = whole * work->worker / work->n_workers;
     u.end = whole * (work->worker + 1u) / work->n_workers;
@@ -69,7 +69,7 @@ static inline bool q_attention_grad_next(const q_work *work, const q_attention_g
         if (u->part >= parts || u->at >= u->end) {
             return false;
         }
-        u->span = q_part_at(work->run, u->rows, a->per_sample, u->part);
+        u->span = q_counted_part_at(work->run, u->rows, a->per_sample, a->lengths, u->part);
         if (u->at >= u->begin) {
             return true;
         }
@@ -146,28 +146,29 @@ static inline bool q_attention_grad_next_pair(const q_attention_grad_args *a, co
     }
 }
 
-static inline void q_attention_grad_clear_rows(q_real *grad, size_t stride, const q_attention_grad_unit *u, size_t column,
-                                               size_t n)
+static inline void q_attention_grad_clear_rows(q_real *grad, size_t stride, const q_attention_grad_unit *u, uint32_t rows,
+                                               size_t column, size_t n)
 {
-    for (uint32_t i = 0; grad != NULL && i < u->span.rows; i++) {
+    for (uint32_t i = 0; grad != NULL && i < rows; i++) {
         uint8_t *row = (uint8_t *)(void *)grad + stride * (u->span.row + i);
         memset((q_real *)(void *)row + column, 0, n * sizeof(q_real));
     }
 }
 
-/* Where the unit's chains begin with 0, it is stored. */
+/* Where the unit's chains begin with 0, it is stored; padding too. */
 static inline void q_attention_grad_clear(const q_attention_grad_args *a, const q_attention_grad_unit *u)
 {
     size_t dim = a->head_dim;
     size_t wide = a->heads / a->kv_heads * dim;
+    uint32_t rows = a->per_sample != 0 ? a->per_sample : u->span.rows;
     if ((a->accumulate & 1u) == 0) {
-        q_attention_grad_clear_rows(a->dq, a->dq_stride, u, u->kv_head * wide, wide);
+        q_attention_grad_clear_rows(a->dq, a->dq_stride, u, rows, u->kv_head * wide, wide);
     }
     if ((a->accumulate & 2u) == 0) {
-        q_attention_grad_clear_rows(a->dk, a->dk_stride, u, u->kv_head * dim, dim);
+        q_attention_grad_clear_rows(a->dk, a->dk_stride, u, rows, u->kv_head * dim, dim);
     }
     if ((a->accumulate & 4u) == 0) {
-        q_attention_grad_clear_rows(a->dv, a->dv_stride, u, u->kv_head * dim, dim);
+        q_attention_grad_clear_rows(a->dv, a->dv_stride, u, rows, u->kv_head * dim, dim);
     }
 }
 
