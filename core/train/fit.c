@@ -205,6 +205,14 @@ static void copy_slots(const fit *f, bool back)
     }
 }
 
+/* A loss that is no number is best only as long as there is none that is one. */
+static bool is_better(const fit *f)
+{
+    double loss = f->progress.validation;
+    double best = f->state->best;
+    return f->state->evaluations == 0 || loss < best - f->c->min_delta || (best != best && loss == loss);
+}
+
 static q_error_code evaluate(fit *f)
 {
     bool average = (f->c->flags & Q_FIT_AVERAGE) != 0;
@@ -213,7 +221,7 @@ static q_error_code evaluate(fit *f)
     if (e == Q_OK) {
         e = q_model_evaluate(f->t, f->validate, f->ids, each, f->c->seen, f->c->user, &f->progress.validation, f->diag);
     }
-    f->progress.improved = e == Q_OK && (f->state->evaluations == 0 || f->progress.validation < f->state->best - f->c->min_delta) ? 1u : 0u;
+    f->progress.improved = e == Q_OK && is_better(f) ? 1u : 0u;
     if (f->progress.improved != 0 && f->best != NULL) {
         copy_slots(f, false);
     }

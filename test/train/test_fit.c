@@ -215,6 +215,37 @@ static void test_patience(void)
     bench_close(&b);
 }
 
+/* Mends the sample that made the first evaluation no number. */
+static bool mend(void *user, const q_fit_progress *p)
+{
+    if (p->evaluated != 0) {
+        ((rows *)user)->x[0] = 0;
+    }
+    return true;
+}
+
+static void test_no_number(void)
+{
+    const q_train_config tc = plain_config(&q_optimizer_adam);
+    const bench_options o = {0};
+    q_fit_config c = fit_of(4);
+    q_fit_result result;
+    static rows data;
+    static rows held;
+    q_diag d;
+    bench b;
+    fill_rows(&data, 1);
+    fill_rows(&held, 2);
+    held.x[0] = (q_real)NAN;
+    bench_open(&b, &o, &tc);
+    c.progress = mend;
+    c.user = &held;
+    c.flags = Q_FIT_KEEP_BEST;
+    must(train(&b, &c, &data, &held, &result, &d), &d);
+    check(result.best_step > 5 && result.best == result.validation, "an evaluation that is no number is never the best for long");
+    bench_close(&b);
+}
+
 static bool stop_at(void *user, const q_fit_progress *p)
 {
     return p->steps != *(const uint64_t *)user;
@@ -372,6 +403,7 @@ void test_fit(void)
     test_going_on();
     test_order();
     test_patience();
+    test_no_number();
     test_state();
     test_accidents();
     test_refusals();
