@@ -419,6 +419,8 @@ static bool request_is_good(q_graph *g, const q_decoder_build *b)
         field = "struct_size";
     } else if ((b->flags & ~(uint32_t)Q_DECODER_ALL_ROWS) != 0) {
         field = "flags";
+    } else if (b->reserved != 0) {
+        field = "reserved";
     } else if (b->file == NULL ? Q_TRAINING(b->arch) == NULL : b->arch == NULL && q_file_get_arch(b->file) == NULL) {
         field = "arch";
     } else if (Q_TRAINING(!is_share(b->dropout) || !is_share(b->drop_path))) {

@@ -114,6 +114,9 @@ static q_error_code config_check(const q_plan_config *c, q_diag *diag)
     if ((c->flags & ~(uint32_t)(Q_PLAN_NO_FUSE | Q_PLAN_NO_IN_PLACE | Q_PLAN_RECOMPUTE)) != 0) {
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "flags", 0, c->flags);
     }
+    if (c->reserved != 0) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, what, "reserved", 0, c->reserved);
+    }
     if (c->moments > Q_MAX_MOMENTS) {
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "moments", Q_MAX_MOMENTS, c->moments);
     }

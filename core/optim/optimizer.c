@@ -100,21 +100,12 @@ const q_optimizer_class q_optimizer_adam = {sizeof(q_optimizer_class), 0, "adam"
 const q_optimizer_class q_optimizer_adamw = {sizeof(q_optimizer_class), 0, "adamw", two_moments, adamw_update};
 const q_optimizer_class q_optimizer_lion = {sizeof(q_optimizer_class), 0, "lion", one_moment, lion_update};
 
-static bool same_name(const char *a, const char *b)
-{
-    while (*a != '\0' && *a == *b) {
-        a++;
-        b++;
-    }
-    return *a == *b;
-}
-
 const q_optimizer_class *q_optimizer_find(const char *name)
 {
     static const q_optimizer_class *const classes[] = {&q_optimizer_sgd, &q_optimizer_adam, &q_optimizer_adamw,
                                                        &q_optimizer_lion};
     for (size_t i = 0; name != NULL && i < sizeof(classes) / sizeof(classes[0]); i++) {
-        if (same_name(classes[i]->name, name)) {
+        if (q_names_equal(classes[i]->name, name)) {
             return classes[i];
         }
     }

@@ -112,8 +112,12 @@ void q_checkpoint_describe(const q_checkpoint *c, checkpoint_head *h, uint8_t mo
 q_error_code q_checkpoint_ready(const q_checkpoint *c, const char *who, q_diag *diag)
 {
     const q_trainer *t = c != NULL ? c->trainer : NULL;
-    if (c == NULL || c->struct_size != sizeof(*c) || t == NULL) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, who, c == NULL ? "checkpoint" : t == NULL ? "trainer" : "struct_size",
+    if (c == NULL || c->struct_size != sizeof(*c) || c->reserved != 0 || t == NULL) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, who,
+                      c == NULL                          ? "checkpoint"
+                      : c->struct_size != sizeof(*c) ? "struct_size"
+                      : t == NULL                    ? "trainer"
+                                                     : "reserved",
                       sizeof(*c), c != NULL ? c->struct_size : 0);
     }
     if (t->samples != 0 || t->session->busy || t->exchanged) {

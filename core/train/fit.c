@@ -50,6 +50,7 @@ static q_error_code fit_check(const q_trainer *t, const q_fit_config *c, const q
         return q_fail(diag, Q_ERR_INVALID_ARG, who, "struct_size", sizeof(*c), c->struct_size);
     }
     bad = (c->flags & ~(uint32_t)(Q_FIT_IN_ORDER | Q_FIT_KEEP_BEST | Q_FIT_AVERAGE)) != 0 ? "flags"
+          : c->reserved != 0                                                           ? "reserved"
           : c->batch == 0                                                              ? "batch"
           : c->micro_batch > c->batch                                                  ? "micro_batch"
           : c->epochs == 0 && c->max_steps == 0                                        ? "epochs"

@@ -35,6 +35,7 @@ static q_error_code train_config_check(const q_train_config *c, q_diag *diag)
         return e;
     }
     bad = (c->flags & ~(uint32_t)Q_TRAIN_KEEP_STATE) != 0 ? "flags"
+          : c->reserved != 0                              ? "reserved"
           : !is_limit(c->clip_norm)                       ? "clip_norm"
           : !is_limit(c->clip_value)                      ? "clip_value"
           : !is_limit(c->weight_norm)                     ? "weight_norm"
@@ -149,20 +150,10 @@ static void fill_list(q_trainer *t)
     }
 }
 
-static bool is_count(const char *name)
-{
-    const char *count = "count";
-    while (*name != '\0' && *name == *count) {
-        name++;
-        count++;
-    }
-    return *name == *count;
-}
-
 static uint32_t find_count(const q_session *s)
 {
     for (uint32_t i = 1; i < s->plan->model->n.outputs; i++) {
-        if (is_count(s->plan->model->outputs[i].name)) {
+        if (q_names_equal(s->plan->model->outputs[i].name, "count")) {
             return i;
         }
     }

@@ -268,6 +268,9 @@ static void test_refusals(const char *file)
     b = decoder_of(&views.file);
     b.flags = 2;
     refused(b, Q_ERR_INVALID_ARG, "flags");
+    b = decoder_of(&views.file);
+    b.reserved = 1;
+    refused(b, Q_ERR_INVALID_ARG, "reserved");
     b = decoder_of(NULL);
     b.arch = (const q_file_arch *)(const void *)room;
     arch.n_layers = 100000;

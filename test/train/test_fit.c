@@ -351,6 +351,9 @@ static void test_refusals(void)
     c.flags = 64;
     refused(c, "flags");
     c = fit_of(1);
+    c.reserved = 1;
+    refused(c, "reserved");
+    c = fit_of(1);
     c.min_delta = (double)NAN;
     refused(c, "min_delta");
     c = fit_of(1);

@@ -364,6 +364,7 @@ static void test_bad_configs(void)
     REFUSE(optimizer.beta2, -0.5, "beta2");
     REFUSE(optimizer.eps, (double)NAN, "eps");
     REFUSE(flags, 2, "flags");
+    REFUSE(reserved, 1, "reserved");
     REFUSE(clip_norm, -1.0, "clip_norm");
     REFUSE(clip_value, (double)NAN, "clip_value");
     REFUSE(weight_norm, (double)INFINITY, "weight_norm");
