@@ -4,7 +4,8 @@
  *
  *   q [rows, heads*head_dim]; k, v [rows, kv_heads*head_dim]; out as q
  *   of tokens: rows belong to sequences by the spans of the step; of samples [batch, 1, T, columns]: T rows each, of which,
- *   with lengths [batch] (I32), the first 1 .. T count: the others are padding, which no row sees and whose out is 0
+ *   in full attention with lengths [batch] (I32), the first 1 .. T count: the others are padding, which no row sees and whose
+ *   out is 0 (looking back, no row sees what is behind it anyway)
  *
  * Causal attention of tokens keeps the keys and values of every sequence as its state: the heads of K, then those of V, as
  * q_kv_store_args has them, in q_layer.kv_dtype; capacity = max.kv rounded up to 64. The others begin at position 0 and
@@ -65,27 +66,7 @@ static q_error_code attention_config_check(const q_attention_config *c, q_diag *
     return q_expect_finite((double)c->softcap, 0, "config.softcap", diag);
 }
 
-/* One number for each sample. */
-static q_error_code attention_lengths(const q_node_info *info, q_diag *diag)
-{
-    const q_value_type *n = &info->in[3];
-    uint32_t samples = 0;
-    if (n->dtype != Q_I32) {
-        return q_fail(diag, Q_ERR_INVALID_DTYPE, "", "lengths", Q_I32, n->dtype);
-    }
-    for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
-        samples += n->dim[d].sym == Q_SYM_BATCH ? 1u : 0u;
-        if (n->dim[d].n != 1 || (n->dim[d].sym != Q_SYM_BATCH && n->dim[d].sym != Q_SYM_ONE)) {
-            return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "lengths: one of each sample", 1, n->dim[d].n);
-        }
-    }
-    if (samples != 1 || !q_rows_are_samples(&info->in[0])) {
-        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "lengths: of samples", Q_SYM_BATCH, info->in[0].dim[0].sym);
-    }
-    return Q_OK;
-}
-
-/* Three real inputs of one form: tokens or samples; perhaps lengths. */
+/* Three real inputs of one form: tokens or samples. */
 static q_error_code attention_inputs(const q_node_info *info, const q_attention_config *c, q_diag *diag)
 {
     static const char *const names[] = {"q", "k", "v"};
@@ -103,7 +84,7 @@ static q_error_code attention_inputs(const q_node_info *info, const q_attention_
         }
     }
     q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
-    return info->n_in > 3 ? attention_lengths(info, diag) : Q_OK;
+    return Q_OK;
 }
 
 static q_error_code attention_shape(const q_node_info *info, q_diag *diag)
@@ -126,6 +107,26 @@ static q_error_code attention_shape(const q_node_info *info, q_diag *diag)
     return Q_OK;
 }
 
+/* One number for each sample. */
+static q_error_code attention_lengths(const q_node_info *info, q_diag *diag)
+{
+    const q_value_type *n = &info->in[3];
+    uint32_t samples = 0;
+    if (n->dtype != Q_I32) {
+        return q_fail(diag, Q_ERR_INVALID_DTYPE, "", "lengths", Q_I32, n->dtype);
+    }
+    for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
+        samples += n->dim[d].sym == Q_SYM_BATCH ? 1u : 0u;
+        if (n->dim[d].n != 1 || (n->dim[d].sym != Q_SYM_BATCH && n->dim[d].sym != Q_SYM_ONE)) {
+            return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "lengths: one of each sample", 1, n->dim[d].n);
+        }
+    }
+    if (samples != 1 || !q_rows_are_samples(&info->in[0])) {
+        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "lengths: of samples", Q_SYM_BATCH, info->in[0].dim[0].sym);
+    }
+    return Q_OK;
+}
+
 static q_error_code attention_full_shape(const q_node_info *info, q_diag *diag)
 {
     const q_attention_config *c = (const q_attention_config *)info->config;
@@ -133,7 +134,8 @@ static q_error_code attention_full_shape(const q_node_info *info, q_diag *diag)
     if (e == Q_OK && c->window != 0) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.window", 0, c->window);
     }
-    return e == Q_OK ? attention_inputs(info, c, diag) : e;
+    e = e == Q_OK ? attention_inputs(info, c, diag) : e;
+    return e == Q_OK && info->n_in > 3 ? attention_lengths(info, diag) : e;
 }
 
 static size_t attention_cache_bytes(const q_attention_config *c, uint32_t dtype, uint32_t capacity)
@@ -195,19 +197,6 @@ const int32_t *q_attention_counted(const q_layer *layer)
     return layer->n_in > 3 ? (const int32_t *)layer->in[3]->data : NULL;
 }
 
-static bool attention_lengths_fit(const q_layer *layer, const q_run *run)
-{
-    uint32_t per_sample = attention_per_sample(layer);
-    const q_tensor *lengths = layer->n_in < 4 ? NULL : layer->host_in[3] != NULL ? layer->host_in[3] : layer->in[3];
-    for (uint32_t i = 0; lengths != NULL && i < q_count_value(run, layer->in_rows[0]) / per_sample; i++) {
-        int32_t n = ((const int32_t *)lengths->data)[i];
-        if (n < 1 || (uint32_t)n > per_sample) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void store(const q_layer *layer, const q_work *work, const attention_cache *cache)
 {
     const q_attention_config *c = (const q_attention_config *)layer->config;
@@ -262,9 +251,6 @@ static void attend(const q_layer *layer, const q_work *work, const attention_cac
 static q_error_code attention_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     attention_cache cache = attention_cache_of(layer);
-    if (!attention_lengths_fit(layer, work->run)) {
-        return Q_ERR_INVALID_SIZE;
-    }
     if (stage == 0) {
         store(layer, work, &cache);
     } else {
@@ -273,11 +259,27 @@ static q_error_code attention_forward(const q_layer *layer, const q_work *work, 
     return Q_OK;
 }
 
+static bool attention_lengths_fit(const q_layer *layer, const q_run *run)
+{
+    uint32_t per_sample = attention_per_sample(layer);
+    const q_tensor *lengths = layer->n_in < 4 ? NULL : layer->host_in[3] != NULL ? layer->host_in[3] : layer->in[3];
+    for (uint32_t i = 0; lengths != NULL && i < q_count_value(run, layer->in_rows[0]) / per_sample; i++) {
+        int32_t n = ((const int32_t *)lengths->data)[i];
+        if (n < 1 || (uint32_t)n > per_sample) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Without state a span is the whole of its sequence. */
 static q_error_code attention_full_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     uint32_t rows = q_count_value(work->run, layer->in_rows[0]);
     uint32_t per_sample = attention_per_sample(layer);
+    if (!attention_lengths_fit(layer, work->run)) {
+        return Q_ERR_INVALID_SIZE;
+    }
     for (uint32_t i = 0; per_sample == 0 && i < q_span_count(work->run); i++) {
         q_span span = q_span_at(work->run, rows, i);
         if (span.position != 0) {
@@ -306,12 +308,12 @@ const q_layer_class q_layer_attention = {
     .config_size = sizeof(q_attention_config),
     .config_version = 1,
     .min_in = 3,
-    .max_in = 4,
+    .max_in = 3,
     .n_out = 1,
     .forward_stages = 2,
     .backward_stages = Q_TRAINING(1),
     .flags = Q_LAYER_SHARED | Q_LAYER_STATEFUL | Q_LAYER_REWINDS | Q_LAYER_SEQUENCES | Q_LAYER_DEVICE,
-    .saves = 15u | 1u << 8,
+    .saves = 7u | 1u << 8,
     .shape = attention_shape,
     .sizes = attention_sizes,
     .forward = attention_forward,

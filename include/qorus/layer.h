@@ -409,11 +409,11 @@ extern const q_layer_class q_layer_softmax;
 extern const q_layer_class q_layer_rope_table;
 /* x, table -> x rotated. */
 extern const q_layer_class q_layer_rope;
-/* q, k, v -> causal attention: of tokens, over the KV cache it keeps; of samples [batch, 1, T, columns], within each. Of samples
-   with a fourth input, lengths [batch] (Q_I32), the first 1 .. T rows of each count: the others are padding, which no row sees,
-   whose output is 0 and whose gradients are 0. Q_ERR_INVALID_SIZE: a length that is none. */
+/* q, k, v -> causal attention: of tokens, over the KV cache it keeps; of samples [batch, 1, T, columns], within each. */
 extern const q_layer_class q_layer_attention;
-/* q, k, v, perhaps lengths -> attention of every row to every row of its span or sample; keeps nothing. Config: q_attention_config. */
+/* q, k, v -> attention of every row to every row of its span or sample; keeps nothing. Config: q_attention_config. Of samples with
+   a fourth input, lengths [batch] (Q_I32), the first 1 .. T rows of each count: the others are padding, which no row sees, whose
+   output is 0 and whose gradients are 0. Q_ERR_INVALID_SIZE: a length that is none. */
 extern const q_layer_class q_layer_attention_full;
 /* The same reals in the same order under other dimensions; in the input's memory where nobody else reads that. */
 extern const q_layer_class q_layer_reshape;

@@ -158,8 +158,8 @@ typedef struct q_net_attention_config {
     uint32_t window;      /* causal: rows a row looks back on, itself among them; 0: all */
     bool full;            /* every row looks at every row; else at those before it and itself */
     const q_edge *table;  /* (optional) turns queries and keys: q_net_rope_table */
-    /* (optional; default: all rows count) Of samples: q_net_lengths. Rows behind are padding, which no row looks at; attention
-       makes 0 of them. Texts of different lengths need none of it: a step has a span for each. */
+    /* (optional, with full; default: all rows count) Of samples: q_net_lengths. Rows behind are padding, which no row looks at;
+       attention makes 0 of them. Without `full` nobody looks at what is behind; texts of different lengths have a span each. */
     const q_edge *lengths;
 } q_net_attention_config;
 

@@ -78,7 +78,6 @@ void cases_attention(void)
         {"full attention of samples, softcap", {2, 1, 8, 0, 0.5f, 3}, {.n_batch = 4}, 5, true, false},
         {"full attention of padded samples", {4, 2, 8, 0, 0.5f, 0}, {.n_batch = 5}, 7, true, true},
         {"full attention of padded samples over blocks", {1, 1, 8, 0, 0.5f, 2}, {.n_batch = 3}, 67, true, true},
-        {"attention of padded samples, window", {2, 1, 8, 3, 0.5f, 0}, {.n_batch = 4}, 6, false, true},
     };
     static const bool apart[] = {false, true};
     for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

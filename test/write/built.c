@@ -275,14 +275,14 @@ enum { ROWS = 6, SHORT = 4, WIDTH = 16 };
 typedef struct padded {
     uint32_t rows;
     bool lengths;
-    bool full;
+    bool causal;
     bool tokens; /* rows of texts, which have no lengths */
 } padded;
 
 static void build_padded(q_graph *g, const void *user)
 {
     const padded *p = (const padded *)user;
-    q_net_attention_config c = {.heads = 2, .kv_heads = 1, .full = p->full};
+    q_net_attention_config c = {.heads = 2, .kv_heads = 1, .full = !p->causal};
     q_edge lengths;
     q_edge x;
     q_net n;
@@ -305,11 +305,12 @@ static q_error_code run_padded(const net *n, const int32_t *lengths, const float
 }
 
 /* Samples of SHORT rows, and the same in ROWS rows with anything behind: the same bits, also from a file. */
-static void test_padding(bool full)
+static void test_padding(void)
 {
+    static const padded all = {ROWS, true, false, false};
+    static const padded alone = {SHORT, false, false, false};
     static const padded texts = {ROWS, true, false, true};
-    const padded all = {ROWS, true, full, false};
-    const padded alone = {SHORT, false, full, false};
+    static const padded causal = {ROWS, true, true, false};
     const int32_t lengths[2] = {SHORT, SHORT};
     const int32_t wrong[][2] = {{0, SHORT}, {SHORT, ROWS + 1}};
     static float x[2][ROWS][WIDTH];
@@ -351,6 +352,8 @@ static void test_padding(bool full)
     }
     check(q_model_size(build_padded, &texts, &size, &d) == Q_ERR_INVALID_SHAPE && strcmp(d.field, "lengths: of samples") == 0,
           "texts have no lengths");
+    check(q_model_size(build_padded, &causal, &size, &d) == Q_ERR_INVALID_ARG && strncmp(d.what, "attention", 9) == 0 &&
+              strcmp(d.field, "n_in") == 0, "nor has what looks back alone");
     for (uint32_t i = 0; i < 3; i++) {
         net_close(&nets[i]);
     }
@@ -359,8 +362,7 @@ static void test_padding(bool full)
 
 void test_built(void)
 {
-    test_padding(true);
-    test_padding(false);
+    test_padding();
     test_sharing();
     test_errors();
     test_training_on();
