@@ -26,21 +26,16 @@ int main(void)
                      .buffer = gathered, .size = sizeof(gathered)};
     const void *inputs[] = {x, wanted};
     q_step all = {.inputs = inputs, .n_batch = 4, .flags = Q_STEP_EVALUATE};
-    q_train_config config = {.struct_size = sizeof(config)};
+    q_train_config config = training_config(&q_optimizer_adam, 0.05);
     q_fit_config fit = {.struct_size = sizeof(fit), .batch = 4, .epochs = 300};
     q_dataset data = q_table_dataset(&table);
     q_fit_result result;
     q_tensor answer;
     training t;
-    size_t n = 0;
     q_diag d;
 
-    config.optimizer = (q_optimizer_config){.struct_size = sizeof(config.optimizer), .cls = &q_optimizer_adam,
-                                            .learning_rate = 0.05, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-    config.schedule.struct_size = sizeof(config.schedule);
     if (training_open(&t, build, NULL, &config, training_samples(4), &d) != Q_OK ||
-        q_fit_size(t.trainer, &fit, &data, &n, &d) != Q_OK ||
-        q_model_train(t.trainer, training_block(n), &fit, &data, NULL, &result, &d) != Q_OK ||
+        training_fit(&t, &fit, &data, NULL, &result, &d) != Q_OK ||
         q_model_forward(t.session, &all, &d) != Q_OK || q_session_output(t.session, 2, &answer, &d) != Q_OK) {
         return training_failed(&d);
     }

@@ -52,7 +52,7 @@ int main(void)
 {
     static uint32_t ids[BATCH];
     static uint64_t counts[CLASSES * CLASSES];
-    q_train_config config = {.struct_size = sizeof(config), .clip_norm = 1};
+    q_train_config config = training_config(&q_optimizer_adamw, 0.01);
     q_fit_config fit = {.struct_size = sizeof(fit), .batch = BATCH, .epochs = 12};
     q_dataset data[2];
     q_table table[2];
@@ -61,7 +61,6 @@ int main(void)
     double loss = 0;
     training t;
     training_answers answers = {&t, {.classes = CLASSES, .count = counts}};
-    size_t n = 0;
     q_diag d;
 
     for (uint32_t i = 0; i < TRAINED + HELD; i++) {
@@ -75,14 +74,12 @@ int main(void)
                              .size = sizeof(gathered[i])};
         data[i] = q_table_dataset(&table[i]);
     }
-    config.optimizer = (q_optimizer_config){.struct_size = sizeof(config.optimizer), .cls = &q_optimizer_adamw,
-                                            .learning_rate = 0.01, .weight_decay = 0.01, .beta1 = 0.9, .beta2 = 0.999,
-                                            .eps = 1e-8};
+    config.optimizer.weight_decay = 0.01;
+    config.clip_norm = 1;
     config.schedule = (q_schedule){.struct_size = sizeof(config.schedule), .kind = Q_SCHEDULE_COSINE, .warmup = 8,
                                    .total = 12 * TRAINED / BATCH};
     if (training_open(&t, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||
-        q_fit_size(t.trainer, &fit, &data[0], &n, &d) != Q_OK ||
-        q_model_train(t.trainer, training_block(n), &fit, &data[0], &data[1], &result, &d) != Q_OK ||
+        training_fit(&t, &fit, &data[0], &data[1], &result, &d) != Q_OK ||
         q_model_evaluate(t.trainer, &data[1], ids, BATCH, training_count, &answers, &loss, &d) != Q_OK) {
         return training_failed(&d);
     }

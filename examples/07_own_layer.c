@@ -125,7 +125,7 @@ int main(void)
     static const q_layer_class *const own[] = {&prelu};
     q_file file;
     q_file_build again = {.file = &file, .classes = own, .n_classes = 1, .trains = everything};
-    q_train_config config = {.struct_size = sizeof(config)};
+    q_train_config config = training_config(&q_optimizer_sgd, 0.1);
     q_train_report first;
     q_train_report last;
     q_train_report resumed;
@@ -135,9 +135,6 @@ int main(void)
     size_t size = 0;
     q_diag d;
 
-    config.optimizer = (q_optimizer_config){.struct_size = sizeof(config.optimizer), .cls = &q_optimizer_sgd,
-                                            .learning_rate = 0.1};
-    config.schedule.struct_size = sizeof(config.schedule);
     if (training_open(&whole, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||
         train(&whole, 1, &first, &d) != Q_OK || train(&whole, STEPS - 1, &last, &d) != Q_OK ||
         training_open(&half, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||

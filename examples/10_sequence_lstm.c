@@ -67,19 +67,15 @@ int main(void)
     training t;
     training_answers answers = {&t, {.classes = 2, .count = counts}};
     q_dataset data[2] = {{sizeof(q_dataset), SEQUENCES, load, &trained}, {sizeof(q_dataset), HELD, load, &held}};
-    q_train_config config = {.struct_size = sizeof(config), .clip_norm = 1};
+    q_train_config config = training_config(&q_optimizer_adam, 0.01);
     q_fit_config fit = {.struct_size = sizeof(fit), .batch = BATCH, .epochs = 12};
     q_fit_result result;
     double loss = 0;
-    size_t n = 0;
     q_diag d;
 
-    config.optimizer = (q_optimizer_config){.struct_size = sizeof(config.optimizer), .cls = &q_optimizer_adam,
-                                            .learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-    config.schedule.struct_size = sizeof(config.schedule);
+    config.clip_norm = 1;
     if (training_open(&t, build, NULL, &config, training_texts(BATCH, LONG), &d) != Q_OK ||
-        q_fit_size(t.trainer, &fit, &data[0], &n, &d) != Q_OK ||
-        q_model_train(t.trainer, training_block(n), &fit, &data[0], NULL, &result, &d) != Q_OK ||
+        training_fit(&t, &fit, &data[0], NULL, &result, &d) != Q_OK ||
         q_model_evaluate(t.trainer, &data[1], ids, BATCH, training_count, &answers, &loss, &d) != Q_OK) {
         return training_failed(&d);
     }

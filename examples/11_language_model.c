@@ -72,7 +72,7 @@ int main(int argc, char **argv)
     static q_step_span spans[2][BATCH];
     FILE *in = argc == 2 || argc == 3 ? fopen(argv[1], "rb") : NULL;
     const uint64_t steps = argc == 3 ? strtoull(argv[2], NULL, 10) : STEPS;
-    q_train_config config = {.struct_size = sizeof(config), .clip_norm = 1};
+    q_train_config config = training_config(&q_optimizer_adamw, 0.01);
     q_fit_config fit = {.struct_size = sizeof(fit), .batch = BATCH, .max_steps = steps, .evaluate_every = steps};
     q_windows windows[2];
     q_dataset data[2];
@@ -80,7 +80,6 @@ int main(int argc, char **argv)
     training t;
     uint64_t n_text = 0;
     uint64_t learnt; /* of those tokens */
-    size_t n = 0;
     q_diag d;
 
     if (in == NULL) {
@@ -98,9 +97,9 @@ int main(int argc, char **argv)
                                  .tokens = ids[i][0], .targets = ids[i][1], .spans = spans[i]};
         data[i] = q_windows_dataset(&windows[i]);
     }
-    config.optimizer = (q_optimizer_config){.struct_size = sizeof(config.optimizer), .cls = &q_optimizer_adamw,
-                                            .learning_rate = 0.01, .weight_decay = 0.1, .beta1 = 0.9, .beta2 = 0.95,
-                                            .eps = 1e-8};
+    config.optimizer.weight_decay = 0.1;
+    config.optimizer.beta2 = 0.95;
+    config.clip_norm = 1;
     config.schedule = (q_schedule){.struct_size = sizeof(config.schedule), .kind = Q_SCHEDULE_COSINE, .warmup = 30,
                                    .total = steps};
     if (q_posix_init(&posix, 1, &d) != Q_OK) {
@@ -108,8 +107,7 @@ int main(int argc, char **argv)
     }
     training_port = q_posix_port(&posix);
     if (training_open(&t, build, "trains", &config, training_texts(BATCH, WINDOW), &d) != Q_OK ||
-        q_fit_size(t.trainer, &fit, &data[0], &n, &d) != Q_OK ||
-        q_model_train(t.trainer, training_block(n), &fit, &data[0], &data[1], &result, &d) != Q_OK) {
+        training_fit(&t, &fit, &data[0], &data[1], &result, &d) != Q_OK) {
         return training_failed(&d);
     }
     printf("%llu bytes, %llu steps: %.3f nats a byte, %.3f of the tenth held out\n", (unsigned long long)n_text,

@@ -105,7 +105,7 @@ int main(void)
 {
     static uint64_t counts[DIGITS * DIGITS];
     q_confusion confusion = {.classes = DIGITS, .count = counts};
-    q_train_config config = {.struct_size = sizeof(config)};
+    q_train_config config = training_config(&q_optimizer_adam, 0.01);
     q_fit_config fit = {.struct_size = sizeof(fit), .batch = BATCH, .epochs = 20};
     q_dataset data = {sizeof(q_dataset), PICTURES, load, NULL};
     q_fit_result result;
@@ -113,17 +113,12 @@ int main(void)
     char line[160];
     q_text text;
     size_t size = 0;
-    size_t n = 0;
     q_diag d = {Q_OK, "", "", 0, 0, 0};
 
     training_port = &board;
-    config.optimizer = (q_optimizer_config){.struct_size = sizeof(config.optimizer), .cls = &q_optimizer_adam,
-                                            .learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-    config.schedule.struct_size = sizeof(config.schedule);
     q_text_init(&text, line, sizeof(line));
     if (training_open(&t, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||
-        q_fit_size(t.trainer, &fit, &data, &n, &d) != Q_OK ||
-        q_model_train(t.trainer, training_block(n), &fit, &data, NULL, &result, &d) != Q_OK ||
+        training_fit(&t, &fit, &data, NULL, &result, &d) != Q_OK ||
         flash_save(&t, &size, &d) != Q_OK || read_digits(size, &confusion, &d) != Q_OK) {
         q_text_str(&text, q_strerror(d.code));
         q_text_str(&text, ": ");

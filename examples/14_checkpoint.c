@@ -54,21 +54,16 @@ static q_error_code train(run *r, bool loads, q_fit_result *result)
 {
     q_table table = {.n = SAMPLES, .n_inputs = 2, .data = {x, wanted}, .bytes = {sizeof(x[0]), sizeof(wanted[0])},
                      .buffer = gathered, .size = sizeof(gathered)};
-    q_train_config config = {.struct_size = sizeof(config)};
+    q_train_config config = training_config(&q_optimizer_adamw, 0.01);
     q_fit_config fit = {.struct_size = sizeof(fit), .batch = BATCH, .epochs = EPOCHS, .progress = after_step, .user = r};
     q_checkpoint c = {.struct_size = sizeof(c)};
     q_dataset data = q_table_dataset(&table);
-    size_t n = 0;
     q_error_code e;
-    config.optimizer = (q_optimizer_config){.struct_size = sizeof(config.optimizer), .cls = &q_optimizer_adamw,
-                                            .learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-    config.schedule.struct_size = sizeof(config.schedule);
     r->d.code = Q_OK;
     e = training_open(&r->t, build, NULL, &config, training_samples(BATCH), &r->d);
     c.trainer = r->t.trainer;
     e = e == Q_OK && loads ? q_checkpoint_load(&r->place, &c, NULL, (q_block){work, sizeof(work)}, &r->d) : e;
-    e = e == Q_OK ? q_fit_size(r->t.trainer, &fit, &data, &n, &r->d) : e;
-    e = e == Q_OK ? q_model_train(r->t.trainer, training_block(n), &fit, &data, NULL, result, &r->d) : e;
+    e = e == Q_OK ? training_fit(&r->t, &fit, &data, NULL, result, &r->d) : e;
     return e == Q_OK ? r->d.code : e;
 }
 

@@ -63,15 +63,12 @@ static q_error_code learn(training *t, const q_decoder_build *decoder, q_fit_res
     q_windows windows = {.text = text, .n = n_text, .window = (uint32_t)n_text - 1, .stride = 1, .batch = 1,
                          .tokens = ids[0], .targets = ids[1], .spans = &span}; /* one: all of it */
     q_dataset data = q_windows_dataset(&windows);
-    q_train_config config = {.struct_size = sizeof(config), .clip_norm = 1, .schedule = {.struct_size = sizeof(q_schedule)}};
+    q_train_config config = training_config(&q_optimizer_adamw, 0.01);
     q_fit_config fit = {.struct_size = sizeof(fit), .batch = 1, .max_steps = STEPS};
-    size_t n = 0;
     q_error_code e;
-    config.optimizer = (q_optimizer_config){.struct_size = sizeof(config.optimizer), .cls = &q_optimizer_adamw,
-                                            .learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+    config.clip_norm = 1;
     e = training_open(t, build, decoder, &config, training_texts(1, TOKENS), d);
-    e = e == Q_OK ? q_fit_size(t->trainer, &fit, &data, &n, d) : e;
-    return e == Q_OK ? q_model_train(t->trainer, training_block(n), &fit, &data, NULL, result, d) : e;
+    return e == Q_OK ? training_fit(t, &fit, &data, NULL, result, d) : e;
 }
 
 /* Prints the likeliest line behind the prompt. */

@@ -69,13 +69,12 @@ static int digits_main(int argc, char **argv, q_build_fn build, double learning_
     static uint64_t counts[CLASSES * CLASSES];
     training t;
     training_answers answers = {&t, {.classes = CLASSES, .count = counts}};
-    q_train_config config = {.struct_size = sizeof(config)};
+    q_train_config config = training_config(&q_optimizer_adamw, learning_rate);
     q_fit_config fit = {.struct_size = sizeof(fit), .batch = BATCH, .epochs = epochs};
     q_table table[2];
     q_dataset data[2];
     q_fit_result result;
     double loss = 0;
-    size_t n = 0;
     q_diag d;
 
     if (argc != 5) {
@@ -87,9 +86,7 @@ static int digits_main(int argc, char **argv, q_build_fn build, double learning_
     }
     data[0] = digits_dataset(&train, &table[0]);
     data[1] = digits_dataset(&held, &table[1]);
-    config.optimizer = (q_optimizer_config){.struct_size = sizeof(config.optimizer), .cls = &q_optimizer_adamw,
-                                            .learning_rate = learning_rate, .weight_decay = 0.01, .beta1 = 0.9,
-                                            .beta2 = 0.999, .eps = 1e-8};
+    config.optimizer.weight_decay = 0.01;
     config.schedule = (q_schedule){.struct_size = sizeof(config.schedule), .kind = Q_SCHEDULE_COSINE, .warmup = 20,
                                    .total = epochs * ((train.n + BATCH - 1) / BATCH)};
     if (q_posix_init(&posix, 1, &d) != Q_OK) {
@@ -97,8 +94,7 @@ static int digits_main(int argc, char **argv, q_build_fn build, double learning_
     }
     training_port = q_posix_port(&posix);
     if (training_open(&t, build, NULL, &config, training_samples(BATCH), &d) != Q_OK ||
-        q_fit_size(t.trainer, &fit, &data[0], &n, &d) != Q_OK ||
-        q_model_train(t.trainer, training_block(n), &fit, &data[0], NULL, &result, &d) != Q_OK ||
+        training_fit(&t, &fit, &data[0], NULL, &result, &d) != Q_OK ||
         q_model_evaluate(t.trainer, &data[1], ids, BATCH, training_count, &answers, &loss, &d) != Q_OK) {
         return training_failed(&d);
     }

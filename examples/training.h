@@ -104,6 +104,24 @@ static q_error_code training_open(training *t, q_build_fn build, const void *use
     return e == Q_OK ? q_trainer_init(&t->trainer, training_block(n), t->session, config, d) : e;
 }
 
+/* The usual numbers of Adam and its kind, and a constant rate. */
+static inline q_train_config training_config(const q_optimizer_class *optimizer, double rate)
+{
+    return (q_train_config){.struct_size = sizeof(q_train_config),
+                            .optimizer = {.struct_size = sizeof(q_optimizer_config), .cls = optimizer, .learning_rate = rate,
+                                          .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8},
+                            .schedule = {.struct_size = sizeof(q_schedule)}};
+}
+
+/* A whole training; held may be NULL. */
+static inline q_error_code training_fit(const training *t, const q_fit_config *config, const q_dataset *data,
+                                        const q_dataset *held, q_fit_result *result, q_diag *d)
+{
+    size_t n = 0;
+    q_error_code e = q_fit_size(t->trainer, config, data, &n, d);
+    return e == Q_OK ? q_model_train(t->trainer, training_block(n), config, data, held, result, d) : e;
+}
+
 /* Counts answers of evaluated batches, given as `seen`: output 2 of a network is what it says, behind loss and count. */
 typedef struct training_answers {
     const training *of;

@@ -81,7 +81,7 @@ PROOF_SRC := $(filter-out test/proof/main_%,$(wildcard test/proof/*.c)) $(wildca
              test/format/quantize_cases.c test/sampler/sampler_cases.c test/tokenizer/bad_tokens.c test/port/fault_port.c
 PROOF_OBJ := $(PROOF_SRC:%.c=$(FREE_DIR)/%.o)
 PROOF_IMAGE := $(TEST_DIR)/bin/proof.elf
-$(eval $(call test_program,proof,test/proof/main_posix.c $(PROOF_SRC) $(VECTORS_SRC)))
+$(eval $(call test_program,proof,test/proof/main_posix.c $(PROOF_SRC) $(VECTORS_SRC) $(wildcard tools/common/dataset*.c)))
 $(PROOF_OBJ) $(TEST_DIR)/proof/main_bare.o: $(FREE_DIR)/%.o: %.c $(FREE_DIR)/flags
 	$(call compile,$(FREE_FLAGS))
 
@@ -101,7 +101,7 @@ $(TRAINS_OBJ) $(TRAJECTORY_OBJ) $(DIGITS_OBJ) $(DURABLE_OBJ): $(FREE_DIR)/%.o: %
 $(TRAJECTORY_IMAGE): $(TRAJECTORY_OBJ) $(TRAINS_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
 $(DIGITS_IMAGE): $(DIGITS_OBJ) $(TRAINS_OBJ) $(TOOL_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
 $(DURABLE_IMAGE): $(DURABLE_OBJ) $(NETWORKS_OBJ) $(TRAINS_OBJ) $(TEST_DIR)/port/fault_port.o $(CORE_OBJ) $(BACKEND_OBJ) $(BARE_DISK_OBJ)
-$(PROOF_IMAGE): $(TEST_DIR)/proof/main_bare.o $(PROOF_OBJ) $(VECTORS_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
+$(PROOF_IMAGE): $(TEST_DIR)/proof/main_bare.o $(PROOF_OBJ) $(VECTORS_OBJ) $(TOOL_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
 
 # The disk of the port, without the library.
 DISK_IMAGE := $(TEST_DIR)/bin/disk.elf

@@ -10,7 +10,9 @@ void proof_sessions(proof_host *h, const void *file, size_t size)
         rig_cases(r);
         rig_numbers(r);
         rig_training(r);
+        rig_data(r);
         rig_checkpoint(r);
+        rig_saves(r);
         rig_faults(r);
         rig_texts(r);
     }

@@ -183,10 +183,13 @@ bool rig_same_text(const char *a, const char *b);
 void rig_cases(rig *r);
 void rig_checks(rig *r);
 void rig_check_reentry(rig *r);
-/* Numbers at their edges; trainings; their checkpoints; faults of a port; texts and sessions side by side. */
+/* Numbers at their edges; trainings; their data; their checkpoints; saves that are cut; faults of a port; texts and sessions
+   side by side. */
 void rig_numbers(rig *r);
 void rig_training(rig *r);
+void rig_data(rig *r);
 void rig_checkpoint(rig *r);
+void rig_saves(rig *r);
 void rig_faults(rig *r);
 void rig_texts(rig *r);
 

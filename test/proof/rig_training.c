@@ -2,6 +2,8 @@
 /* Entries of the catalogue that are about training: settings, steps, numbers that are none, labels. */
 #include "rig_training.h"
 
+#include "../port/fault_port.h"
+
 #include "qorus/base/mem.h"
 #include "qorus/net.h"
 
@@ -38,11 +40,11 @@ static q_block take(rig *r, size_t n)
     return b;
 }
 
-static q_error_code open_session(training *t)
+static q_error_code open_session(training *t, const q_port *port)
 {
     static const uint8_t kinds[REGIONS] = {Q_REGION_PARAM, Q_REGION_SCRATCH, Q_REGION_TRAIN, Q_REGION_STATE};
     rig *r = t->r;
-    const q_context context = {NULL, &r->backend, 1, 0};
+    const q_context context = {port, &r->backend, port != NULL ? WORKERS : 1, 0};
     q_region regions[REGIONS];
     q_plan_config pc;
     q_plan *plan = NULL;
@@ -55,7 +57,7 @@ static q_error_code open_session(training *t)
     pc.precision = Q_PRECISION_EXACT;
     pc.max.batch = ROWS;
     pc.max.tokens = pc.max.selected = pc.max.sequences = 1;
-    pc.n_workers = 1;
+    pc.n_workers = context.n_workers;
     pc.moments = 2;
     pc.workspace_size = r->backend.workspace_size;
     e = e == Q_OK ? q_model_init(&t->model, take(r, n), build_classifier, NULL, &r->diag) : e;
@@ -106,7 +108,7 @@ static void fill(q_real *x, size_t n, uint32_t *state)
     }
 }
 
-q_error_code training_open(training *t, rig *r, const q_train_config *config)
+static q_error_code open_on(training *t, rig *r, const q_train_config *config, const q_port *port)
 {
     uint32_t state = 7;
     size_t n = 0;
@@ -114,7 +116,7 @@ q_error_code training_open(training *t, rig *r, const q_train_config *config)
     memset(t, 0, sizeof(*t));
     t->r = r;
     t->config = *config;
-    e = open_session(t);
+    e = open_session(t, port);
     for (q_param p = 0; e == Q_OK && p < q_model_n_params(t->model); p++) {
         q_tensor w = param_of(t, p);
         fill((q_real *)w.data, (size_t)w.ne[2] * w.ne[3], &state);
@@ -129,6 +131,11 @@ q_error_code training_open(training *t, rig *r, const q_train_config *config)
     t->step.n_batch = ROWS;
     e = e == Q_OK ? q_trainer_size(t->session, config, &n, &r->diag) : e;
     return e == Q_OK ? q_trainer_init(&t->trainer, take(r, n), t->session, config, &r->diag) : e;
+}
+
+q_error_code training_open(training *t, rig *r, const q_train_config *config)
+{
+    return open_on(t, r, config, NULL);
 }
 
 /* ---- What has become of it ---------------------------------------------------------------------------------- */
@@ -378,6 +385,42 @@ static void check_labels(training *t)
     refused(t, before, update(t), Q_ERR_INVALID_STATE, "D05_all_labels_ignored");
 }
 
+/* ---- P20, P23, P26: a port that does not do what it is asked ------------------------------------------------- */
+
+/* One step on three workers, with a deadline that has passed. */
+static uint64_t step_on(rig *r, uint32_t op, q_fault_kind kind, q_error_code *e)
+{
+    const q_train_config c = training_config(&q_optimizer_adam);
+    q_fault_port faults;
+    training t;
+    q_fault_init(&faults, r->host->port);
+    *e = op == Q_FAULT_OPS || q_fault_add(&faults, Q_FAULT_AT(op), kind, 1, true) ? open_on(&t, r, &c, &faults.port) : Q_ERR_INVALID_ARG;
+    t.step.deadline = op == Q_FAULT_TICKS || op == Q_FAULT_OPS ? 1 : 0;
+    *e = *e == Q_OK ? backward(&t) : *e;
+    *e = *e == Q_OK ? update(&t) : *e;
+    return training_hash(&t);
+}
+
+static void check_ports(rig *r)
+{
+    static const struct {
+        const char *id;
+        q_fault_op op;
+        q_fault_kind kind;
+    } cases[] = {{"P20_a_clock_that_goes_back_to_0", Q_FAULT_TICKS, Q_FAULT_FAIL}, {"P20_a_clock_that_stands", Q_FAULT_TICKS, Q_FAULT_SILENT},
+                 {"P23_fewer_workers_than_asked_for", Q_FAULT_PARALLEL, Q_FAULT_SHORT}, {"P23_one_worker_alone", Q_FAULT_PARALLEL, Q_FAULT_FAIL},
+                 {"P23_no_worker_at_all", Q_FAULT_PARALLEL, Q_FAULT_DENY}, {"P23_waits_that_end_at_once", Q_FAULT_WAIT, Q_FAULT_FAIL},
+                 {"P26_a_log_that_takes_no_line", Q_FAULT_LOG, Q_FAULT_FAIL}};
+    q_error_code e;
+    uint64_t want = step_on(r, Q_FAULT_LOG, Q_FAULT_SILENT, &e);
+    for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint64_t hash = step_on(r, cases[i].op, cases[i].kind, &e);
+        rig_report(r, e == Q_OK && hash == want, cases[i].id, e, &r->diag);
+    }
+    want = step_on(r, Q_FAULT_OPS, Q_FAULT_FAIL, &e);
+    rig_report(r, e == Q_ERR_DEADLINE && want != 0, "P20_a_clock_that_goes_on", e, &r->diag);
+}
+
 void rig_training(rig *r)
 {
     static void (*const checks[])(training *) = {check_settings, check_steps, check_observer,
@@ -394,4 +437,5 @@ void rig_training(rig *r)
         checks[i](&t);
     }
     check_gradients(r);
+    check_ports(r);
 }

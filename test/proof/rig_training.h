@@ -7,7 +7,7 @@
 
 #include "qorus/train.h"
 
-enum { ROWS = 4, FEATURES = 3, HIDDEN = 5, CLASSES = 3, REGIONS = 4 };
+enum { ROWS = 4, FEATURES = 3, HIDDEN = 5, CLASSES = 3, REGIONS = 4, WORKERS = 3 };
 
 typedef struct training {
     rig *r;
