@@ -277,6 +277,13 @@ def metrics():
     lines = plot_metrics.read_metrics(FOLDER / "m.jsonl")
     every = sorted(set(range(7, 121, 7)) | set(range(10, 121, 10)))
     tell("metrics: JSON lines every 7 steps and at evaluations", code == 0 and lines["step"] == every, (err, lines["step"]))
+    (FOLDER / "near.csv").write_text("x,y\n1,2\n2,4\n")
+    (FOLDER / "far.csv").write_text("x,y\n1,3e38\n2,3e38\n")
+    code, _, err = qorus("train", "--threads", 1, "--data", FOLDER / "near.csv", "--label", "y", "--validate-data", FOLDER / "far.csv",
+                         "--network", "linear 1", "--loss", "mse", "--epochs", 1, "--out", FOLDER / "far.qorus", "--metrics", FOLDER / "far.jsonl")
+    text = (FOLDER / "far.jsonl").read_text()
+    tell("metrics: JSON lines without what JSON cannot say", code == 0 and "val_loss" not in text and "inf" not in text
+         and all(json.loads(line) for line in text.splitlines()), (err, text[-200:]))
     with_loss = [v for v in lines["accuracy"] if not math.isnan(v)]
     tell("metrics: accuracy of the evaluations", len(with_loss) == 12 and with_loss[-1] > 0.9, with_loss)
 

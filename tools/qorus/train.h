@@ -236,6 +236,9 @@ typedef struct train_samples {
 } train_samples;
 bool train_read_samples(train_samples *out, const char *path, uint32_t format, const char *label);
 
+/* Is that the end of a file's name? */
+bool train_ends_in(const char *path, const char *ending);
+
 /* ---- Network ----------------------------------------------------------------------------------------------- */
 
 typedef struct train_network {

@@ -15,7 +15,7 @@ static bool refuse(const dataset_why *why)
 
 /* ---- One file ---------------------------------------------------------------------------------------------- */
 
-static bool ends_in(const char *path, const char *ending)
+bool train_ends_in(const char *path, const char *ending)
 {
     size_t n = strlen(path);
     size_t m = strlen(ending);
@@ -31,7 +31,7 @@ static uint32_t format_of(const char *path, const char *bytes, size_t n)
     if (n >= 4 && bytes[0] == 0 && bytes[1] == 0 && bytes[3] >= 1 && bytes[3] <= 4) {
         return FORMAT_IDX;
     }
-    return ends_in(path, ".txt") ? FORMAT_TEXT : FORMAT_CSV;
+    return train_ends_in(path, ".txt") ? FORMAT_TEXT : FORMAT_CSV;
 }
 
 static float *take_reals(uint64_t n)

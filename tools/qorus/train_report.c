@@ -86,13 +86,6 @@ static void put_name(const train_run *r, const char *name, bool present, double 
     (void)fprintf(r->metrics, ",%s", name);
 }
 
-static bool ends_in(const char *path, const char *ending)
-{
-    size_t n = strlen(path);
-    size_t m = strlen(ending);
-    return n >= m && strcmp(path + n - m, ending) == 0;
-}
-
 bool report_open(train_run *r, uint64_t bytes)
 {
     const char *path = r->s.metrics;
@@ -100,7 +93,7 @@ bool report_open(train_run *r, uint64_t bytes)
     if (path == NULL) {
         return true;
     }
-    r->json = ends_in(path, ".jsonl") || ends_in(path, ".json");
+    r->json = train_ends_in(path, ".jsonl") || train_ends_in(path, ".json");
     if (bytes != 0 && truncate(path, (off_t)bytes) != 0 && errno != ENOENT) {
         return train_complain(&r->s, "metrics", "%s: %s", path, strerror(errno));
     }
@@ -128,13 +121,13 @@ uint64_t report_bytes(train_run *r)
     return (uint64_t)ftell(r->metrics);
 }
 
-/* One figure of a line; absent: an empty field, or in JSON no member. */
+/* One figure of a line; absent: an empty field, or in JSON, which has no infinity, no member. */
 static void put(const train_run *r, const char *name, bool present, double value)
 {
     const char *comma = strcmp(name, "step") == 0 ? "" : ",";
     if (!r->json) {
         (void)fprintf(r->metrics, present ? "%s%.9g" : "%s", comma, value);
-    } else if (present) {
+    } else if (present && value - value == 0) {
         (void)fprintf(r->metrics, "%s\"%s\":%.9g", comma, name, value);
     }
 }
