@@ -51,7 +51,7 @@ def files(model):
     prompt.write_text("hello")
     for command in ("run", "chat", "bench", "perplexity"):
         extra = ("-p", "x") if command == "run" else (prompt,) if command == "perplexity" else ()
-        refused(f"{command}: a missing file", 1, ["none.qorus", "not found"], command, FOLDER / "none.qorus", *extra)
+        refused(f"{command}: a missing file", 1, ["none.qorus", "No such file"], command, FOLDER / "none.qorus", *extra)
         refused(f"{command}: a GGUF file", 1, ["GGUF", "convert_model.py"], command, gguf, *extra)
         refused(f"{command}: a file cut short", 1, ["truncated", "complete?"], command, cut, *extra)
         refused(f"{command}: a file that is no model", 1, ["not a .qorus"], command, text, *extra)

@@ -22,6 +22,10 @@ void say(const char *format, ...)
 int say_failure(const char *subject, const q_diag *diag)
 {
     char line[256];
+    if (diag->code == Q_ERR_NOT_FOUND && strcmp(diag->what, subject) == 0) { /* the port's words say it all */
+        say("%s: %s", subject, diag->field);
+        return EXIT_FAILED;
+    }
     engine_explain(diag, line, sizeof(line));
     say("%s: %s", subject, line);
     return EXIT_FAILED;
