@@ -78,7 +78,8 @@ endif
 ifneq ($(VARIANT),double)
 # The same proof on the host and without an operating system.
 PROOF_SRC := $(filter-out test/proof/main_%,$(wildcard test/proof/*.c)) $(wildcard test/format/bad_*.c test/ops/bad_*.c) \
-             test/format/quantize_cases.c test/sampler/sampler_cases.c test/tokenizer/bad_tokens.c test/port/fault_port.c
+             test/format/quantize_cases.c test/sampler/sampler_cases.c test/tokenizer/bad_tokens.c test/ops/fake_device.c \
+             test/port/fault_port.c
 PROOF_OBJ := $(PROOF_SRC:%.c=$(FREE_DIR)/%.o)
 PROOF_IMAGE := $(TEST_DIR)/bin/proof.elf
 $(eval $(call test_program,proof,test/proof/main_posix.c $(PROOF_SRC) $(VECTORS_SRC) $(wildcard tools/common/dataset*.c)))

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "fake_device.h"
 #include "ops_test.h"
 
 static bool names(const q_diag *d, q_error_code code, const char *what, const char *field)
@@ -314,44 +315,9 @@ void ops_huge_counts_are_refused(void)
 
 /* ---- A device -------------------------------------------------------------------------------- */
 
-/* Scalar kernels behind buffer operations that can fail. */
-typedef struct fake_device {
-    q_error_code finish;
-    q_error_code download;
-    size_t downloaded;
-} fake_device;
-
-static q_error_code fake_finish(void *state)
-{
-    return ((fake_device *)state)->finish;
-}
-
-static q_error_code fake_download(void *state, void *to, const void *from, size_t n)
-{
-    fake_device *d = (fake_device *)state;
-    d->downloaded += n;
-    memcpy(to, from, n);
-    return d->download;
-}
-
-static q_backend fake_backend;
-
 static void fake_context(fake_device *device, q_op_context *ctx)
 {
-    const q_block none = {NULL, 0};
-    q_context context;
-    memset(device, 0, sizeof(*device));
-    memset(&context, 0, sizeof(context));
-    q_backend_scalar(&fake_backend);
-    fake_backend.device = Q_DEVICE_MOCK;
-    fake_backend.name = "fake";
-    fake_backend.state = device;
-    fake_backend.finish = fake_finish;
-    fake_backend.download = fake_download;
-    context.backend = &fake_backend;
-    context.port = ops_port;
-    context.n_workers = 3;
-    CHECK_EQ(q_op_init(ctx, &context, none, NULL), Q_OK);
+    CHECK_EQ(fake_device_open(device, ops_port, ctx), Q_OK);
     CHECK_EQ(ctx->n_workers, 1);
 }
 

@@ -9,6 +9,7 @@ void proof_sessions(proof_host *h, const void *file, size_t size)
         rig_checks(r);
         rig_cases(r);
         rig_numbers(r);
+        rig_devices(r);
         rig_training(r);
         rig_data(r);
         rig_checkpoint(r);

@@ -183,9 +183,10 @@ bool rig_same_text(const char *a, const char *b);
 void rig_cases(rig *r);
 void rig_checks(rig *r);
 void rig_check_reentry(rig *r);
-/* Numbers at their edges; trainings; their data; their checkpoints; saves that are cut; faults of a port; texts and sessions
-   side by side. */
+/* Numbers at their edges; what computes; trainings; their data; their checkpoints; saves that are cut; faults of a port; texts
+   and sessions side by side. */
 void rig_numbers(rig *r);
+void rig_devices(rig *r);
 void rig_training(rig *r);
 void rig_data(rig *r);
 void rig_checkpoint(rig *r);
