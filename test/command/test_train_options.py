@@ -202,6 +202,13 @@ def every_source():
     windows = [re.search(r"(\d+) windows", train("text", "--stride", n, "--steps", 1, "--validate", 0, "--out", "s.qorus")[2])[1]
                for n in (32, 8)]
     tell("stride: windows that overlap are more", 3.9 < int(windows[1]) / int(windows[0]) < 4.1, windows)
+    for name, head, each in (("x", 16, 64), ("y", 8, 1)):
+        data = bytes_of(f"{name}.idx")
+        (FOLDER / f"{name}-32.idx").write_bytes(data[:4] + (32).to_bytes(4, "big") + data[8:head + 32 * each])
+    losses = [float(made("digits", "o.qorus", "--validate", 0, "--steps", 1, "--data", f"x{end}.idx", "--targets", f"y{end}.idx", *order)[0]
+                    ["loss"]) for end, order in (("-32", ()), ("", ("--in-order", "yes")), ("", ()))]
+    tell("in_order: the first step is of the file's first samples", abs(losses[1] / losses[0] - 1) < 1e-5 < abs(losses[2] / losses[0] - 1),
+         losses)
     texts = [train("digits", "--validate", 0, "--keep-best", "no", *held, "--out", "held.qorus")[1]
              for held in ((), ("--validate-data", "x.idx", "--validate-targets", "y.idx"))]
     found = [re.search(rf"{what} loss ([\d.]+)", t) for what, t in zip(("training", "validation"), texts)]

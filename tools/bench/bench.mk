@@ -41,11 +41,15 @@ bench-peers: all bench-programs model-needed ## side by side with llama.cpp, one
 bench-digits: all digits ## held-out accuracy on handwritten digits over five seeds (BASELINE=save stores it)
 	@python3 tools/bench/digits.py $(if $(filter save,$(BASELINE)),--save)
 
+bench-recipes: all digits ## four trainings by `qorus train` and by PyTorch, from the same first weights: losses and time (BASELINE=save stores it)
+	@sh tools/bench/build_peers.sh torch
+	@build/peers/torch/bin/python tools/bench/recipes.py $(if $(filter save,$(BASELINE)),--save) $(BENCH_ARGS)
+
 else
 
-bench bench-peers bench-digits:
+bench bench-peers bench-digits bench-recipes:
 	@echo '$@: not on PORT=$(PORT)' >&2; exit 2
 
 endif
 
-.PHONY: bench bench-peers bench-digits bench-programs
+.PHONY: bench bench-peers bench-digits bench-recipes bench-programs

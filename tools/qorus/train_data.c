@@ -332,6 +332,13 @@ static bool place(train_data *d, const train_settings *s, const pair *p, const u
     return put_targets(d, s, p, order, p->in.n, y + (size_t)from * d->target_width * sizeof(float));
 }
 
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a;
+    uint32_t y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
 static bool join(train_data *d, host *h, const train_settings *s, const pair *train, const pair *held)
 {
     uint32_t n = train->in.n + held->in.n;
@@ -344,6 +351,9 @@ static bool join(train_data *d, host *h, const train_settings *s, const pair *tr
     ok = order != NULL && x != NULL && y != NULL;
     if (ok && dataset_split(order, train->in.n, s->validate, s->seed, &d->n_train) != Q_OK) {
         ok = train_complain(s, "validate", "of %u samples nothing would be left to train with", train->in.n);
+    }
+    if (ok && s->in_order) {
+        qsort(order, d->n_train, sizeof(*order), by_number);
     }
     d->n_validate = n - d->n_train;
     ok = ok && place(d, s, train, order, 0, x, y);
