@@ -24,12 +24,7 @@ typedef uint32_t vec_tail;
 typedef __m256i veci;
 typedef __m256i vec_power;
 
-typedef struct vec16 {
-    __m256 lo;
-    __m256 hi;
-} vec16;
-
-enum { VEC = 8, VEC16_PARTS = 2 };
+enum { VEC = 8 };
 
 /* -- arithmetic -------------------------------------------------------------------------------- */
 
@@ -393,113 +388,7 @@ X86_INLINE vec veci_nibble_column(veci q, const uint32_t i)
     return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(q, (int)(8u * i)), _mm256_set1_epi32(15)));
 }
 
-/* -- 16 lanes ---------------------------------------------------------------------------------- */
-
-static inline vec16 vec16_of(vec lo, vec hi)
-{
-    vec16 v = {lo, hi};
-    return v;
-}
-
-static inline vec16 vec16_join(const vec v[VEC16_PARTS])
-{
-    return vec16_of(v[0], v[1]);
-}
-
-static inline vec16 vec16_zero(void)
-{
-    return vec16_of(vec_zero(), vec_zero());
-}
-
-static inline vec16 vec16_set(float x)
-{
-    return vec16_of(vec_set(x), vec_set(x));
-}
-
-static inline vec16 vec16_load(const float *p)
-{
-    return vec16_of(vec_load(p), vec_load(p + 8));
-}
-
-static inline vec16 vec16_load_n(const float *p, uint32_t n)
-{
-    return vec16_of(vec_load_n(p, n), n > 8u ? vec_load_n(p + 8, n - 8u) : vec_zero());
-}
-
-static inline void vec16_store(float *p, vec16 v)
-{
-    vec_store(p, v.lo);
-    vec_store(p + 8, v.hi);
-}
-
-static inline void vec16_store_n(float *p, uint32_t n, vec16 v)
-{
-    vec_store_n(p, n, v.lo);
-    if (n > 8u) {
-        vec_store_n(p + 8, n - 8u, v.hi);
-    }
-}
-
-/* v in the first n lanes, else `rest`. */
-static inline vec16 vec16_first(vec16 v, uint32_t n, vec16 rest)
-{
-    if (n >= 16u) {
-        return v;
-    }
-    return vec16_of(vec_choose(vec_first(n), v.lo, rest.lo), vec_choose(vec_first(n > 8u ? n - 8u : 0u), v.hi, rest.hi));
-}
-
-static inline vec16 vec16_add(vec16 a, vec16 b)
-{
-    return vec16_of(vec_add(a.lo, b.lo), vec_add(a.hi, b.hi));
-}
-
-static inline vec16 vec16_sub(vec16 a, vec16 b)
-{
-    return vec16_of(vec_sub(a.lo, b.lo), vec_sub(a.hi, b.hi));
-}
-
-static inline vec16 vec16_mul(vec16 a, vec16 b)
-{
-    return vec16_of(vec_mul(a.lo, b.lo), vec_mul(a.hi, b.hi));
-}
-
-static inline vec16 vec16_fma(vec16 a, vec16 b, vec16 c)
-{
-    return vec16_of(vec_fma(a.lo, b.lo, c.lo), vec_fma(a.hi, b.hi, c.hi));
-}
-
-static inline vec16 vec16_max(vec16 a, vec16 b)
-{
-    return vec16_of(vec_max(a.lo, b.lo), vec_max(a.hi, b.hi));
-}
-
-/* Sum of the lanes by the tree 8-4-2-1. */
-static inline float vec16_sum(vec16 v)
-{
-    return q_hsum16_m256(v.lo, v.hi);
-}
-
-/* Largest lane by the same tree, the upper half first, as in the scalar backend: that settles the sign of a zero. */
-static inline float vec16_top(vec16 v)
-{
-    __m256 a = _mm256_max_ps(v.hi, v.lo);
-    __m128 b = _mm_max_ps(_mm256_extractf128_ps(a, 1), _mm256_castps256_ps128(a));
-    __m128 c = _mm_max_ps(_mm_movehl_ps(b, b), b);
-    return _mm_cvtss_f32(_mm_max_ss(_mm_movehdup_ps(c), c));
-}
-
-/* Largest lane of v. Of zeros of both signs: either. */
-static inline float vec_top(vec v)
-{
-    return vec16_top(vec16_of(v, v));
-}
-
 #include "../x86/elementary.h"
-
-static inline vec16 vec16_exp(vec16 v)
-{
-    return vec16_of(vec_exp(v.lo), vec_exp(v.hi));
-}
+#include "vec16.h"
 
 #endif /* QORUS_BACKENDS_AVX2_VEC_H */

@@ -20,6 +20,8 @@ from file_reader import Parsed, flipped  # noqa: E402
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "test/plan")]
 
 import check_plan  # noqa: E402
+import plan_forms  # noqa: E402
+import plan_rules  # noqa: E402
 
 FILES = ROOT / "vectors/files"
 SAMPLES = sorted(FILES.glob("*.qorus"))
@@ -180,7 +182,7 @@ def plan_of(name, *words):
     code, out, error = run("plan", *words, "--json")
     tell(f"{name}: plan --json", code == 0, error)
     told = json.loads(out) if code == 0 else {}
-    check_plan.judge(f"{name}: sound", check_plan.check_json, told.get("plan", {}))
+    check_plan.judge(f"{name}: sound", plan_rules.check_json, told.get("plan", {}))
     tell(f"{name}: objects", all(told.get(k, 0) > 0 for k in ("model_bytes", "plan_bytes", "session_bytes")))
     return told.get("plan", {})
 
@@ -204,9 +206,9 @@ def plan_model(name, path):
     tell(f"{name}: --chunk", small["max"]["tokens"] == 4 and region(small, "scratch") < region(base, "scratch"))
     text = run("plan", path, "--ctx", 64, "-t", 1)[1].decode()
     body = text[:text.rindex("objects")]
-    check_plan.judge(f"{name}: text", check_plan.check_text, body, base)
+    check_plan.judge(f"{name}: text", plan_forms.check_text, body, base)
     dot = run("plan", path, "--ctx", 64, "-t", 1, "--dot")[1].decode()
-    check_plan.judge(f"{name}: dot", check_plan.check_dot, dot.split("\n", 1)[1], base)
+    check_plan.judge(f"{name}: dot", plan_forms.check_dot, dot.split("\n", 1)[1], base)
     draws(f"{name}: --train", path, "--ctx", 64, "-t", 1, "--train", "adamw")
     draws(f"{name}: --exact", path, "--ctx", 64, "-t", 1, "--exact")
     train_bytes(name, path, "--ctx", 64, "-t", 1)
@@ -216,8 +218,8 @@ def draws(name, path, *options):
     """The pictures are those of the plan, and the same ones each time."""
     plan = plan_of(name, path, *options)
     dot, svg = (run("plan", path, *options, form)[1].decode() for form in ("--dot", "--svg"))
-    check_plan.judge(f"{name}: dot", check_plan.check_dot, dot.split("\n", 1)[1], plan)
-    check_plan.judge(f"{name}: svg", check_plan.check_svg, svg, plan)
+    check_plan.judge(f"{name}: dot", plan_forms.check_dot, dot.split("\n", 1)[1], plan)
+    check_plan.judge(f"{name}: svg", plan_forms.check_svg, svg, plan)
     tell(f"{name}: the same picture again", run("plan", path, *options, "--svg")[1].decode() == svg)
     return plan
 
@@ -262,7 +264,7 @@ def test_plan_generated(folder):
         path = folder / "model.qorus"
         make_test_model.main(["decoder", str(path), *options])
         plan = draws(name, path)
-        tell(name + ": blocks alike are one box", bool(check_plan.hidden_blocks(plan)) == (name == "six layers"))
+        tell(name + ": blocks alike are one box", bool(plan_forms.hidden_blocks(plan)) == (name == "six layers"))
         plan_of(name + " --exact", path, "--exact", "--chunk", 7, "--ctx", 33)
 
 

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.." || exit 1
 LC_ALL=C
 export LC_ALL
 NPROC=$(nproc 2>/dev/null || echo 1)
-GATES=build/gates
+GATES=build/gates/$(basename "$0" .sh)
 mkdir -p "$GATES"
 gate_passed=0 gate_failed=0 gate_skipped=0
 

@@ -57,8 +57,9 @@ q_tensor values_reference(const q_tensor *out)
 
 void values_begin(void)
 {
+    uint8_t *out = ops_buffer(OUT);
     for (uint32_t i = 0; i < OPS_BUFFER; i++) {
-        ops_buffer(OUT)[i] = (uint8_t)(i * 31u + 7u);
+        out[i] = (uint8_t)(i * 31u + 7u);
     }
     memcpy(ops_buffer(REFERENCE), ops_buffer(OUT), OPS_BUFFER);
 }

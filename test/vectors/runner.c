@@ -4,6 +4,7 @@
  *
  * Nothing of a pack is used before it was found to lie within the bytes given.
  */
+#include "qorus/base/mem.h"
 #include "qvec.h"
 
 typedef struct vec_session {
@@ -113,13 +114,6 @@ static uint8_t *vec_place(const vec_session *s, vec_run *c)
     return need <= s->work_size - at ? s->work + at : NULL;
 }
 
-static void vec_fill(uint8_t *p, size_t n, uint8_t value)
-{
-    for (size_t i = 0; i < n; i++) {
-        p[i] = value;
-    }
-}
-
 static void vec_run_block(const vec_run *c, q_run *run)
 {
     uint32_t selected = vec_find(c, VEC_SELECTED);
@@ -146,14 +140,10 @@ static void vec_run_block(const vec_run *c, q_run *run)
     }
 }
 
+/* Every byte is the first one, and that is `value`. */
 static bool vec_all(const uint8_t *p, size_t n, uint8_t value)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (p[i] != value) {
-            return false;
-        }
-    }
-    return true;
+    return n == 0 || (p[0] == value && memcmp(p, p + 1, n - 1) == 0);
 }
 
 /* Every worker in turn, the last one first: none may count on another having run. Returns NULL, or what went
@@ -172,7 +162,7 @@ static const char *vec_call_workers(const vec_session *s, const vec_run *c, cons
     for (uint32_t worker = n_workers; worker-- > 0;) {
         const uint8_t fill = n_workers == 1 ? VEC_FILL : 0xFF;
         q_work w;
-        vec_fill(workspace, 3 * each, fill);
+        memset(workspace, fill, 3 * each);
         w.worker = worker;
         w.n_workers = n_workers;
         w.run = &run;
