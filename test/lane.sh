@@ -38,6 +38,9 @@ run_suite() { # name limit command
 
 for kind in $1; do
     while read -r name when limit command <&9; do
+        case $name in
+        '#'* | '') continue ;;
+        esac
         case " $ONLY " in
         '  ' | *" $name "*) ;;
         *) continue ;;

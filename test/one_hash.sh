@@ -4,6 +4,7 @@
 # threads, chunks, fusion, POSIX or bare x86. The hashes are committed in fingerprints.txt.
 #
 #   one_hash.sh small     the sample model vectors/files/llama.qorus; bare x86 under TCG
+#   one_hash.sh brief     the same in few ways; bare x86 under KVM, else under TCG
 #   one_hash.sh large     SmolLM2-135M-Instruct, if `make model` has made it; bare x86 under KVM
 #   one_hash.sh print MODEL   the lines for fingerprints.txt
 set -u
@@ -73,6 +74,9 @@ if [ "${1-}" = large ]; then
     done
     expect "posix --kv q8_0 $best" "$("$QORUS" conform "$model" --kv q8_0 $best 2>&1)" 'fast-q8_0 exact-q8_0'
     expect "posix -p 1200 $best" "$("$QORUS" conform "$model" -p 1200 $best 2>&1)" 'fast-1200 exact-1200'
+elif [ "${1-}" = brief ]; then
+    posix '-t 1 --chunk 7'
+    posix '-t 2 --chunk 64 --no-fuse'
 else
     for threads in 1 2 3; do
         for chunk in 1 7 64 256; do
@@ -104,6 +108,12 @@ if [ "${1-}" = large ]; then
     else
         echo "SKIP bare x86 with the large model: no KVM"
         skipped=$((skipped + 1))
+    fi
+elif [ "${1-}" = brief ]; then
+    if [ -w /dev/kvm ]; then
+        SMP=2 bare kvm ''
+    else
+        bare tcg '--backend avx2'
     fi
 else
     bare tcg '--backend scalar'

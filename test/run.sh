@@ -12,8 +12,7 @@
 # build/test-log/SUITE.log and, where something failed, the interesting part of it to the screen.
 #
 # A quick or full run has two lanes at once, each with one suite at a time: of a full run one begins with the suites marked
-# "aside", which build in folders of their own, the other with those marked "full"; the quick ones, which build nothing, are
-# for both. A long run, and one of names, has one lane.
+# "aside", the other with those marked "full"; the quick ones are for both. A long run, and one of names, has one lane.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -31,7 +30,8 @@ PYTHON=python3
 T=$BUILD/test/bin
 TEXT=${TEXT:-}
 WORK=$(mktemp -d)
-trap 'rm -rf "$WORK"' EXIT INT TERM
+trap 'rm -rf "$WORK"' EXIT
+trap 'exit 130' INT TERM
 export ONLY LOGS BUILD MODEL PYTHON T TEXT WORK
 unset TEST_LOG
 
@@ -44,11 +44,11 @@ fi
 unset BUILT
 
 case $speed in
-quick) set -- quick quick ;;
+quick) set -- 'brief quick' 'brief quick' ;;
 long) set -- long ;;
 *) set -- 'aside quick' 'full quick' ;;
 esac
-[ -z "$ONLY" ] || set -- 'quick full aside long'
+[ -z "$ONLY" ] || set -- 'brief quick full aside long'
 printf '%s\n' "$@" | xargs -P 2 -I '{}' sh test/lane.sh '{}' || echo "0 1 0" >>"$WORK/counts"
 
 if [ ! -s "$WORK/counts" ]; then

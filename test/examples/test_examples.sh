@@ -7,7 +7,7 @@
 #   <!-- example: NAME -->
 #
 # Each has a function check_NAME below: one without, or a mark without a block, is a failure. BUILD names a folder
-# with another libqorus.a and qorus.
+# with another libqorus.a and qorus, COMPILERS one or both of them.
 . "$(dirname "$0")/../gates/gate.sh"
 
 BUILD=${BUILD:-build}
@@ -273,7 +273,7 @@ defined() {
 # example NAME SOURCE [FLAG]: with both compilers.
 example() {
     defined "check_$1" || { fails "$2: nothing here checks it"; return; }
-    for cc in gcc clang; do
+    for cc in ${COMPILERS:-gcc clang}; do
         have $cc || { skips "$1: $cc is missing"; continue; }
         said=$($cc $FLAGS ${3-} "$2" "$LIB" -pthread -o "$OUT/program" 2>&1)
         empty "$1 compiles with $cc" "$said"

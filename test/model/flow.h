@@ -83,7 +83,7 @@ void test_layers(const char *file);
 void test_decoder(const char *file);
 void test_generate(const char *file);
 void test_files(const char *file); /* the sample files beside it */
-void test_sequences(const char *file);
+void test_sequences(const char *file, bool brief);
 void test_sequences_large(const char *file, const char *backend);
 void test_recurrent(void);
 void test_image(void);

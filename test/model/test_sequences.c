@@ -443,14 +443,16 @@ static void test_q8_0(const char *file)
     test_company(path, Q_PRECISION_EXACT, Q_KV_Q8_0);
 }
 
-void test_sequences(const char *file)
+void test_sequences(const char *file, bool brief)
 {
     test_company(file, Q_PRECISION_FAST, Q_KV_BY_PRECISION);
-    test_company(file, Q_PRECISION_EXACT, Q_KV_BY_PRECISION);
-    test_company(file, Q_PRECISION_FAST, Q_KV_REAL);
-    test_company(file, Q_PRECISION_EXACT, Q_KV_F16);
-    test_q8_0(file);
-    test_long(file);
+    if (!brief) {
+        test_company(file, Q_PRECISION_EXACT, Q_KV_BY_PRECISION);
+        test_company(file, Q_PRECISION_FAST, Q_KV_REAL);
+        test_company(file, Q_PRECISION_EXACT, Q_KV_F16);
+        test_q8_0(file);
+        test_long(file);
+    }
     test_last_rows(file);
     test_bad_spans(file);
     test_stopped(file);

@@ -3,7 +3,8 @@
  * Trainings against PyTorch's of the same networks, data and recipes (vectors/train): losses, norms of gradients, and
  * parameters at the end; and the same bits of all parameters after 100 steps, whatever computes them, as committed.
  *
- *   test_trajectories FOLDER FINGERPRINTS   test_trajectories print FOLDER: the lines for fingerprints.txt
+ *   test_trajectories [--brief] FOLDER FINGERPRINTS   --brief: one worker only
+ *   test_trajectories print FOLDER                    the lines for fingerprints.txt
  */
 #include <math.h>
 #include <stdio.h>
@@ -194,7 +195,7 @@ static const bench_options ways[] = {
     {NULL, 1, 3, 0}, {NULL, 3, 2, Q_PLAN_NO_IN_PLACE}, {NULL, 3, 1, Q_PLAN_RECOMPUTE},
 };
 
-static void same_bits(const network *net, const trajectory *t, const char *fingerprints)
+static void same_bits(const network *net, const trajectory *t, const char *fingerprints, bool brief)
 {
     hash_text want = "";
     expect(committed(fingerprints, net, want), net->name, net->hashed, "a hash is committed");
@@ -205,6 +206,9 @@ static void same_bits(const network *net, const trajectory *t, const char *finge
             bench_options o = list[k];
             o.backend = backend_name(i);
             o.each = net->splits ? o.each : 0;
+            if (brief && o.workers > 1) {
+                continue;
+            }
             if (bench_has(o.backend)) {
                 same_hash(net, t, want, &o);
             } else {
@@ -232,11 +236,14 @@ static int print_hashes(const char *folder)
 
 int main(int argc, char **argv)
 {
+    bool brief = argc > 1 && strcmp(argv[1], "--brief") == 0;
+    argc -= brief ? 1 : 0;
+    argv += brief ? 1 : 0;
     if (argc == 3 && strcmp(argv[1], "print") == 0) {
         return print_hashes(argv[2]);
     }
     if (argc != 3) {
-        (void)fprintf(stderr, "usage: test_trajectories FOLDER FINGERPRINTS | print FOLDER\n");
+        (void)fprintf(stderr, "usage: test_trajectories [--brief] FOLDER FINGERPRINTS | print FOLDER\n");
         return 2;
     }
     for (uint32_t i = 0; network_at(i) != NULL; i++) {
@@ -244,7 +251,7 @@ int main(int argc, char **argv)
         trajectory_open(&t, argv[1], network_at(i)->name);
         follow_all(network_at(i), &t);
 #ifndef Q_REAL_DOUBLE
-        same_bits(network_at(i), &t, argv[2]);
+        same_bits(network_at(i), &t, argv[2], brief);
 #endif
         trajectory_close(&t);
     }
