@@ -12,7 +12,8 @@
 typedef struct cell_at {
     q_real *gates;
     const q_real *recurrent;
-    q_real *h;
+    const q_real *h;
+    q_real *h_next;
     q_real *c;
     q_real *out;
     q_real *h_prev; /* NULL: not kept */
@@ -21,11 +22,12 @@ typedef struct cell_at {
 
 static cell_at cell_locate(const q_cell_args *a, uint32_t i)
 {
-    uint32_t r = a->row[i];
+    uint32_t r = a->row[i] + a->t;
     cell_at at;
     at.gates = scalar_row_out(a->gates, a->gates_stride, r);
     at.recurrent = scalar_row(a->recurrent, a->recurrent_stride, i);
-    at.h = scalar_row_out(a->h, a->state_stride, i);
+    at.h = scalar_row(a->h, a->state_stride, i);
+    at.h_next = scalar_row_out(a->h_next, a->state_stride, i);
     at.c = a->c != NULL ? scalar_row_out(a->c, a->state_stride, i) : NULL;
     at.out = scalar_row_out(a->out, a->out_stride, r);
     at.h_prev = a->h_prev != NULL ? scalar_row_out(a->h_prev, a->prev_stride, r) : NULL;
@@ -33,13 +35,14 @@ static cell_at cell_locate(const q_cell_args *a, uint32_t i)
     return at;
 }
 
-static void cell_keep(const cell_at *at, uint32_t dim)
+static void cell_keep(const cell_at *at, const q_cell_args *a)
 {
+    const size_t bytes = (a->end - a->begin) * sizeof(q_real);
     if (at->h_prev != NULL) {
-        memcpy(at->h_prev, at->h, dim * sizeof(q_real));
+        memcpy(at->h_prev + a->begin, at->h + a->begin, bytes);
     }
     if (at->c_prev != NULL && at->c != NULL) {
-        memcpy(at->c_prev, at->c, dim * sizeof(q_real));
+        memcpy(at->c_prev + a->begin, at->c + a->begin, bytes);
     }
 }
 
@@ -50,12 +53,12 @@ void q_rnn_cell_scalar(const q_work *work, const q_cell_args *a)
     q_share(work, a->n, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
         cell_at at = cell_locate(a, i);
-        cell_keep(&at, a->dim);
-        for (uint32_t j = 0; j < a->dim; j++) {
+        cell_keep(&at, a);
+        for (uint32_t j = a->begin; j < a->end; j++) {
             q_real x = at.gates[j] + at.recurrent[j];
             q_real h = a->activation == Q_ACT_RELU ? scalar_max(0, x) : q_tanh(x);
             at.gates[j] = h;
-            at.h[j] = h;
+            at.h_next[j] = h;
             at.out[j] = h;
         }
     }
@@ -70,8 +73,8 @@ void q_lstm_cell_scalar(const q_work *work, const q_cell_args *a)
     for (uint32_t s = begin; s < end; s++) {
         cell_at at = cell_locate(a, s);
         q_real *gate = at.gates;
-        cell_keep(&at, dim);
-        for (uint32_t j = 0; j < dim; j++) {
+        cell_keep(&at, a);
+        for (uint32_t j = a->begin; j < a->end; j++) {
             q_real i = q_sigmoid(gate[j] + at.recurrent[j]);
             q_real f = q_sigmoid(gate[dim + j] + at.recurrent[dim + j]);
             q_real g = q_tanh(gate[2 * dim + j] + at.recurrent[2 * dim + j]);
@@ -83,7 +86,7 @@ void q_lstm_cell_scalar(const q_work *work, const q_cell_args *a)
             gate[2 * dim + j] = g;
             gate[3 * dim + j] = o;
             at.c[j] = c;
-            at.h[j] = h;
+            at.h_next[j] = h;
             at.out[j] = h;
         }
     }
@@ -98,8 +101,8 @@ void q_gru_cell_scalar(const q_work *work, const q_cell_args *a)
     for (uint32_t s = begin; s < end; s++) {
         cell_at at = cell_locate(a, s);
         q_real *gate = at.gates;
-        cell_keep(&at, dim);
-        for (uint32_t j = 0; j < dim; j++) {
+        cell_keep(&at, a);
+        for (uint32_t j = a->begin; j < a->end; j++) {
             q_real r = q_sigmoid(gate[j] + at.recurrent[j]);
             q_real z = q_sigmoid(gate[dim + j] + at.recurrent[dim + j]);
             q_real hn = at.recurrent[2 * dim + j];
@@ -109,7 +112,7 @@ void q_gru_cell_scalar(const q_work *work, const q_cell_args *a)
             gate[dim + j] = z;
             gate[2 * dim + j] = n;
             gate[3 * dim + j] = hn;
-            at.h[j] = h;
+            at.h_next[j] = h;
             at.out[j] = h;
         }
     }
@@ -129,7 +132,7 @@ typedef struct cell_grad_at {
 
 static cell_grad_at cell_grad_locate(const q_cell_grad_args *a, uint32_t i)
 {
-    uint32_t r = a->row[i];
+    uint32_t r = a->row[i] + a->t;
     cell_grad_at at;
     at.gates = scalar_row_out(a->gates, a->gates_stride, r);
     at.h_prev = a->h_prev != NULL ? scalar_row(a->h_prev, a->prev_stride, r) : NULL;
@@ -159,7 +162,7 @@ void q_rnn_cell_grad_scalar(const q_work *work, const q_cell_grad_args *a)
     q_share(work, a->n, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
         cell_grad_at at = cell_grad_locate(a, i);
-        for (uint32_t j = 0; j < a->dim; j++) {
+        for (uint32_t j = a->begin; j < a->end; j++) {
             q_real g = at.dy[j] + at.dh[j];
             q_real h = at.gates[j];
             q_real da = g * cell_slope_tanh(h);
@@ -180,7 +183,7 @@ void q_lstm_cell_grad_scalar(const q_work *work, const q_cell_grad_args *a)
     q_share(work, a->n, &begin, &end);
     for (uint32_t s = begin; s < end; s++) {
         cell_grad_at at = cell_grad_locate(a, s);
-        for (uint32_t j = 0; j < dim; j++) {
+        for (uint32_t j = a->begin; j < a->end; j++) {
             q_real i = at.gates[j];
             q_real f = at.gates[dim + j];
             q_real g = at.gates[2 * dim + j];
@@ -193,9 +196,11 @@ void q_lstm_cell_grad_scalar(const q_work *work, const q_cell_grad_args *a)
             at.gates[dim + j] = (dc * c) * cell_slope_sigmoid(f);
             at.gates[2 * dim + j] = (dc * i) * cell_slope_tanh(g);
             at.gates[3 * dim + j] = (dh * t) * cell_slope_sigmoid(o);
+            for (uint32_t b = 0; b < 4; b++) {
+                at.recurrent[b * dim + j] = at.gates[b * dim + j];
+            }
             at.dc[j] = dc * f;
         }
-        memcpy(at.recurrent, at.gates, 4 * (size_t)dim * sizeof(q_real));
     }
 }
 
@@ -207,7 +212,7 @@ void q_gru_cell_grad_scalar(const q_work *work, const q_cell_grad_args *a)
     q_share(work, a->n, &begin, &end);
     for (uint32_t s = begin; s < end; s++) {
         cell_grad_at at = cell_grad_locate(a, s);
-        for (uint32_t j = 0; j < dim; j++) {
+        for (uint32_t j = a->begin; j < a->end; j++) {
             q_real r = at.gates[j];
             q_real z = at.gates[dim + j];
             q_real n = at.gates[2 * dim + j];

@@ -45,7 +45,8 @@ static inline vec cell_slope_sigmoid(vec s)
 typedef struct cell_rows {
     float *gates;
     const float *recurrent;
-    float *h;
+    const float *h;
+    float *h_next;
     float *c;
     float *out;
     float *h_prev; /* NULL: not kept */
@@ -54,11 +55,12 @@ typedef struct cell_rows {
 
 static cell_rows cell_locate(const q_cell_args *a, uint32_t i)
 {
-    uint32_t r = a->row[i];
+    uint32_t r = a->row[i] + a->t;
     cell_rows at;
     at.gates = x86_row_out(a->gates, a->gates_stride, r);
     at.recurrent = x86_row(a->recurrent, a->recurrent_stride, i);
-    at.h = x86_row_out(a->h, a->state_stride, i);
+    at.h = x86_row(a->h, a->state_stride, i);
+    at.h_next = x86_row_out(a->h_next, a->state_stride, i);
     at.c = a->c != NULL ? x86_row_out(a->c, a->state_stride, i) : NULL;
     at.out = x86_row_out(a->out, a->out_stride, r);
     at.h_prev = a->h_prev != NULL ? x86_row_out(a->h_prev, a->prev_stride, r) : NULL;
@@ -72,7 +74,7 @@ static inline void cell_finish(const cell_rows *at, uint32_t j, uint32_t n, vec 
     if (at->h_prev != NULL) {
         vec_store_n(at->h_prev + j, n, before);
     }
-    vec_store_n(at->h + j, n, h);
+    vec_store_n(at->h_next + j, n, h);
     vec_store_n(at->out + j, n, h);
 }
 
@@ -142,7 +144,7 @@ X86_INLINE void gru_columns(const q_cell_args *a, const cell_rows *at, uint32_t 
 
 typedef void (*cell_columns)(const q_cell_args *a, const cell_rows *at, uint32_t j, uint32_t n);
 
-/* This worker's sequences, each column by column: `first` over all of a row's columns, then `second`, where there is one. */
+/* This worker's sequences, each column by column: `first` over all of the call's columns, then `second`, where there is one. */
 X86_INLINE void cell_walk(const q_work *work, const q_cell_args *a, uint32_t blocks, cell_columns first, cell_columns second)
 {
     uint32_t begin;
@@ -151,19 +153,19 @@ X86_INLINE void cell_walk(const q_work *work, const q_cell_args *a, uint32_t blo
     for (uint32_t i = begin; i < end; i++) {
         cell_rows at = cell_locate(a, i);
         cell_rows next = cell_locate(a, i + 1u < end ? i + 1u : i);
-        uint32_t j = 0;
-        for (; j + VEC <= a->dim; j += VEC) {
+        uint32_t j = a->begin;
+        for (; j + VEC <= a->end; j += VEC) {
             cell_fetch(&next, a->dim, blocks, j);
             first(a, &at, j, VEC);
         }
-        if (j < a->dim) {
-            first(a, &at, j, a->dim - j);
+        if (j < a->end) {
+            first(a, &at, j, a->end - j);
         }
-        for (j = 0; second != NULL && j + VEC <= a->dim; j += VEC) {
+        for (j = a->begin; second != NULL && j + VEC <= a->end; j += VEC) {
             second(a, &at, j, VEC);
         }
-        if (second != NULL && j < a->dim) {
-            second(a, &at, j, a->dim - j);
+        if (second != NULL && j < a->end) {
+            second(a, &at, j, a->end - j);
         }
     }
 }
@@ -197,7 +199,7 @@ typedef struct cell_grad_rows {
 
 static cell_grad_rows cell_grad_locate(const q_cell_grad_args *a, uint32_t i)
 {
-    uint32_t r = a->row[i];
+    uint32_t r = a->row[i] + a->t;
     cell_grad_rows at;
     at.gates = x86_row_out(a->gates, a->gates_stride, r);
     at.h_prev = a->h_prev != NULL ? x86_row(a->h_prev, a->prev_stride, r) : NULL;
@@ -291,13 +293,13 @@ X86_INLINE void cell_grad_walk(const q_work *work, const q_cell_grad_args *a, ui
     for (uint32_t i = begin; i < end; i++) {
         cell_grad_rows at = cell_grad_locate(a, i);
         cell_grad_rows next = cell_grad_locate(a, i + 1u < end ? i + 1u : i);
-        uint32_t j = 0;
-        for (; j + VEC <= a->dim; j += VEC) {
+        uint32_t j = a->begin;
+        for (; j + VEC <= a->end; j += VEC) {
             cell_grad_fetch(&next, a->dim, blocks, j);
             columns(a, &at, j, VEC);
         }
-        if (j < a->dim) {
-            columns(a, &at, j, a->dim - j);
+        if (j < a->end) {
+            columns(a, &at, j, a->end - j);
         }
     }
 }

@@ -69,8 +69,7 @@ q_error_code q_recurrent_check(const q_node_info *info, const recurrent_kind *ki
 
 /* ---- Sizes ------------------------------------------------------------------------------------------------ */
 
-static recurrent_use use_of_rows(const recurrent_kind *kind, const q_value_type *in, const q_maxima *max,
-                                 uint32_t dim)
+recurrent_use q_recurrent_use(const recurrent_kind *kind, const q_value_type *in, const q_maxima *max, uint32_t dim)
 {
     recurrent_use u;
     u.kind = kind;
@@ -87,22 +86,6 @@ static recurrent_use use_of_rows(const recurrent_kind *kind, const q_value_type 
     return u;
 }
 
-recurrent_use q_recurrent_use(const q_layer *layer, const recurrent_kind *kind)
-{
-    recurrent_use u;
-    q_value_type in;
-    memset(&in, 0, sizeof(in));
-    for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
-        in.dim[d].n = layer->in[0]->ne[d]; /* at the maxima */
-    }
-    if (layer->in_rows[0].sym == Q_SYM_TOKENS) {
-        in.dim[2].sym = Q_SYM_TOKENS;
-    }
-    u = use_of_rows(kind, &in, &layer->max, layer->param[1]->ne[3]);
-    u.trains = layer->trains != 0;
-    return u;
-}
-
 /* Bytes of `rows` rows of n reals. Counts have caps: dim^2 * blocks and rows * dim fit 32 bits. */
 static uint64_t recurrent_piece(uint64_t rows, uint32_t n)
 {
@@ -110,13 +93,10 @@ static uint64_t recurrent_piece(uint64_t rows, uint32_t n)
     return (bytes + (Q_ALIGN - 1)) / Q_ALIGN * Q_ALIGN;
 }
 
-/* Panels of 16 columns: W_hh in the one form or the other. */
+/* W_hh in either form: the columns of every block, or all of W_hh's, in panels. */
 static uint64_t panel_bytes(const recurrent_use *u)
 {
-    uint64_t wide = u->kind->blocks * u->dim;
-    uint64_t forward = (wide + 15u) / 16u * u->dim;
-    uint64_t backward = (u->dim + 15u) / 16u * wide;
-    return (forward > backward ? forward : backward) * 16u * sizeof(q_real);
+    return (uint64_t)recurrent_panels(u->dim) * u->kind->blocks * u->dim * RECURRENT_PANEL * sizeof(q_real);
 }
 
 static uint64_t gates_bytes(const recurrent_use *u)
@@ -127,6 +107,11 @@ static uint64_t gates_bytes(const recurrent_use *u)
 static uint64_t list_bytes(const recurrent_use *u)
 {
     return ((uint64_t)u->sequences * sizeof(uint32_t) + (Q_ALIGN - 1)) / Q_ALIGN * Q_ALIGN;
+}
+
+static uint64_t other_bytes(const recurrent_use *u)
+{
+    return recurrent_piece(u->sequences, u->trains ? u->kind->blocks * u->dim : u->dim);
 }
 
 static size_t to_size(uint64_t bytes)
@@ -141,10 +126,11 @@ static size_t state_bytes(const recurrent_use *u)
 
 void q_recurrent_need(const q_node_info *info, const recurrent_kind *kind, q_layer_sizes *out)
 {
-    recurrent_use u = use_of_rows(kind, &info->in[0], &info->max, info->param[1].ne[3]);
+    recurrent_use u = q_recurrent_use(kind, &info->in[0], &info->max, info->param[1].ne[3]);
     uint64_t scratch = panel_bytes(&u) + recurrent_piece(u.sequences, kind->blocks * u.dim) +
                        kind->states * recurrent_piece(u.sequences, u.dim) + 2 * list_bytes(&u);
     u.trains = info->trains != 0;
+    scratch += other_bytes(&u);
     out->state = u.steps == 0 ? state_bytes(&u) : 0;
     out->scratch = to_size(scratch + (u.trains ? 0 : gates_bytes(&u)));
     out->saved = to_size(gates_bytes(&u) + kind->states * recurrent_piece(u.rows, u.dim));
@@ -173,66 +159,10 @@ recurrent_memory q_recurrent_memory(const q_layer *layer, const recurrent_use *u
     m.recurrent = recurrent_cut(&scratch, recurrent_piece(use->sequences, use->kind->blocks * use->dim));
     m.h = recurrent_cut(&scratch, recurrent_piece(use->sequences, use->dim));
     m.c = use->kind->states == 2 ? recurrent_cut(&scratch, recurrent_piece(use->sequences, use->dim)) : NULL;
+    m.other = recurrent_cut(&scratch, other_bytes(use));
     m.order = (uint32_t *)(void *)recurrent_cut(&scratch, list_bytes(use));
     m.row = (uint32_t *)(void *)recurrent_cut(&scratch, list_bytes(use));
     return m;
-}
-
-/* ---- Sequences of a step ---------------------------------------------------------------------------------- */
-
-uint32_t q_recurrent_count(const q_layer *layer, const recurrent_use *use, const q_run *run)
-{
-    return use->steps == 0 ? q_span_count(run) : q_count_value(run, layer->in_rows[0]) / use->steps;
-}
-
-recurrent_rows q_recurrent_rows(const q_layer *layer, const recurrent_use *use, const q_run *run, uint32_t i)
-{
-    recurrent_rows r = {i * use->steps, use->steps, 0};
-    if (use->steps == 0) {
-        q_span s = q_span_at(run, q_count_value(run, layer->in_rows[0]), i);
-        r.first = s.row;
-        r.n = s.rows;
-        r.sequence = s.sequence;
-    }
-    return r;
-}
-
-/* Shell's sort, longer ones first, of equal ones the earlier. */
-void q_recurrent_order(const q_layer *layer, const recurrent_use *use, const q_run *run, uint32_t *order)
-{
-    uint32_t n = q_recurrent_count(layer, use, run);
-    for (uint32_t i = 0; i < n; i++) {
-        order[i] = i;
-    }
-    for (uint32_t gap = use->steps == 0 ? n / 2 : 0; gap != 0; gap /= 2) {
-        for (uint32_t i = gap; i < n; i++) {
-            uint32_t own = order[i];
-            uint32_t rows = q_recurrent_rows(layer, use, run, own).n;
-            uint32_t j = i;
-            for (; j >= gap; j -= gap) {
-                uint32_t other = order[j - gap];
-                uint32_t length = q_recurrent_rows(layer, use, run, other).n;
-                if (length > rows || (length == rows && other < own)) {
-                    break;
-                }
-                order[j] = other;
-            }
-            order[j] = own;
-        }
-    }
-}
-
-recurrent_share q_recurrent_share(const q_layer *layer, const recurrent_use *use, const q_work *work,
-                                  const recurrent_memory *m)
-{
-    uint32_t n = q_recurrent_count(layer, use, work->run);
-    uint32_t each = n / work->n_workers;
-    uint32_t rest = n % work->n_workers;
-    recurrent_share s;
-    s.n = each + (work->worker < rest ? 1u : 0u);
-    s.slot = each * work->worker + (work->worker < rest ? work->worker : rest);
-    s.longest = s.n == 0 ? 0 : q_recurrent_rows(layer, use, work->run, m->order[work->worker]).n;
-    return s;
 }
 
 /* ---- RNN -------------------------------------------------------------------------------------------------- */
@@ -252,6 +182,11 @@ static q_error_code rnn_shape(const q_node_info *info, q_diag *diag)
 static void rnn_sizes(const q_node_info *info, q_layer_sizes *out)
 {
     q_recurrent_need(info, &rnn_kind, out);
+}
+
+static uint32_t rnn_stages(const q_layer *layer, const q_work *work, bool backward)
+{
+    return q_recurrent_stages(layer, work, &rnn_kind, backward);
 }
 
 static q_error_code rnn_forward(const q_layer *layer, const q_work *work, uint32_t stage)
@@ -278,6 +213,11 @@ static void lstm_sizes(const q_node_info *info, q_layer_sizes *out)
     q_recurrent_need(info, &lstm_kind, out);
 }
 
+static uint32_t lstm_stages(const q_layer *layer, const q_work *work, bool backward)
+{
+    return q_recurrent_stages(layer, work, &lstm_kind, backward);
+}
+
 static q_error_code lstm_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     q_recurrent_forward(layer, work, stage, &lstm_kind, layer->kernels->lstm_cell);
@@ -302,6 +242,11 @@ static void gru_sizes(const q_node_info *info, q_layer_sizes *out)
     q_recurrent_need(info, &gru_kind, out);
 }
 
+static uint32_t gru_stages(const q_layer *layer, const q_work *work, bool backward)
+{
+    return q_recurrent_stages(layer, work, &gru_kind, backward);
+}
+
 static q_error_code gru_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     q_recurrent_forward(layer, work, stage, &gru_kind, layer->kernels->gru_cell);
@@ -318,7 +263,7 @@ static q_error_code gru_backward(const q_layer *layer, const q_work *work, uint3
 
 #define RECURRENT_CLASS                                                                                                \
     .struct_size = sizeof(q_layer_class), .config_version = 1, .min_in = 1, .max_in = 1, .n_out = 1, .min_param = 2,   \
-    .max_param = 4, .forward_stages = RECURRENT_FORWARD_STAGES, .backward_stages = Q_TRAINING(RECURRENT_BACKWARD_STAGES), \
+    .max_param = 4, .forward_stages = 2, .backward_stages = Q_TRAINING(3),                                        \
     .flags = Q_LAYER_SHARED | Q_LAYER_STATEFUL | Q_LAYER_SEQUENCES, .saves = 1u << 0
 
 const q_layer_class q_layer_rnn = {
@@ -328,6 +273,7 @@ const q_layer_class q_layer_rnn = {
     .config_size = sizeof(q_rnn_config),
     .shape = rnn_shape,
     .sizes = rnn_sizes,
+    .stages = rnn_stages,
     .forward = rnn_forward,
     .backward = Q_TRAINING(rnn_backward),
 };
@@ -338,6 +284,7 @@ const q_layer_class q_layer_lstm = {
     .name = "lstm",
     .shape = lstm_shape,
     .sizes = lstm_sizes,
+    .stages = lstm_stages,
     .forward = lstm_forward,
     .backward = Q_TRAINING(lstm_backward),
 };
@@ -348,6 +295,7 @@ const q_layer_class q_layer_gru = {
     .name = "gru",
     .shape = gru_shape,
     .sizes = gru_sizes,
+    .stages = gru_stages,
     .forward = gru_forward,
     .backward = Q_TRAINING(gru_backward),
 };

@@ -8,7 +8,8 @@
  *   output  h of every row, [.., H]
  *   state   of a sequence of tokens: h, then c of LSTM
  *
- * A sequence is worked on by one worker from its first row to its last, so no worker waits for another within a step.
+ * Many sequences are shared by sequences: each has one worker from its first row to its last, and no worker waits for
+ * another. Few are shared by units: at every time step a worker has its units of all of them, and then the workers meet.
  */
 #ifndef QORUS_CORE_LAYERS_RECURRENT_H
 #define QORUS_CORE_LAYERS_RECURRENT_H
@@ -43,8 +44,9 @@ typedef struct recurrent_memory {
     q_real *recurrent; /* [sequences] h part of the pre-activations, or its gradient */
     q_real *h;         /* [sequences] running state, or its gradient */
     q_real *c;
+    q_real *other;     /* what a time step leaves where it reads what the one before left: forward: h, backward: recurrent */
     uint32_t *order;   /* [sequences] sequences of the step, the longest first */
-    uint32_t *row;     /* [sequences] of the current time step */
+    uint32_t *row;     /* [sequences] their first rows */
 } recurrent_memory;
 
 /* Consecutive rows of the step: one sequence. */
@@ -54,13 +56,29 @@ typedef struct recurrent_rows {
     uint32_t sequence; /* whose state */
 } recurrent_rows;
 
-/* The sequences of one worker: places slot .. slot + n - 1 of the dense matrices; sequence i of them is
-   order[worker + i*n_workers]. */
+/* What one worker has of every time step: the units begin .. end - 1 of n sequences, which have the places slot ..
+   slot + n - 1 of the dense matrices; sequence i of them is order[first + i*every]. */
 typedef struct recurrent_share {
     uint32_t slot;
     uint32_t n;
-    uint32_t longest;
+    uint32_t first;
+    uint32_t every;
+    uint32_t begin;
+    uint32_t end;
 } recurrent_share;
+
+/* One use by one worker. */
+typedef struct recurrent_pass {
+    const q_layer *layer;
+    const q_work *work;
+    q_work alone; /* this worker, sharing nothing */
+    recurrent_use use;
+    recurrent_memory m;
+    recurrent_share mine;
+    bool by_units; /* and so every time step is a stage */
+} recurrent_pass;
+
+enum { RECURRENT_PANEL = 16 }; /* columns of a panel of W_hh */
 
 /* Floats from one row of n to the next: rows a power of two apart would fall into the same sets of the cache. */
 static inline uint32_t recurrent_pitch(uint32_t n)
@@ -73,17 +91,29 @@ static inline size_t recurrent_stride(uint32_t n)
     return (size_t)recurrent_pitch(n) * sizeof(q_real);
 }
 
-recurrent_use q_recurrent_use(const q_layer *layer, const recurrent_kind *kind);
+/* Columns n in panels. */
+static inline uint32_t recurrent_panels(uint32_t n)
+{
+    return (n + RECURRENT_PANEL - 1) / RECURRENT_PANEL;
+}
+
+recurrent_use q_recurrent_use(const recurrent_kind *kind, const q_value_type *in, const q_maxima *max, uint32_t dim);
 recurrent_memory q_recurrent_memory(const q_layer *layer, const recurrent_use *use);
 
-/* Sequences of this step, and where sequence i lies. */
-uint32_t q_recurrent_count(const q_layer *layer, const recurrent_use *use, const q_run *run);
-recurrent_rows q_recurrent_rows(const q_layer *layer, const recurrent_use *use, const q_run *run, uint32_t i);
+void q_recurrent_begin(recurrent_pass *pass, const q_layer *layer, const q_work *work, const recurrent_kind *kind);
 
-/* Orders the sequences; by one worker. The shares hold afterwards. */
-void q_recurrent_order(const q_layer *layer, const recurrent_use *use, const q_run *run, uint32_t *order);
-recurrent_share q_recurrent_share(const q_layer *layer, const recurrent_use *use, const q_work *work,
-                                  const recurrent_memory *m);
+/* Sequences of this step. */
+uint32_t q_recurrent_count(const recurrent_pass *pass);
+
+/* Orders the sequences; by one worker. */
+void q_recurrent_order(const recurrent_pass *pass);
+/* Then: where sequence i of this worker's lies; rows of the longest, 0 where it has none; how many of them have a row t. */
+recurrent_rows q_recurrent_rows(const recurrent_pass *pass, uint32_t i);
+uint32_t q_recurrent_longest(const recurrent_pass *pass);
+uint32_t q_recurrent_at(const recurrent_pass *pass, uint32_t t);
+
+/* Of forward: one, and the time steps; of backward: one more. All time steps are one where sequences are shared. */
+uint32_t q_recurrent_stages(const q_layer *layer, const q_work *work, const recurrent_kind *kind, bool backward);
 
 /* Shape rule, sizes, forward and backward of each class. */
 q_error_code q_recurrent_check(const q_node_info *info, const recurrent_kind *kind, q_diag *diag);
@@ -92,7 +122,6 @@ void q_recurrent_need(const q_node_info *info, const recurrent_kind *kind, q_lay
 typedef void (*recurrent_cell)(const q_work *work, const q_cell_args *a);
 typedef void (*recurrent_cell_grad)(const q_work *work, const q_cell_grad_args *a);
 
-enum { RECURRENT_FORWARD_STAGES = 2, RECURRENT_BACKWARD_STAGES = 3 };
 void q_recurrent_forward(const q_layer *layer, const q_work *work, uint32_t stage, const recurrent_kind *kind,
                          recurrent_cell cell);
 void q_recurrent_backward(const q_layer *layer, const q_work *work, uint32_t stage, const recurrent_kind *kind,

@@ -2,25 +2,54 @@
 /*
  * Backward of RNN, LSTM and GRU, through the rows of the step; the state before it is a constant.
  *
- * Stage 0: W_hh laid out for stage 1, the order of the sequences. Stage 1: every worker takes its sequences from the
- * last row to the first: gradient of the pre-activations, which takes the place of the gates, then
+ * Stage 0: W_hh laid out, the order of the sequences. Then the time steps from the last to the first: gradient of the
+ * pre-activations, which takes the place of the gates, after
  *   dh of the row before = (GRU: g*z +) d(h part) W_hh, one chain
- * Stage 2, products over all rows, ascending:
+ * Last stage, products over all rows, ascending:
  *   dW_ih += d(x part)^T x, dW_hh += d(h part)^T h_prev, the biases their column sums, dx = d(x part) W_ih
  */
 #include "recurrent_product.h"
 
-/* ---- Stage 1 ---------------------------------------------------------------------------------------------- */
+/* ---- Time steps ------------------------------------------------------------------------------------------- */
 
-static q_cell_grad_args cell_grad_args(const q_layer *layer, const recurrent_use *use, const recurrent_memory *m,
-                                       uint32_t slot)
+static q_real *at_place(const recurrent_pass *pass, q_real *dense, uint32_t columns)
 {
-    size_t state = (size_t)recurrent_pitch(use->dim) * slot;
+    return dense + (size_t)recurrent_pitch(columns) * pass->mine.slot;
+}
+
+static void start_gradients(const recurrent_pass *pass)
+{
+    size_t bytes = pass->mine.n * recurrent_stride(pass->use.dim);
+    memset(at_place(pass, pass->m.h, pass->use.dim), 0, bytes);
+    if (pass->m.c != NULL) {
+        memset(at_place(pass, pass->m.c, pass->use.dim), 0, bytes);
+    }
+    for (uint32_t i = 0; i < pass->mine.n; i++) {
+        pass->m.row[pass->mine.slot + i] = q_recurrent_rows(pass, i).first;
+    }
+}
+
+/* d(h part) of time step t; where units are shared, the step before leaves its own elsewhere. */
+static q_real *hidden_gradient(const recurrent_pass *pass, uint32_t t)
+{
+    return at_place(pass, pass->by_units && t % 2u != 0 ? pass->m.other : pass->m.recurrent,
+                    pass->use.kind->blocks * pass->use.dim);
+}
+
+static void run_cell_grad(const recurrent_pass *pass, uint32_t t, recurrent_cell_grad cell)
+{
+    const q_layer *layer = pass->layer;
+    const recurrent_use *use = &pass->use;
+    const recurrent_memory *m = &pass->m;
     q_cell_grad_args a;
     memset(&a, 0, sizeof(a));
+    a.n = q_recurrent_at(pass, t);
     a.dim = use->dim;
+    a.begin = pass->mine.begin;
+    a.end = pass->mine.end;
+    a.t = t;
     a.activation = layer->type == Q_LAYER_RNN ? ((const q_rnn_config *)layer->config)->activation : Q_ACT_NONE;
-    a.row = m->row + slot;
+    a.row = m->row + pass->mine.slot;
     a.gates = m->gates;
     a.gates_stride = recurrent_stride(use->kind->kept * use->dim);
     a.h_prev = m->h_prev;
@@ -28,51 +57,37 @@ static q_cell_grad_args cell_grad_args(const q_layer *layer, const recurrent_use
     a.prev_stride = recurrent_stride(use->dim);
     a.dy = q_reals(layer->grad_out[0]);
     a.dy_stride = layer->grad_out[0]->nb[2];
-    a.dh = m->h + state;
-    a.dc = m->c != NULL ? m->c + state : NULL;
+    a.dh = at_place(pass, m->h, use->dim);
+    a.dc = m->c != NULL ? at_place(pass, m->c, use->dim) : NULL;
     a.state_stride = recurrent_stride(use->dim);
-    a.recurrent = m->recurrent + (size_t)recurrent_pitch(use->kind->blocks * use->dim) * slot;
+    a.recurrent = hidden_gradient(pass, t);
     a.recurrent_stride = recurrent_stride(use->kind->blocks * use->dim);
-    return a;
+    cell(&pass->alone, &a);
 }
 
-/* Sequence i of this worker. */
-static recurrent_rows rows_of_mine(const q_layer *layer, const recurrent_use *use, const recurrent_memory *m,
-                                   const q_work *work, uint32_t i)
+/* What the h part of time step t gives to dh. */
+static void give_back(const recurrent_pass *pass, uint32_t t)
 {
-    return q_recurrent_rows(layer, use, work->run, m->order[work->worker + i * work->n_workers]);
+    const uint32_t wide = pass->use.kind->blocks * pass->use.dim;
+    q_matmul_args x = q_recurrent_product(pass, pass->mine.begin / RECURRENT_PANEL, pass->mine.end - pass->mine.begin, wide);
+    x.m.n = q_recurrent_at(pass, t);
+    x.a = hidden_gradient(pass, t);
+    x.a_stride = recurrent_stride(wide);
+    x.c = at_place(pass, pass->m.h, pass->use.dim) + pass->mine.begin;
+    x.c_stride = recurrent_stride(pass->use.dim);
+    x.accumulate = pass->layer->type == Q_LAYER_GRU;
+    pass->layer->kernels->matmul(&pass->alone, &x);
 }
 
-static void sequences_backward(const q_layer *layer, const recurrent_use *use, const recurrent_memory *m,
-                               const q_work *work, recurrent_cell_grad cell)
+static void step_backward(const recurrent_pass *pass, uint32_t t, recurrent_cell_grad cell)
 {
-    recurrent_share mine = q_recurrent_share(layer, use, work, m);
-    q_cell_grad_args a = cell_grad_args(layer, use, m, mine.slot);
-    recurrent_product product = {layer, m->panels, use->dim, use->kind->blocks * use->dim, RECURRENT_PANELS};
-    q_work alone = *work;
-    alone.worker = 0;
-    alone.n_workers = 1;
-    memset(a.dh, 0, mine.n * a.state_stride);
-    if (a.dc != NULL) {
-        memset(a.dc, 0, mine.n * a.state_stride);
+    if (t + 1 < q_recurrent_longest(pass)) {
+        give_back(pass, t + 1);
     }
-    for (uint32_t t = mine.longest; t-- > 0;) {
-        while (a.n < mine.n && rows_of_mine(layer, use, m, work, a.n).n > t) {
-            recurrent_rows r = rows_of_mine(layer, use, m, work, a.n);
-            m->row[mine.slot + a.n++] = r.first + r.n;
-        }
-        for (uint32_t i = 0; i < a.n; i++) {
-            m->row[mine.slot + i]--;
-        }
-        cell(&alone, &a);
-        if (t != 0) {
-            q_recurrent_multiply(&product, &alone, a.n, a.recurrent, a.recurrent_stride, a.dh, NULL,
-                                 layer->type == Q_LAYER_GRU);
-        }
-    }
+    run_cell_grad(pass, t, cell);
 }
 
-/* ---- Stage 2 ---------------------------------------------------------------------------------------------- */
+/* ---- Last stage ------------------------------------------------------------------------------------------- */
 
 /* Rows first .. first + n - 1 of a weight's gradient, and of its bias: those of blocks of gates, from column `from` on. */
 typedef struct recurrent_block {
@@ -82,60 +97,57 @@ typedef struct recurrent_block {
     uint32_t reserved;
 } recurrent_block;
 
-static void weight_gradient(const q_layer *layer, const recurrent_use *use, const recurrent_memory *m,
-                            const q_work *work, const q_tensor *grad, recurrent_block block, const q_real *x,
+static void weight_gradient(const recurrent_pass *pass, const q_tensor *grad, recurrent_block block, const q_real *x,
                             size_t x_stride)
 {
     q_matmul_args a;
     memset(&a, 0, sizeof(a));
     a.m.n = block.n;
     a.n.n = grad->ne[3];
-    a.k = layer->in_rows[0];
-    a.a = m->gates + block.from;
-    a.a_stride = recurrent_stride(use->kind->kept * use->dim);
+    a.k = pass->layer->in_rows[0];
+    a.a = pass->m.gates + block.from;
+    a.a_stride = recurrent_stride(pass->use.kind->kept * pass->use.dim);
     a.transpose_a = 1;
     a.b = x;
     a.b_stride = x_stride;
     a.c = q_reals(grad) + (size_t)block.first * grad->ne[3];
     a.c_stride = grad->nb[2];
     a.accumulate = 1;
-    layer->kernels->matmul(work, &a);
+    pass->layer->kernels->matmul(pass->work, &a);
 }
 
 /* Both biases by so many rows at a time: the second finds them in the cache. */
 enum { BIAS_ROWS = 128 };
 
-static void bias_gradient(const q_layer *layer, const recurrent_use *use, const recurrent_memory *m,
-                          const q_work *work, const q_tensor *grad, recurrent_block block, uint32_t row, uint32_t rows)
+static void bias_gradient(const recurrent_pass *pass, const q_tensor *grad, recurrent_block block, uint32_t row, uint32_t rows)
 {
     q_bias_grad_args a;
     memset(&a, 0, sizeof(a));
     a.rows.n = rows;
     a.dim = block.n;
-    a.dy = m->gates + block.from + (size_t)recurrent_pitch(use->kind->kept * use->dim) * row;
-    a.dy_stride = recurrent_stride(use->kind->kept * use->dim);
+    a.dy = pass->m.gates + block.from + (size_t)recurrent_pitch(pass->use.kind->kept * pass->use.dim) * row;
+    a.dy_stride = recurrent_stride(pass->use.kind->kept * pass->use.dim);
     a.grad = q_reals(grad) + block.first;
     a.accumulate = 1;
-    layer->kernels->bias_grad(work, &a);
+    pass->layer->kernels->bias_grad(pass->work, &a);
 }
 
-static void input_gradient(const q_layer *layer, const recurrent_use *use, const recurrent_memory *m,
-                           const q_work *work)
+static void input_gradient(const recurrent_pass *pass)
 {
-    const q_tensor *w = layer->param[0];
+    const q_tensor *w = pass->layer->param[0];
     q_matmul_args a;
     memset(&a, 0, sizeof(a));
-    a.m = layer->in_rows[0];
-    a.n.n = use->columns;
-    a.k.n = use->kind->blocks * use->dim;
-    a.a = m->gates;
-    a.a_stride = recurrent_stride(use->kind->kept * use->dim);
+    a.m = pass->layer->in_rows[0];
+    a.n.n = pass->use.columns;
+    a.k.n = pass->use.kind->blocks * pass->use.dim;
+    a.a = pass->m.gates;
+    a.a_stride = recurrent_stride(pass->use.kind->kept * pass->use.dim);
     a.b = q_reals(w);
     a.b_stride = w->nb[2];
-    a.c = q_reals(layer->grad_in[0]);
-    a.c_stride = layer->grad_in[0]->nb[2];
-    a.accumulate = (uint8_t)(layer->accumulate & 1u);
-    layer->kernels->matmul(work, &a);
+    a.c = q_reals(pass->layer->grad_in[0]);
+    a.c_stride = pass->layer->grad_in[0]->nb[2];
+    a.accumulate = (uint8_t)(pass->layer->accumulate & 1u);
+    pass->layer->kernels->matmul(pass->work, &a);
 }
 
 /* The blocks of the weights' rows in the h part's gradient: all, or those of r and z, and of n, which lies apart. */
@@ -147,33 +159,32 @@ static uint32_t blocks_of_h(const recurrent_use *use, recurrent_block blocks[2])
     return apart ? 2 : 1;
 }
 
-static void weight_gradients(const q_layer *layer, const recurrent_use *use, const recurrent_memory *m,
-                             const q_work *work)
+static void weight_gradients(const recurrent_pass *pass)
 {
-    recurrent_block all = {0, use->kind->blocks * use->dim, 0, 0};
+    recurrent_block all = {0, pass->use.kind->blocks * pass->use.dim, 0, 0};
     recurrent_block blocks[2];
-    uint32_t n = blocks_of_h(use, blocks);
-    for (uint32_t i = 0; i < n && layer->grad_param[1] != NULL; i++) {
-        weight_gradient(layer, use, m, work, layer->grad_param[1], blocks[i], m->h_prev, recurrent_stride(use->dim));
+    uint32_t n = blocks_of_h(&pass->use, blocks);
+    for (uint32_t i = 0; i < n && pass->layer->grad_param[1] != NULL; i++) {
+        weight_gradient(pass, pass->layer->grad_param[1], blocks[i], pass->m.h_prev, recurrent_stride(pass->use.dim));
     }
-    if (layer->grad_param[0] != NULL) {
-        weight_gradient(layer, use, m, work, layer->grad_param[0], all, q_reals(layer->in[0]), layer->in[0]->nb[2]);
+    if (pass->layer->grad_param[0] != NULL) {
+        weight_gradient(pass, pass->layer->grad_param[0], all, q_reals(pass->layer->in[0]), pass->layer->in[0]->nb[2]);
     }
 }
 
-static void bias_gradients(const q_layer *layer, const recurrent_use *use, const recurrent_memory *m, const q_work *work)
+static void bias_gradients(const recurrent_pass *pass)
 {
-    recurrent_block all = {0, use->kind->blocks * use->dim, 0, 0};
+    recurrent_block all = {0, pass->use.kind->blocks * pass->use.dim, 0, 0};
     recurrent_block blocks[2];
-    uint32_t n = blocks_of_h(use, blocks);
-    uint32_t rows = q_count_value(work->run, layer->in_rows[0]);
-    for (uint32_t row = 0; row < rows && layer->n_param > 2; row += BIAS_ROWS) {
+    uint32_t n = blocks_of_h(&pass->use, blocks);
+    uint32_t rows = q_count_value(pass->work->run, pass->layer->in_rows[0]);
+    for (uint32_t row = 0; row < rows && pass->layer->n_param > 2; row += BIAS_ROWS) {
         uint32_t some = rows - row < BIAS_ROWS ? rows - row : (uint32_t)BIAS_ROWS;
-        if (layer->grad_param[2] != NULL) {
-            bias_gradient(layer, use, m, work, layer->grad_param[2], all, row, some);
+        if (pass->layer->grad_param[2] != NULL) {
+            bias_gradient(pass, pass->layer->grad_param[2], all, row, some);
         }
-        for (uint32_t i = 0; i < n && layer->grad_param[3] != NULL; i++) {
-            bias_gradient(layer, use, m, work, layer->grad_param[3], blocks[i], row, some);
+        for (uint32_t i = 0; i < n && pass->layer->grad_param[3] != NULL; i++) {
+            bias_gradient(pass, pass->layer->grad_param[3], blocks[i], row, some);
         }
     }
 }
@@ -181,20 +192,31 @@ static void bias_gradients(const q_layer *layer, const recurrent_use *use, const
 void q_recurrent_backward(const q_layer *layer, const q_work *work, uint32_t stage, const recurrent_kind *kind,
                           recurrent_cell_grad cell)
 {
-    recurrent_use use = q_recurrent_use(layer, kind);
-    recurrent_memory m = q_recurrent_memory(layer, &use);
+    recurrent_pass pass;
+    q_recurrent_begin(&pass, layer, work, kind);
     if (stage == 0) {
         if (work->worker == 0) {
-            q_recurrent_order(layer, &use, work->run, m.order);
+            q_recurrent_order(&pass);
+            if (pass.by_units) {
+                start_gradients(&pass);
+            }
         }
-        q_recurrent_pack_rows(work, q_reals(layer->param[1]), use.dim, kind->blocks * use.dim, m.panels);
-    } else if (stage == 1) {
-        sequences_backward(layer, &use, &m, work, cell);
-    } else {
-        weight_gradients(layer, &use, &m, work);
-        bias_gradients(layer, &use, &m, work);
+        q_recurrent_pack_rows(&pass);
+        return;
+    }
+    uint32_t longest = q_recurrent_longest(&pass);
+    if (stage > (pass.by_units ? longest : 1u)) {
+        weight_gradients(&pass);
+        bias_gradients(&pass);
         if (layer->grad_in[0] != NULL) {
-            input_gradient(layer, &use, &m, work);
+            input_gradient(&pass);
+        }
+    } else if (pass.by_units) {
+        step_backward(&pass, longest - stage, cell);
+    } else {
+        start_gradients(&pass);
+        for (uint32_t t = longest; t-- > 0;) {
+            step_backward(&pass, t, cell);
         }
     }
 }

@@ -118,7 +118,7 @@ static bool run_layer(q_session *s, uint32_t step, bool backward, const q_work *
 {
     const q_layer *layer = backward ? &s->back_layers[step] : &s->layers[step];
     const q_layer_class *cls = layer->cls;
-    uint32_t stages = backward ? cls->backward_stages : cls->forward_stages;
+    uint32_t stages = cls->stages != NULL ? cls->stages(layer, w, backward) : backward ? cls->backward_stages : cls->forward_stages;
     q_layer_fn fn = backward ? layer->backward : layer->forward;
     bool device = s->plan->steps[step].place != 0;
     bool shared = (cls->flags & Q_LAYER_SHARED) != 0 && !device;

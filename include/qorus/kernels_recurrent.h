@@ -2,9 +2,10 @@
 /*
  * kernels_recurrent.h: argument structs of the pointwise kernels of RNN, LSTM and GRU; a part of kernels.h.
  *
- * A kernel takes one time step of n sequences. Sequence i is row row[i] of the matrices that have a row per row of the
+ * A kernel takes time step t of n sequences. Sequence i is row row[i] + t of the matrices that have a row per row of the
  * step (gates, out, h_prev, c_prev, dy) and row i of the dense ones (recurrent, h, c, dh, dc), which hold the running
- * state. Matrices with gates have blocks of dim columns, one block per gate.
+ * state. Matrices with gates have blocks of dim columns, one block per gate. Of every block, and of the matrices of dim
+ * columns, a call reads and writes the columns begin .. end - 1.
  *
  * Weights and gates lie as PyTorch's. The products around the kernels fix the order of a pre-activation:
  *   x part: one chain b_ih[j] + sum over k of x[k]*W_ih[j][k], k ascending
@@ -22,7 +23,7 @@ extern "C" {
 
 /*
  * Forward. On entry gates holds the x part, recurrent the h part, h and c the state before; on return gates what
- * backward reads, h and c the state behind, out[row[i]] = h; h_prev and c_prev, where given, the state before.
+ * backward reads, h_next and c the state behind, out[row[i] + t] = h_next; h_prev and c_prev, where given, the state before.
  *
  * rnn_cell: h' = f(a), f = tanh or max(a, 0).                                        gates (h')
  * lstm_cell, blocks i f g o: i = sigmoid(a_i), f = sigmoid(a_f), g = tanh(a_g), o = sigmoid(a_o);
@@ -34,15 +35,18 @@ extern "C" {
 typedef struct q_cell_args {
     uint32_t n;
     uint32_t dim;
+    uint32_t begin; /* columns */
+    uint32_t end;
+    uint32_t t;
     uint32_t activation; /* of rnn_cell: Q_ACT_TANH or Q_ACT_RELU */
-    uint32_t reserved;
     const uint32_t *row; /* [n], no two equal */
     q_real *gates;       /* [..][1, 4 or 4 blocks]; gru_cell: three of them on entry */
     size_t gates_stride;
     const q_real *recurrent; /* [n][1, 4 or 3 blocks] */
     size_t recurrent_stride;
-    q_real *h; /* [n][dim] */
-    q_real *c; /* [n][dim]; lstm_cell only */
+    const q_real *h; /* [n][dim] */
+    q_real *h_next;  /* [n][dim]; may be h */
+    q_real *c;       /* [n][dim]; lstm_cell only */
     size_t state_stride;
     q_real *out; /* [..][dim] */
     size_t out_stride;
@@ -67,8 +71,10 @@ typedef struct q_cell_args {
 typedef struct q_cell_grad_args {
     uint32_t n;
     uint32_t dim;
+    uint32_t begin; /* columns */
+    uint32_t end;
+    uint32_t t;
     uint32_t activation; /* of rnn_cell_grad */
-    uint32_t reserved;
     const uint32_t *row; /* [n], no two equal */
     q_real *gates;       /* [..][1, 4 or 4 blocks] */
     size_t gates_stride;

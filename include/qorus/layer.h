@@ -197,6 +197,8 @@ struct q_layer_class {
     uint32_t (*activation)(const void *config);
     /* (optional; default: never) True where output 0 is input 0, bit by bit: a plan then leaves the node out. */
     bool (*identity)(const q_node_info *info);
+    /* (optional; default: forward_stages, backward_stages) Stages of this run, the same for every worker; at least 1. */
+    uint32_t (*stages)(const q_layer *layer, const q_work *work, bool backward);
     q_layer_fn forward;
     q_layer_fn backward; /* NULL where backward_stages is 0 */
     /* (optional; default: all of the state, as one strip) What a snapshot or a copy keeps of one sequence; layer has

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Gradients of RNN, LSTM and GRU: samples of equal length and spans of different ones, with and without biases, each
- * parameter frozen in turn, two levels, dimensions around the sixteen columns of a panel.
+ * parameter frozen in turn, two levels, dimensions around the sixteen columns of a panel, and so many units that three workers
+ * share them.
  */
 #include "cases.h"
 
 #include <stdio.h>
 #include <string.h>
+
+enum { MANY_UNITS = 32 };
 
 typedef struct kind {
     const q_layer_class *cls;
@@ -42,6 +45,10 @@ static rig_layer layer_of(const kind *k, const char *name, uint32_t columns, uin
     layer.param[1] = (rig_param){k->blocks * dim, dim, 0, 0, false};
     layer.param[2] = (rig_param){1, k->blocks * dim, 0, 0, false};
     layer.param[3] = layer.param[2];
+    if (dim > MANY_UNITS) { /* a pre-activation is a sum of so many */
+        layer.param[1].low = -0.1;
+        layer.param[1].high = 0.1;
+    }
     return layer;
 }
 
@@ -128,6 +135,9 @@ void cases_recurrent(void)
         check_spans(k, (rig_step){.n_spans = 7, .span_rows = {2, 5, 5, 1, 3, 8, 2}, .split = 3}, 2, 6, 4);
         check_spans(k, (rig_step){.n_spans = 1, .span_rows = {9}}, 3, 3, 2);
         check_spans(k, (rig_step){.n_spans = 4, .span_rows = {1, 1, 1, 1}}, 2, 3, 4);
+        if (k->blocks != 1) {
+            check_spans(k, (rig_step){.n_spans = 7, .span_rows = {1, 1, 3, 1, 1, 2, 1}, .split = 3}, 2, 82, 4);
+        }
         check_frozen(k);
         memset(&levels, 0, sizeof(levels));
         levels.name = k->name;

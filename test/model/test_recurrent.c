@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXTS = 6, ROWS = 40, IN = 5, DIM = 18, LEVELS = 2, MAX_STEP = 24 };
+enum { TEXTS = 6, ROWS = 40, IN = 5, DIM = 50, LEVELS = 2, MAX_STEP = 24 };
 
 typedef struct recurrent_case {
     const q_layer_class *cls;
@@ -154,7 +154,7 @@ static bool open_rig(recurrent_rig *r, const recurrent_case *c, const char *back
         q_tensor t;
         check(q_session_param(r->session, p, &t, &r->diag) == Q_OK, "parameter");
         for (uint32_t i = 0; i < t.ne[2] * t.ne[3]; i++) {
-            ((float *)t.data)[i] = number(&state) * 0.35f;
+            ((float *)t.data)[i] = number(&state) * 0.2f;
         }
     }
     return true;
@@ -422,6 +422,7 @@ void test_recurrent(void)
             read_together(&cases[i], &t, backend_name(b), 2, 20);
             read_chunks(&cases[i], &t, backend_name(b));
             read_samples(&cases[i], &t, backend_name(b), 1);
+            read_samples(&cases[i], &t, backend_name(b), 2);
             read_samples(&cases[i], &t, backend_name(b), 3);
         }
         check_refusals(&cases[i]);
