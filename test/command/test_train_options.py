@@ -5,14 +5,17 @@
 Usage: test_train_options.py; the environment's BUILD says where the command is
 """
 import csv
+import json
 import math
 import pathlib
 import re
+import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True
 
-from command import FOLDER, finish, interrupted, qorus, tell  # noqa: E402
+from command import FOLDER, QORUS, finish, interrupted, qorus, tell  # noqa: E402
 from file_reader import Parsed  # noqa: E402
 from training import bytes_of, make_data, one_thread, refused, train  # noqa: E402
 
@@ -215,6 +218,24 @@ def every_source():
     tell("validate_data: of the training's own samples the loss is the same", all(found) and found[0][1] == found[1][1], texts)
 
 
+def killed():
+    """A training that saves every second is killed: it goes on from its last state to the same bits."""
+    (FOLDER / "killed.qorus.state").unlink(missing_ok=True)
+    with subprocess.Popen([QORUS, "train", *one_thread(("digits.train", "--epochs", 10 ** 6, "--save-every", 1, "--out", "killed.qorus"))],
+                          cwd=FOLDER, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as training:
+        late = time.monotonic() + 60
+        while not bytes_of("killed.qorus.state") and time.monotonic() < late:
+            time.sleep(0.05)
+        training.kill()
+    code, text, err = qorus("inspect", FOLDER / "killed.qorus.state", "--json")
+    tell("killed: its state is whole", code == 0, err)
+    end = ("--epochs", 10 ** 6, "--steps", json.loads(text)["training"]["steps"] + 20)
+    code, _, err = train("digits", *end, "--out", "killed.qorus", "--resume")
+    train("digits", *end, "--out", "whole.qorus")
+    tell("killed: goes on to the same bits", code == 0 and bytes_of("killed.qorus") and bytes_of("killed.qorus") == bytes_of("whole.qorus"),
+         err)
+
+
 def pinned():
     """What a training works in stays in physical memory, as the kernel tells while it runs; or it is said that it cannot."""
     def locked(pid):
@@ -304,6 +325,7 @@ cost_of_narrow_types()
 every_key_counts()
 every_layer()
 every_source()
+killed()
 pinned()
 going_on()
 metrics()

@@ -197,6 +197,49 @@ static void test_loss_falls(void)
     }
 }
 
+/* ---- A caller's optimizer --------------------------------------------------------------------------------- */
+
+static uint32_t own_moments(const q_optimizer_config *config)
+{
+    (void)config;
+    return 1;
+}
+
+/* Adagrad (Duchi et al. 2011): the moment is the sum of squares. */
+static void own_update(const q_kernels *kernels, const q_work *work, const q_update *u)
+{
+    size_t begin;
+    size_t end;
+    (void)kernels;
+    q_share_elements(work, u->n, &begin, &end);
+    for (size_t i = begin; i < end; i++) {
+        double g = (double)u->grad[i] * u->grad_scale;
+        u->moment[0][i] += (q_real)(g * g);
+        u->w[i] -= (q_real)(u->learning_rate * g / (sqrt((double)u->moment[0][i]) + 1e-8));
+    }
+}
+
+static void test_own_optimizer(void)
+{
+    static const q_optimizer_class adagrad = {sizeof(q_optimizer_class), 0, "adagrad", own_moments, own_update};
+    q_train_config c = plain_config(&adagrad);
+    const bench_options one = {0};
+    const bench_options three = {.workers = 3};
+    double first;
+    double last = 0;
+    bench b;
+    c.optimizer.learning_rate = 0.1;
+    c.average = 0.5;
+    bench_open(&b, &one, &c);
+    first = bench_step(&b, BENCH_BATCH).loss;
+    for (int i = 0; i < 200; i++) {
+        last = bench_step(&b, BENCH_BATCH).loss;
+    }
+    check(last < first / 10, "a caller's optimizer, its moment beside the average, lowers the loss");
+    bench_close(&b);
+    check(hash_after(&one, &c, BENCH_BATCH, 20) == hash_after(&three, &c, 3, 20), "a caller's optimizer: the same bits with 3 workers");
+}
+
 /* ---- Clipping, scaling, averages, groups ------------------------------------------------------------------ */
 
 static double norm_of(const bench *b, const char *name)
@@ -444,6 +487,7 @@ int main(void)
     test_adamw_by_hand();
     test_same_bits();
     test_loss_falls();
+    test_own_optimizer();
     test_clipping();
     test_weight_scaling();
     test_average();
