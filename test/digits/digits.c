@@ -3,6 +3,7 @@
 #include "digits.h"
 
 #include "../../tools/common/dataset.h"
+#include "../common/opened.h"
 #include "qorus/base/mem.h"
 #include "qorus/net.h"
 #include "qorus/train.h"
@@ -33,8 +34,9 @@ static void must(q_error_code e, const q_diag *d)
     }
 }
 
-static void *hold(work *w, size_t bytes)
+static void *hold(void *holder, size_t bytes)
 {
+    work *w = (work *)holder;
     void *p = host_take(bytes);
     memset(p, 0, bytes);
     w->piece[w->n_pieces++] = p;
@@ -163,13 +165,10 @@ static void build(q_graph *graph, const void *unused)
 
 static void open_session(work *w, const q_backend *backend, uint32_t workers, uint32_t moments)
 {
-    static const uint8_t kinds[] = {Q_REGION_PARAM, Q_REGION_SCRATCH, Q_REGION_TRAIN, Q_REGION_STATE};
     q_context context = {host_port(), backend, workers, 0};
     q_plan_config pc;
-    q_region regions[4];
-    q_needs needs;
+    opened o = {.build = build, .config = &pc, .context = &context, .hold = hold, .holder = w};
     q_diag d;
-    size_t n = 0;
     memset(&pc, 0, sizeof(pc));
     pc.struct_size = sizeof(pc);
     pc.mode = Q_PLAN_TRAIN;
@@ -178,19 +177,10 @@ static void open_session(work *w, const q_backend *backend, uint32_t workers, ui
     pc.n_workers = workers;
     pc.moments = moments;
     pc.workspace_size = backend->workspace_size;
-    must(q_model_size(build, NULL, &n, &d), &d);
-    must(q_model_init(&w->model, block(w, n), build, NULL, &d), &d);
-    must(q_plan_size(w->model, &pc, &n, &d), &d);
-    must(q_plan_init(&w->plan, block(w, n), w->model, &pc, &d), &d);
-    q_plan_needs(w->plan, &needs);
-    memset(regions, 0, sizeof(regions));
-    for (uint32_t i = 0; i < 4; i++) {
-        regions[i].kind = kinds[i];
-        regions[i].size = needs.bytes[kinds[i]][0];
-        regions[i].base = hold(w, regions[i].size);
-    }
-    must(q_session_size(w->plan, &n, &d), &d);
-    must(q_session_init(&w->session, block(w, n), w->plan, &context, regions, 4, NULL, &d), &d);
+    must(opened_make(&o, &d), &d);
+    w->model = o.model;
+    w->plan = o.plan;
+    w->session = o.session;
     must(q_session_init_params(w->session, SEED, &d), &d);
 }
 

@@ -5,13 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/opened.h"
 #include "tools/common/backends.h"
 #include "port/x86/cpu_detect.h"
 
 static q_posix posix;
 
-static void *hold(rig_bench *b, size_t bytes)
+static void *hold(void *holder, size_t bytes)
 {
+    rig_bench *b = (rig_bench *)holder;
     b->memory[b->n_memory] = rig_memory(bytes);
     return b->memory[b->n_memory++];
 }
@@ -85,9 +87,7 @@ void rig_open(rig_bench *b, const char *backend, uint32_t workers, uint32_t flag
     q_diag d = {Q_OK, "", "", 0, 0, 0};
     q_context context = {q_posix_port(&posix), &b->backend, workers, 0};
     q_plan_config pc;
-    q_needs needs;
-    q_region regions[4];
-    size_t n;
+    opened o = {.build = rig_build, .config = &pc, .context = &context, .hold = hold, .holder = b};
     start();
     memset(b, 0, sizeof(*b));
     (void)backend_make(&b->backend, backend, q_cpu_detect());
@@ -102,20 +102,10 @@ void rig_open(rig_bench *b, const char *backend, uint32_t workers, uint32_t flag
     pc.max = rig_now.max;
     pc.n_workers = workers;
     pc.workspace_size = b->backend.workspace_size;
-    rig_must(q_model_size(rig_build, NULL, &n, &d), &d);
-    rig_must(q_model_init(&b->model, (q_block){hold(b, n), n}, rig_build, NULL, &d), &d);
-    rig_must(q_plan_size(b->model, &pc, &n, &d), &d);
-    rig_must(q_plan_init(&b->plan, (q_block){hold(b, n), n}, b->model, &pc, &d), &d);
-    q_plan_needs(b->plan, &needs);
-    memset(regions, 0, sizeof(regions));
-    for (uint32_t i = 0; i < 4; i++) {
-        static const uint8_t kinds[] = {Q_REGION_PARAM, Q_REGION_SCRATCH, Q_REGION_TRAIN, Q_REGION_STATE};
-        regions[i].kind = kinds[i];
-        regions[i].size = needs.bytes[kinds[i]][0];
-        regions[i].base = hold(b, regions[i].size);
-    }
-    rig_must(q_session_size(b->plan, &n, &d), &d);
-    rig_must(q_session_init(&b->session, (q_block){hold(b, n), n}, b->plan, &context, regions, 4, NULL, &d), &d);
+    rig_must(opened_make(&o, &d), &d);
+    b->model = o.model;
+    b->plan = o.plan;
+    b->session = o.session;
     fill_params(b, &d);
     fill_constants();
 }

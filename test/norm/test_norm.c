@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/opened.h"
 #include "port/x86/cpu_detect.h"
 #include "qorus/model.h"
 #include "tools/common/backends.h"
@@ -125,8 +126,9 @@ typedef struct bench {
     uint32_t n_held;
 } bench;
 
-static void *hold(bench *b, size_t bytes)
+static void *hold(void *holder, size_t bytes)
 {
+    bench *b = (bench *)holder;
     void *p = aligned_alloc(128, (bytes + 255) / 128 * 128);
     if (p == NULL || b->n_held == BLOCKS_HELD) {
         printf("FAIL no memory\n");
@@ -170,9 +172,7 @@ static void open_bench(bench *b, const char *backend, q_plan_mode mode, uint32_t
     q_diag d = {Q_OK, "", "", 0, 0, 0};
     q_context context = {NULL, &b->backend, 1, 0};
     q_plan_config pc;
-    q_needs needs;
-    q_region regions[4];
-    size_t n;
+    opened o = {.build = build, .config = &pc, .context = &context, .hold = hold, .holder = b};
     memset(b, 0, sizeof(*b));
     (void)backend_make(&b->backend, backend, q_cpu_detect());
     memset(&pc, 0, sizeof(pc));
@@ -183,20 +183,10 @@ static void open_bench(bench *b, const char *backend, q_plan_mode mode, uint32_t
     pc.max = (q_maxima){BATCH, 1, 1, 0, 1};
     pc.n_workers = 1;
     pc.workspace_size = b->backend.workspace_size;
-    must(q_model_size(build, NULL, &n, &d), &d);
-    must(q_model_init(&b->model, (q_block){hold(b, n), n}, build, NULL, &d), &d);
-    must(q_plan_size(b->model, &pc, &n, &d), &d);
-    must(q_plan_init(&b->plan, (q_block){hold(b, n), n}, b->model, &pc, &d), &d);
-    q_plan_needs(b->plan, &needs);
-    memset(regions, 0, sizeof(regions));
-    for (uint32_t i = 0; i < 4; i++) {
-        static const uint8_t kinds[] = {Q_REGION_PARAM, Q_REGION_SCRATCH, Q_REGION_TRAIN, Q_REGION_STATE};
-        regions[i].kind = kinds[i];
-        regions[i].size = needs.bytes[kinds[i]][0];
-        regions[i].base = hold(b, regions[i].size);
-    }
-    must(q_session_size(b->plan, &n, &d), &d);
-    must(q_session_init(&b->session, (q_block){hold(b, n), n}, b->plan, &context, regions, 4, NULL, &d), &d);
+    must(opened_make(&o, &d), &d);
+    b->model = o.model;
+    b->plan = o.plan;
+    b->session = o.session;
     fill_params(b);
 }
 

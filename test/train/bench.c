@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/opened.h"
 #include "port/posix/posix.h"
 #include "port/x86/cpu_detect.h"
 #include "tools/common/backends.h"
@@ -91,8 +92,9 @@ static void build(q_graph *g, const void *unused)
     q_graph_output(g, "loss", node(g, &q_layer_mse, "loss", NULL, x, target, Q_NONE, Q_NONE));
 }
 
-static void *hold(bench *b, size_t bytes)
+static void *hold(void *holder, size_t bytes)
 {
+    bench *b = (bench *)holder;
     void *p = aligned_alloc(128, (bytes + 255) / 128 * 128);
     if (p == NULL) {
         exit(1);
@@ -117,8 +119,7 @@ void bench_open(bench *b, const bench_options *o, const q_train_config *config)
     uint32_t workers = o->workers != 0 ? o->workers : 1;
     q_context context = {NULL, &b->backend, workers, 0};
     q_plan_config pc;
-    q_needs needs;
-    q_region regions[3];
+    opened made = {.build = build, .config = &pc, .context = &context, .hold = hold, .holder = b};
     uint32_t state = 4242;
     size_t n;
     if (!ready) {
@@ -140,20 +141,10 @@ void bench_open(bench *b, const bench_options *o, const q_train_config *config)
     pc.n_workers = workers;
     pc.moments = o->moments != 0 ? o->moments : q_train_moments(config);
     pc.workspace_size = b->backend.workspace_size;
-    must(q_model_size(build, NULL, &n, &d), &d);
-    must(q_model_init(&b->model, (q_block){hold(b, n), n}, build, NULL, &d), &d);
-    must(q_plan_size(b->model, &pc, &n, &d), &d);
-    must(q_plan_init(&b->plan, (q_block){hold(b, n), n}, b->model, &pc, &d), &d);
-    q_plan_needs(b->plan, &needs);
-    memset(regions, 0, sizeof(regions));
-    for (uint32_t i = 0; i < 3; i++) {
-        static const uint8_t kinds[] = {Q_REGION_PARAM, Q_REGION_SCRATCH, Q_REGION_TRAIN};
-        regions[i].kind = kinds[i];
-        regions[i].size = needs.bytes[kinds[i]][0];
-        regions[i].base = hold(b, regions[i].size);
-    }
-    must(q_session_size(b->plan, &n, &d), &d);
-    must(q_session_init(&b->session, (q_block){hold(b, n), n}, b->plan, &context, regions, 3, NULL, &d), &d);
+    must(opened_make(&made, &d), &d);
+    b->model = made.model;
+    b->plan = made.plan;
+    b->session = made.session;
     for (q_param p = 0; p < q_model_n_params(b->model); p++) {
         q_tensor t;
         must(q_session_param(b->session, p, &t, &d), &d);

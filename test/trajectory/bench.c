@@ -2,6 +2,7 @@
 /* A network of a trajectory in training. Needs no libc. */
 #include "qorus/base/mem.h"
 #include "../../tools/common/backends.h"
+#include "../common/opened.h"
 #include "trajectory.h"
 
 static void must(q_error_code e, const q_diag *d)
@@ -17,8 +18,9 @@ static uint64_t features(void)
     return port != NULL ? port->cpu_features(port->user) : 0;
 }
 
-static void *hold(bench *b, size_t bytes)
+static void *hold(void *holder, size_t bytes)
 {
+    bench *b = (bench *)holder;
     void *p = host_take(bytes);
     memset(p, 0xff, bytes);
     b->memory[b->n_memory++] = p;
@@ -130,13 +132,10 @@ static q_maxima maxima_of(const bench *b)
 
 static void open_session(bench *b, uint32_t workers, uint32_t flags, uint32_t moments)
 {
-    static const uint8_t kinds[] = {Q_REGION_PARAM, Q_REGION_SCRATCH, Q_REGION_TRAIN, Q_REGION_STATE};
     q_diag d = {Q_OK, "", "", 0, 0, 0};
     q_context context = {host_port(), &b->backend, workers, 0};
     q_plan_config pc;
-    q_needs needs;
-    q_region regions[4];
-    size_t n;
+    opened o = {.build = b->net->build, .user = b->t, .config = &pc, .context = &context, .hold = hold, .holder = b};
     memset(&pc, 0, sizeof(pc));
     pc.struct_size = sizeof(pc);
     pc.mode = Q_PLAN_TRAIN;
@@ -146,19 +145,10 @@ static void open_session(bench *b, uint32_t workers, uint32_t flags, uint32_t mo
     pc.n_workers = workers;
     pc.moments = moments;
     pc.workspace_size = b->backend.workspace_size;
-    must(q_model_size(b->net->build, b->t, &n, &d), &d);
-    must(q_model_init(&b->model, (q_block){hold(b, n), n}, b->net->build, b->t, &d), &d);
-    must(q_plan_size(b->model, &pc, &n, &d), &d);
-    must(q_plan_init(&b->plan, (q_block){hold(b, n), n}, b->model, &pc, &d), &d);
-    q_plan_needs(b->plan, &needs);
-    memset(regions, 0, sizeof(regions));
-    for (uint32_t i = 0; i < 4; i++) {
-        regions[i].kind = kinds[i];
-        regions[i].size = needs.bytes[kinds[i]][0];
-        regions[i].base = hold(b, regions[i].size);
-    }
-    must(q_session_size(b->plan, &n, &d), &d);
-    must(q_session_init(&b->session, (q_block){hold(b, n), n}, b->plan, &context, regions, 4, NULL, &d), &d);
+    must(opened_make(&o, &d), &d);
+    b->model = o.model;
+    b->plan = o.plan;
+    b->session = o.session;
 }
 
 void bench_open(bench *b, const network *net, const trajectory *t, const char *recipe, const bench_options *o)

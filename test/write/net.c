@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/opened.h"
 #include "tools/common/backends.h"
 
 static q_backend backend;
@@ -19,8 +20,9 @@ void must(q_error_code e, const q_diag *d)
     }
 }
 
-static void *hold(net *n, size_t bytes)
+static void *hold(void *holder, size_t bytes)
 {
+    net *n = (net *)holder;
     void *p = aligned_alloc(128, (bytes + 255) / 128 * 128);
     if (p == NULL) {
         exit(1);
@@ -40,14 +42,11 @@ static void fill(float *x, size_t n, uint32_t *state)
 
 void net_open(net *n, q_build_fn build, const void *user, uint32_t mode)
 {
-    static const uint8_t kinds[] = {Q_REGION_PARAM, Q_REGION_SCRATCH, Q_REGION_TRAIN, Q_REGION_STATE};
     q_diag d = {Q_OK, "", "", 0, 0, 0};
     q_context context = {NULL, &backend, 1, 0};
     q_plan_config c;
-    q_needs needs;
-    q_region regions[4];
+    opened o = {.build = build, .user = user, .config = &c, .context = &context, .hold = hold, .holder = n};
     uint32_t state = 77;
-    size_t size;
     if (backend.struct_size == 0 && !backend_make(&backend, "scalar", 0)) {
         exit(1);
     }
@@ -59,20 +58,11 @@ void net_open(net *n, q_build_fn build, const void *user, uint32_t mode)
     c.max = (q_maxima){NET_BATCH, NET_TOKENS, NET_TOKENS, NET_TOKENS, 1};
     c.n_workers = 1;
     c.workspace_size = backend.workspace_size;
-    must(q_model_size(build, user, &size, &d), &d);
-    must(q_model_init(&n->model, (q_block){hold(n, size), size}, build, user, &d), &d);
-    must(q_plan_size(n->model, &c, &size, &d), &d);
-    must(q_plan_init(&n->plan, (q_block){hold(n, size), size}, n->model, &c, &d), &d);
-    q_plan_needs(n->plan, &needs);
-    memset(regions, 0, sizeof(regions));
-    for (uint32_t i = 0; i < 4; i++) {
-        regions[i].kind = kinds[i];
-        regions[i].size = needs.bytes[kinds[i]][0];
-        regions[i].base = hold(n, regions[i].size);
-    }
-    must(q_session_size(n->plan, &size, &d), &d);
-    must(q_session_init(&n->session, (q_block){hold(n, size), size}, n->plan, &context, regions, 4, NULL, &d), &d);
-    for (q_param p = 0; p < q_model_n_params(n->model) && needs.bytes[Q_REGION_PARAM][0] != 0; p++) {
+    must(opened_make(&o, &d), &d);
+    n->model = o.model;
+    n->plan = o.plan;
+    n->session = o.session;
+    for (q_param p = 0; p < q_model_n_params(n->model) && o.needs.bytes[Q_REGION_PARAM][0] != 0; p++) {
         q_tensor t;
         must(q_session_param(n->session, p, &t, &d), &d);
         fill((float *)t.data, (size_t)t.ne[2] * t.ne[3], &state);
