@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 
 from command import FOLDER, QORUS, finish, interrupted, qorus, tell  # noqa: E402
 from file_reader import Parsed  # noqa: E402
-from training import bytes_of, make_data, one_thread, refused, train  # noqa: E402
+from training import bytes_of, make_data, one_thread, refused, train, write_npy  # noqa: E402
 
 CONFIGS = {
     "digits": "data = x.idx\ntargets = y.idx\nnormalise = unit\nvalidate = 0.2\nnetwork {\n  linear 32 gelu\n  linear classes\n}\n"
@@ -129,6 +129,13 @@ def quantised_answers():
     code, text, err = train("digits", "--quantise", "q8_0", "--loss", "mse", "--network", "linear 32; linear 2; linear 1", "--out", "no.qorus")
     tell("quantise: rows that are not whole blocks are refused before the training", code == 1 and "3.linear.w" in err
          and "32" in err and "/120" not in err, err)
+
+
+def types_that_do_not_fit():
+    """Said before a training, not behind it."""
+    code, text, err = train("digits", "--type", "q4_0", "--loss", "mse", "--network", "linear 32; linear 2; linear 1", "--out", "no.qorus")
+    tell("type: rows that are not whole blocks are refused before the training", code == 1 and "3.linear.w" in err and "32" in err
+         and "loss" not in err and not bytes_of("no.qorus"), err)
 
 
 def cost_of_narrow_types():
@@ -286,6 +293,8 @@ def metrics():
 
 DIGITS = "data = x.idx\ntargets = y.idx\n"
 BAD = (  # config, line, words
+    ("data = words.csv\nlabel = kind\nnetwork {\n  linear classes\n}\n", None, ["words.csv:3", "column 2", "numbers"]),
+    ("data = nan.npy\ntargets = kinds.npy\nnetwork {\n  linear classes\n}\n", None, ["nan.npy", "sample 2", "no finite number"]),
     (DIGITS + "class_weights = 1 2\nnetwork {\n  linear classes\n}\n", 3, ["class_weights", "2 numbers", "10 outputs"]),
     (DIGITS + "class_weights = 1 x\nnetwork {\n  linear classes\n}\n", 3, ["class_weights", "'x'"]),
     (DIGITS + "loss = mse\nclass_weights = 1\nnetwork {\n  linear 1\n}\n", 4, ["class_weights", "cross_entropy"]),
@@ -307,6 +316,8 @@ BAD = (  # config, line, words
 
 def bad_configs():
     """Every message names file, line and field."""
+    (FOLDER / "words.csv").write_text("a,kind\n1,2\n1,setosa\n")
+    write_npy("nan.npy", (3, 1), "<f4", [1, 2, math.nan])
     for i, (text, line, words) in enumerate(BAD):
         (FOLDER / "bad.train").write_text(text)
         refused(f"{words[0]} ({i})", words, line, "bad.train")
@@ -321,6 +332,7 @@ class_weights()
 weighted_loss()
 narrow_types()
 quantised_answers()
+types_that_do_not_fit()
 cost_of_narrow_types()
 every_key_counts()
 every_layer()

@@ -419,7 +419,7 @@ static int go(train_run *r, const char *const *words, uint32_t n)
         q_plan_print(r->h.engine.plan, Q_PLAN_TEXT, print_piece, stdout);
         return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
     }
-    if (!save_is_possible(r) || !make_trainer(r) || !(r->s.resume ? resume_state(r) : report_open(r, 0))) {
+    if (!save_is_possible(r) || !make_trainer(r) || !save_fits_type(r) || !(r->s.resume ? resume_state(r) : report_open(r, 0))) {
         return EXIT_FAILED;
     }
     status = run(r, words, n);

@@ -350,6 +350,8 @@ void text_show(train_run *r, uint64_t step);
 
 /* Says before a training, and not behind it, that OUT cannot be written; leaves what is there. */
 bool save_is_possible(train_run *r);
+/* The same of matrices whose rows the type cannot hold; the session is there. */
+bool save_fits_type(train_run *r);
 bool save_model(train_run *r);
 bool save_state(train_run *r);
 /* Goes on from the state's file: parameters, moments, steps. False after saying why not. */

@@ -101,6 +101,7 @@ bool train_read_samples(train_samples *out, const char *path, uint32_t format, c
     if (!ok) {
         free(out->x);
         free(out->y);
+        out->x = out->y = NULL;
     }
     return ok;
 }

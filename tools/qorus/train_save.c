@@ -112,43 +112,58 @@ bool save_is_possible(train_run *r)
                   cannot_write(&r->h, s.temp));
 }
 
+/* What a file of the model takes: *w, and memory of *n bytes to write it with. */
+static bool prepare(train_run *r, saving *s, q_write *w, void **work, size_t *n)
+{
+    static const char *const logits[] = {"logits"};
+    static const char *const values[] = {"values"};
+    uint64_t bytes = 0;
+    memset(w, 0, sizeof(*w));
+    w->struct_size = sizeof(*w);
+    w->dtype = train_type(r->s.type);
+    w->model = model_of_answers(r);
+    w->session = r->h.engine.session;
+    w->outputs = r->s.loss == LOSS_CROSS_ENTROPY || r->s.loss == LOSS_BCE ? logits : values;
+    w->n_outputs = 1;
+    w->tokenizer = r->data.tokenizer;
+    w->tokenizer_size = (uint32_t)r->data.tokenizer_size;
+    w->meta = r->data.meta;
+    w->arch = r->network.is_decoder ? &r->network.decoder.arch : NULL;
+    w->layer_kinds = r->network.is_decoder ? r->network.decoder.kinds : NULL;
+    w->user = s;
+    w->write = write_piece;
+    if (r->s.lora != 0) {
+        write_adapters_only(r, w);
+    }
+    if (w->model == NULL) {
+        return false;
+    }
+    if (q_write_work_size(w, n, &r->h.diag) != Q_OK) {
+        return train_say_failure(&r->s, r->s.out, &r->h.diag) == EXIT_DONE;
+    }
+    *work = host_take(&r->h, *n, "file");
+    return *work != NULL && (q_write_size(w, *work, *n, &bytes, &r->h.diag) == Q_OK ||
+                             train_say_failure(&r->s, r->s.out, &r->h.diag) == EXIT_DONE);
+}
+
+bool save_fits_type(train_run *r)
+{
+    static saving s;
+    q_write w;
+    size_t n = 0;
+    void *work;
+    return r->s.type == 0 || prepare(r, &s, &w, &work, &n);
+}
+
 bool save_model(train_run *r)
 {
     static saving s;
-    const char *answers = r->s.loss == LOSS_CROSS_ENTROPY || r->s.loss == LOSS_BCE ? "logits" : "values";
     q_write w;
-    uint64_t bytes = 0;
     size_t n = 0;
     void *work;
-    memset(&w, 0, sizeof(w));
-    w.struct_size = sizeof(w);
-    w.dtype = train_type(r->s.type);
-    w.model = model_of_answers(r);
-    w.session = r->h.engine.session;
-    w.outputs = &answers;
-    w.n_outputs = 1;
-    w.tokenizer = r->data.tokenizer;
-    w.tokenizer_size = (uint32_t)r->data.tokenizer_size;
-    w.meta = r->data.meta;
-    w.arch = r->network.is_decoder ? &r->network.decoder.arch : NULL;
-    w.layer_kinds = r->network.is_decoder ? r->network.decoder.kinds : NULL;
-    w.user = &s;
-    w.write = write_piece;
-    if (r->s.lora != 0) {
-        write_adapters_only(r, &w);
-    }
-    if (w.model == NULL) {
-        return false;
-    }
-    if (q_write_work_size(&w, &n, &r->h.diag) != Q_OK) {
-        return train_say_failure(&r->s, r->s.out, &r->h.diag) == EXIT_DONE;
-    }
-    work = host_take(&r->h, n, "file");
-    if (work == NULL || q_write_size(&w, work, n, &bytes, &r->h.diag) != Q_OK) {
-        return train_say_failure(&r->s, r->s.out, &r->h.diag) == EXIT_DONE;
-    }
-    return write_model(r, &s, &w, work, n);
+    return prepare(r, &s, &w, &work, &n) && write_model(r, &s, &w, work, n);
 }
+
 
 /* ---- The state --------------------------------------------------------------------------------------------- */
 
