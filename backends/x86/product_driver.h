@@ -311,13 +311,14 @@ static X86_NOINLINE void product_tile_one(const product_turn *v, uint32_t t, con
     product_tile_of(v, t, 1, at, b_step);
 }
 
-/* All rows of the group by the slab. */
+/* All rows of the group by the slab. Plain rows of B are read where they lie if that happens once, or if they are an odd number
+   of lines apart and so spread over all sets of the cache. */
 static void product_run(const product_turn *v)
 {
     const float *at[2];
     size_t step;
     uint32_t t = 0;
-    product_slab(v->x, v->j, v->p0, v->n, v->rows <= PRODUCT_ROWS, v->space->b, at, &step);
+    product_slab(v->x, v->j, v->p0, v->n, v->rows <= PRODUCT_ROWS || v->x->b.stride % 128u == 64u, v->space->b, at, &step);
     product_start(v);
     for (; t + PRODUCT_ROWS <= v->rows && v->rows - t != 2u * PRODUCT_MORE; t += PRODUCT_ROWS) {
         product_tile_whole(v, t, at, step);

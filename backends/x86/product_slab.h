@@ -113,12 +113,18 @@ static inline uint32_t slab_lanes(const product *x, uint32_t j)
 
 static void slab_copy(const product *x, uint32_t j, uint32_t p0, uint32_t n, float *out)
 {
+    const float *b = x86_row((const float *)x->b.data, x->b.stride, p0) + j;
     uint32_t low = slab_lanes(x, j);
     uint32_t high = slab_lanes(x, j + VEC);
-    for (uint32_t p = 0; p < n; p++) {
-        const float *b = x86_row((const float *)x->b.data, x->b.stride, p0 + p) + j;
-        vec_store(out + p * PRODUCT_COLUMNS, vec_load_n(b, low));
-        vec_store(out + p * PRODUCT_COLUMNS + VEC, high != 0 ? vec_load_n(b + VEC, high) : vec_zero());
+    uint32_t p = 0;
+    for (; p < n && high == VEC; p++, b = x86_row(b, x->b.stride, 1), out += PRODUCT_COLUMNS) {
+        vec v = vec_load(b);
+        vec_store(out + VEC, vec_load(b + VEC));
+        vec_store(out, v);
+    }
+    for (; p < n; p++, b = x86_row(b, x->b.stride, 1), out += PRODUCT_COLUMNS) {
+        vec_store(out, vec_load_n(b, low));
+        vec_store(out + VEC, high != 0 ? vec_load_n(b + VEC, high) : vec_zero());
     }
 }
 

@@ -89,15 +89,14 @@ static void step_backward(const recurrent_pass *pass, uint32_t t, recurrent_cell
 
 /* ---- Last stage ------------------------------------------------------------------------------------------- */
 
-/* Rows first .. first + n - 1 of a weight's gradient, and of its bias: those of blocks of gates, from column `from` on. */
+/* Consecutive columns of the gates: the gradients of so many rows of W_ih and W_hh, Q_NONE: not of that one. */
 typedef struct recurrent_block {
-    uint32_t first;
+    uint32_t column;
     uint32_t n;
-    uint32_t from;
-    uint32_t reserved;
+    uint32_t row[2]; /* the first, of W_ih and of W_hh */
 } recurrent_block;
 
-static void weight_gradient(const recurrent_pass *pass, const q_tensor *grad, recurrent_block block, const q_real *x,
+static void weight_gradient(const recurrent_pass *pass, const q_tensor *grad, recurrent_block block, uint32_t row, const q_real *x,
                             size_t x_stride)
 {
     q_matmul_args a;
@@ -105,31 +104,80 @@ static void weight_gradient(const recurrent_pass *pass, const q_tensor *grad, re
     a.m.n = block.n;
     a.n.n = grad->ne[3];
     a.k = pass->layer->in_rows[0];
-    a.a = pass->m.gates + block.from;
+    a.a = pass->m.gates + block.column;
     a.a_stride = recurrent_stride(pass->use.kind->kept * pass->use.dim);
     a.transpose_a = 1;
     a.b = x;
     a.b_stride = x_stride;
-    a.c = q_reals(grad) + (size_t)block.first * grad->ne[3];
+    a.c = q_reals(grad) + (size_t)row * grad->ne[3];
     a.c_stride = grad->nb[2];
     a.accumulate = 1;
-    pass->layer->kernels->matmul(pass->work, &a);
+    pass->layer->kernels->matmul(&pass->alone, &a);
 }
 
-/* Both biases by so many rows at a time: the second finds them in the cache. */
-enum { BIAS_ROWS = 128 };
-
-static void bias_gradient(const recurrent_pass *pass, const q_tensor *grad, recurrent_block block, uint32_t row, uint32_t rows)
+static void bias_gradient(const recurrent_pass *pass, const q_tensor *grad, recurrent_block block, uint32_t row)
 {
     q_bias_grad_args a;
     memset(&a, 0, sizeof(a));
-    a.rows.n = rows;
+    a.rows = pass->layer->in_rows[0];
     a.dim = block.n;
-    a.dy = pass->m.gates + block.from + (size_t)recurrent_pitch(pass->use.kind->kept * pass->use.dim) * row;
+    a.dy = pass->m.gates + block.column;
     a.dy_stride = recurrent_stride(pass->use.kind->kept * pass->use.dim);
-    a.grad = q_reals(grad) + block.first;
+    a.grad = q_reals(grad) + row;
     a.accumulate = 1;
-    pass->layer->kernels->bias_grad(pass->work, &a);
+    pass->layer->kernels->bias_grad(&pass->alone, &a);
+}
+
+/* All gradients of a block: its gates come to the cache once. */
+static void block_gradients(const recurrent_pass *pass, recurrent_block block)
+{
+    const q_layer *layer = pass->layer;
+    const q_real *const x[2] = {q_reals(layer->in[0]), pass->m.h_prev};
+    const size_t stride[2] = {layer->in[0]->nb[2], recurrent_stride(pass->use.dim)};
+    for (uint32_t i = 0; i < 2; i++) {
+        if (block.row[i] != Q_NONE && layer->grad_param[i] != NULL) {
+            weight_gradient(pass, layer->grad_param[i], block, block.row[i], x[i], stride[i]);
+        }
+        if (block.row[i] != Q_NONE && layer->n_param > 2 && layer->grad_param[2 + i] != NULL) {
+            bias_gradient(pass, layer->grad_param[2 + i], block, block.row[i]);
+        }
+    }
+}
+
+enum {
+    BLOCK_COLUMNS = 96, /* of a part: with some thousand rows they stay in the second cache */
+    BLOCK_SHARE = 8     /* columns that one worker takes at least */
+};
+
+/* This worker's columns of a block, part by part. */
+static void shared_gradients(const recurrent_pass *pass, recurrent_block block)
+{
+    uint32_t begin;
+    uint32_t end;
+    q_share(pass->work, q_ceil_div_u32(block.n, BLOCK_SHARE), &begin, &end);
+    begin *= BLOCK_SHARE;
+    end = end * BLOCK_SHARE < block.n ? end * BLOCK_SHARE : block.n;
+    for (uint32_t at = begin; at < end; at += BLOCK_COLUMNS) {
+        recurrent_block part = block;
+        part.column += at;
+        part.n = end - at < BLOCK_COLUMNS ? end - at : (uint32_t)BLOCK_COLUMNS;
+        for (uint32_t i = 0; i < 2; i++) {
+            part.row[i] = block.row[i] == Q_NONE ? Q_NONE : block.row[i] + at;
+        }
+        block_gradients(pass, part);
+    }
+}
+
+/* The h part of GRU's n lies apart. */
+static void parameter_gradients(const recurrent_pass *pass)
+{
+    const uint32_t dim = pass->use.dim;
+    const uint32_t together = pass->use.kind->kept == pass->use.kind->blocks ? pass->use.kind->blocks : pass->use.kind->blocks - 1;
+    shared_gradients(pass, (recurrent_block){0, together * dim, {0, 0}});
+    if (together != pass->use.kind->blocks) {
+        shared_gradients(pass, (recurrent_block){together * dim, dim, {together * dim, Q_NONE}});
+        shared_gradients(pass, (recurrent_block){(together + 1) * dim, dim, {Q_NONE, together * dim}});
+    }
 }
 
 static void input_gradient(const recurrent_pass *pass)
@@ -150,45 +198,6 @@ static void input_gradient(const recurrent_pass *pass)
     pass->layer->kernels->matmul(pass->work, &a);
 }
 
-/* The blocks of the weights' rows in the h part's gradient: all, or those of r and z, and of n, which lies apart. */
-static uint32_t blocks_of_h(const recurrent_use *use, recurrent_block blocks[2])
-{
-    bool apart = use->kind->kept != use->kind->blocks;
-    blocks[0] = (recurrent_block){0, (use->kind->blocks - (apart ? 1u : 0u)) * use->dim, 0, 0};
-    blocks[1] = (recurrent_block){2 * use->dim, use->dim, 3 * use->dim, 0};
-    return apart ? 2 : 1;
-}
-
-static void weight_gradients(const recurrent_pass *pass)
-{
-    recurrent_block all = {0, pass->use.kind->blocks * pass->use.dim, 0, 0};
-    recurrent_block blocks[2];
-    uint32_t n = blocks_of_h(&pass->use, blocks);
-    for (uint32_t i = 0; i < n && pass->layer->grad_param[1] != NULL; i++) {
-        weight_gradient(pass, pass->layer->grad_param[1], blocks[i], pass->m.h_prev, recurrent_stride(pass->use.dim));
-    }
-    if (pass->layer->grad_param[0] != NULL) {
-        weight_gradient(pass, pass->layer->grad_param[0], all, q_reals(pass->layer->in[0]), pass->layer->in[0]->nb[2]);
-    }
-}
-
-static void bias_gradients(const recurrent_pass *pass)
-{
-    recurrent_block all = {0, pass->use.kind->blocks * pass->use.dim, 0, 0};
-    recurrent_block blocks[2];
-    uint32_t n = blocks_of_h(&pass->use, blocks);
-    uint32_t rows = q_count_value(pass->work->run, pass->layer->in_rows[0]);
-    for (uint32_t row = 0; row < rows && pass->layer->n_param > 2; row += BIAS_ROWS) {
-        uint32_t some = rows - row < BIAS_ROWS ? rows - row : (uint32_t)BIAS_ROWS;
-        if (pass->layer->grad_param[2] != NULL) {
-            bias_gradient(pass, pass->layer->grad_param[2], all, row, some);
-        }
-        for (uint32_t i = 0; i < n && pass->layer->grad_param[3] != NULL; i++) {
-            bias_gradient(pass, pass->layer->grad_param[3], blocks[i], row, some);
-        }
-    }
-}
-
 void q_recurrent_backward(const q_layer *layer, const q_work *work, uint32_t stage, const recurrent_kind *kind,
                           recurrent_cell_grad cell)
 {
@@ -206,8 +215,7 @@ void q_recurrent_backward(const q_layer *layer, const q_work *work, uint32_t sta
     }
     uint32_t longest = q_recurrent_longest(&pass);
     if (stage > (pass.by_units ? longest : 1u)) {
-        weight_gradients(&pass);
-        bias_gradients(&pass);
+        parameter_gradients(&pass);
         if (layer->grad_in[0] != NULL) {
             input_gradient(&pass);
         }
