@@ -253,16 +253,27 @@ def windows(model):
 
 
 def exports(state):
-    """A copy of a state, gone on with to a step long made, is written as a model of any type."""
+    """A state is written as a model of any type, and stays."""
     sizes = []
+    figures = b"step,loss\n1,2\n"
+    (FOLDER / "r.qorus.state").write_bytes(state)
+    (FOLDER / "r.csv").write_bytes(figures)
     for kind in ("f32", "f16", "q8_0", "q4_0"):
-        (FOLDER / f"x-{kind}.qorus.state").write_bytes(state)
-        code, _, err = train("mlp", "--out", f"x-{kind}.qorus", "--evaluate-every", 1, "--resume", "--steps", 1, "--type", kind)
+        code, text, err = train("mlp", "--out", "r.qorus", "--evaluate-every", 1, "--metrics", "r.csv", "--export", f"x-{kind}.qorus",
+                                "--type", kind)
         sizes.append(len(bytes_of(f"x-{kind}.qorus")))
-        tell(f"resume: a state becomes a model of type {kind}", code == 0 and qorus("inspect", FOLDER / f"x-{kind}.qorus")[0] == 0, err)
+        tell(f"export: a state becomes a model of type {kind}", code == 0 and qorus("inspect", FOLDER / f"x-{kind}.qorus")[0] == 0
+             and f"x-{kind}.qorus: " in text and "validation loss" in text and "last training loss" not in text, (text, err))
     biases = [any(w in state for w in windows(bytes_of(name))) for name in ("x-f32.qorus", "r.qorus")]
-    tell("resume: ... with the parameters of the state, not of a later step", biases == [True, False], biases)
-    tell("resume: ... each smaller", sizes == sorted(sizes, reverse=True) and sizes[3] < sizes[0], sizes)
+    tell("export: ... with the parameters of the state, not of a later step", biases == [True, False], biases)
+    tell("export: ... each smaller", sizes == sorted(sizes, reverse=True) and sizes[3] < sizes[0], sizes)
+    tell("export: ... nothing else is touched", bytes_of("r.qorus.state") == state and bytes_of("r.csv") == figures)
+    options = ("--out", "c.qorus", "--epochs", 30, "--schedule", "cosine")
+    interrupt("mlp", *options)
+    code, text, err = train("mlp", *options, "--export", "c-export.qorus")
+    tell("export: whatever the schedule", code == 0 and bytes_of("c-export.qorus") and not bytes_of("c.qorus"), (text, err))
+    code, _, err = train("mlp", "--out", "none.qorus", "--export", "y.qorus")
+    tell("export: there is no state", code == 1 and "--export" in err and "none.qorus.state" in err and not bytes_of("y.qorus"), err)
 
 
 # ---- Figures -------------------------------------------------------------------------------------------------

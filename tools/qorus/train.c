@@ -180,7 +180,7 @@ static void make_fit(train_run *r)
     f->batch = s->batch;
     f->micro_batch = s->micro_batch;
     f->epochs = s->epochs;
-    f->max_steps = s->steps;
+    f->max_steps = s->export_to != NULL ? 1 : s->steps; /* one that any state has made */
     f->evaluate_every = s->evaluate_every;
     f->patience = s->patience;
     f->min_delta = s->min_delta;
@@ -308,7 +308,9 @@ static int finish(train_run *r)
         !report_summary(r, set != NULL ? &loss : NULL, narrow ? &wide : NULL)) {
         return EXIT_FAILED;
     }
-    remove_state(r);
+    if (r->s.export_to == NULL) {
+        remove_state(r);
+    }
     return EXIT_DONE;
 }
 
@@ -319,7 +321,7 @@ static int give_up(train_run *r)
     (void)train_say_failure(&r->s, "training", &r->h.diag);
     if (r->h.diag.code == Q_ERR_NON_FINITE && save_model(r)) {
         say("stopped in step %llu; %s holds the weights before it. A lower learning_rate, warmup or clip_norm may help",
-            (unsigned long long)q_trainer_steps(r->trainer) + 1, r->s.out);
+            (unsigned long long)q_trainer_steps(r->trainer) + 1, train_model_path(r));
     }
     return EXIT_FAILED;
 }
@@ -415,11 +417,13 @@ int train_prepare(train_run *r)
 static int go(train_run *r, const char *const *words, uint32_t n)
 {
     int status;
+    uint64_t metrics = 0;
     if (r->s.plan) {
         q_plan_print(r->h.engine.plan, Q_PLAN_TEXT, print_piece, stdout);
         return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
     }
-    if (!save_is_possible(r) || !make_trainer(r) || !save_fits_type(r) || !(r->s.resume ? resume_state(r) : report_open(r, 0))) {
+    if (!save_is_possible(r) || !make_trainer(r) || !save_fits_type(r) || (r->s.resume && !resume_state(r, &metrics)) ||
+        !report_open(r, metrics)) {
         return EXIT_FAILED;
     }
     status = run(r, words, n);
@@ -440,6 +444,11 @@ int command_train(const char *const *words, uint32_t n)
         return EXIT_FAILED;
     }
     r.s.threads = o.threads;
+    if (r.s.export_to != NULL) { /* a training that goes on and is over at once */
+        r.s.resume = true;
+        r.s.metrics = NULL;
+        r.s.sample_every = 0;
+    }
     status = train_prepare(&r);
     if (status == EXIT_DONE) {
         status = go(&r, words, n);

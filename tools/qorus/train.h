@@ -161,6 +161,7 @@ typedef struct train_settings {
     double sample_temperature;
     uint32_t save_every;
     bool resume;
+    const char *export_to;
     bool plan;
 
     uint32_t line[TRAIN_MAX_SETTINGS]; /* where each setting was given; see train_complain */
@@ -348,14 +349,20 @@ void report_seen(void *user, const q_step *step, const q_train_part *part, bool 
 bool text_open(train_run *r);
 void text_show(train_run *r, uint64_t step);
 
-/* Says before a training, and not behind it, that OUT cannot be written; leaves what is there. */
+/* The file that the model is written to. */
+static inline const char *train_model_path(const train_run *r)
+{
+    return r->s.export_to != NULL ? r->s.export_to : r->s.out;
+}
+
+/* Says before a training, and not behind it, that this file cannot be written; leaves what is there. */
 bool save_is_possible(train_run *r);
 /* The same of matrices whose rows the type cannot hold; the session is there. */
 bool save_fits_type(train_run *r);
 bool save_model(train_run *r);
 bool save_state(train_run *r);
-/* Goes on from the state's file: parameters, moments, steps. False after saying why not. */
-bool resume_state(train_run *r);
+/* Goes on from the state's file: parameters, moments, steps; *metrics: bytes of their file then. False after saying why not. */
+bool resume_state(train_run *r, uint64_t *metrics);
 void remove_state(train_run *r);
 
 #endif /* QORUS_TOOLS_TRAIN_H */

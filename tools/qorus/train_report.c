@@ -323,10 +323,11 @@ bool report_summary(train_run *r, const double *loss, const double *wide)
     double f1 = 0;
     double accuracy = take_accuracy(r, &f1);
     bool part = r->result.steps % r->per_epoch != 0;
+    bool trained = r->result.steps != r->first_step;
     char time[16];
     format_time(r->before + host_seconds(&r->h) - r->begin, time);
-    (void)printf("%s: %llu parameters after %llu steps, %.*f epochs, in %s\n", r->s.out, (unsigned long long)count_parameters(r),
-                 (unsigned long long)r->result.steps, part ? 2 : 0, (double)r->result.steps / (double)r->per_epoch, time);
+    (void)printf("%s: %llu parameters after %llu steps, %.*f epochs, in %s\n", train_model_path(r),
+                 (unsigned long long)count_parameters(r), (unsigned long long)r->result.steps, part ? 2 : 0, (double)r->result.steps / (double)r->per_epoch, time);
     if (r->result.end == Q_FIT_PATIENCE) {
         (void)printf("ended early: no better loss in %u evaluations\n", (unsigned)r->s.patience);
     }
@@ -335,9 +336,11 @@ bool report_summary(train_run *r, const double *loss, const double *wide)
         if ((r->fit.flags & Q_FIT_KEEP_BEST) != 0 && r->state.evaluations != 0) {
             (void)printf(" (step %llu, the best)", (unsigned long long)r->state.best_step);
         }
-        (void)printf(", ");
+        (void)printf("%s", trained ? ", " : "\n");
     }
-    (void)printf("last training loss %.6f\n", r->result.loss);
+    if (trained) {
+        (void)printf("last training loss %.6f\n", r->result.loss);
+    }
     if (wide != NULL) {
         (void)printf("%s loss of the same weights in f32 %.6f: the narrow types cost %.6f\n", of, *wide, *loss - *wide);
     }

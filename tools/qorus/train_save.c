@@ -63,14 +63,14 @@ static bool commit(saving *s, const char *path, q_error_code e)
 static bool write_model(train_run *r, saving *s, const q_write *w, void *work, size_t n)
 {
     q_error_code e;
-    if (!begin(s, &r->h, r->s.out)) {
+    if (!begin(s, &r->h, train_model_path(r))) {
         return false;
     }
     e = q_write_run(w, work, n, &r->h.diag);
     if (e != Q_OK && e != Q_ERR_IO) {
-        (void)train_say_failure(&r->s, r->s.out, &r->h.diag);
+        (void)train_say_failure(&r->s, train_model_path(r), &r->h.diag);
     }
-    return commit(s, r->s.out, e);
+    return commit(s, train_model_path(r), e);
 }
 
 /* The graph the file will have: what trains has a loss, and all rows. The parameters have the same names. */
@@ -84,7 +84,7 @@ static const q_model *model_of_answers(train_run *r)
         block.base = host_take(&r->h, block.size, "model");
     }
     if (block.base == NULL || q_model_init(&model, block, train_build, &n, &r->h.diag) != Q_OK) {
-        (void)train_say_failure(&r->s, r->s.out, &r->h.diag);
+        (void)train_say_failure(&r->s, train_model_path(r), &r->h.diag);
         return NULL;
     }
     return model;
@@ -107,7 +107,7 @@ bool save_is_possible(train_run *r)
 {
     static saving s;
     const q_port *port = r->h.port;
-    bool ok = begin(&s, &r->h, r->s.out);
+    bool ok = begin(&s, &r->h, train_model_path(r));
     return ok && ((port->file_close(port->user, s.file) == Q_OK && port->file_remove(port->user, s.temp) == Q_OK) ||
                   cannot_write(&r->h, s.temp));
 }
@@ -139,11 +139,11 @@ static bool prepare(train_run *r, saving *s, q_write *w, void **work, size_t *n)
         return false;
     }
     if (q_write_work_size(w, n, &r->h.diag) != Q_OK) {
-        return train_say_failure(&r->s, r->s.out, &r->h.diag) == EXIT_DONE;
+        return train_say_failure(&r->s, train_model_path(r), &r->h.diag) == EXIT_DONE;
     }
     *work = host_take(&r->h, *n, "file");
     return *work != NULL && (q_write_size(w, *work, *n, &bytes, &r->h.diag) == Q_OK ||
-                             train_say_failure(&r->s, r->s.out, &r->h.diag) == EXIT_DONE);
+                             train_say_failure(&r->s, train_model_path(r), &r->h.diag) == EXIT_DONE);
 }
 
 bool save_fits_type(train_run *r)
@@ -227,6 +227,12 @@ bool save_state(train_run *r)
     return e == Q_OK || e == Q_ERR_NOT_SUPPORTED || say_failure(f->path, &r->h.diag) == EXIT_DONE;
 }
 
+/* The option that asks for a state. */
+static const char *asking(const train_run *r)
+{
+    return r->s.export_to != NULL ? "--export" : "--resume";
+}
+
 /* The first line that differs between what was and what is. */
 static bool same_settings(const train_run *r, const char *was, size_t n)
 {
@@ -239,42 +245,43 @@ static bool same_settings(const train_run *r, const char *was, size_t n)
     if (i == n && i == r->settings_bytes) {
         return true;
     }
-    say("--resume: the training was begun with '%.*s', and now there is '%.*s'", (int)strcspn(was + line, "\n"), was + line,
+    say("%s: the training was begun with '%.*s', and now there is '%.*s'", asking(r), (int)strcspn(was + line, "\n"), was + line,
         (int)strcspn(r->settings + line, "\n"), r->settings + line);
     return false;
 }
 
 /* Looks at the state and takes its note apart. False after saying why it does not fit. */
-static bool check_state(train_run *r, state_file *f, q_checkpoint_info *info, unsigned long long *metrics)
+static bool check_state(train_run *r, state_file *f, q_checkpoint_info *info, uint64_t *metrics)
 {
+    unsigned long long bytes = 0;
     q_error_code e = q_checkpoint_look(&f->place, info, f->note, sizeof(f->note) - 1, f->work, &r->h.diag);
     int n = 0;
     if (e == Q_ERR_NOT_FOUND) {
-        say("--resume: there is no %s: only a stopped training leaves one", f->path);
+        say("%s: there is no %s: only a training that has not ended leaves one", asking(r), f->path);
         return false;
     }
     if (e != Q_OK) {
         return say_failure(f->path, &r->h.diag) == EXIT_DONE;
     }
     f->note[info->note_bytes < sizeof(f->note) ? (size_t)info->note_bytes : sizeof(f->note) - 1] = '\0';
-    if (sscanf(f->note, "after %lf seconds and %llu bytes of metrics%n", &r->before, metrics, &n) != 2 || f->note[n] != '\n') {
-        say("--resume: %s was not written by qorus train", f->path);
+    if (sscanf(f->note, "after %lf seconds and %llu bytes of metrics%n", &r->before, &bytes, &n) != 2 || f->note[n] != '\n') {
+        say("%s: %s was not written by qorus train", asking(r), f->path);
         return false;
     }
+    *metrics = bytes;
     if (info->newest != 0) {
-        say("%s: %s; going on from the one before it, of step %llu", f->path, q_strerror(info->passed_over),
+        say("%s: %s; taking the one before it, of step %llu", f->path, q_strerror(info->passed_over),
             (unsigned long long)info->steps);
     }
     return same_settings(r, f->note + n + 1, strlen(f->note + n + 1));
 }
 
-bool resume_state(train_run *r)
+bool resume_state(train_run *r, uint64_t *metrics)
 {
     state_file *f = state_of(r);
-    unsigned long long metrics = 0;
     q_checkpoint_info info;
     q_checkpoint c;
-    if (f == NULL || !check_state(r, f, &info, &metrics)) {
+    if (f == NULL || !check_state(r, f, &info, metrics)) {
         return false;
     }
     c = state_with(r, f);
@@ -288,7 +295,7 @@ bool resume_state(train_run *r)
     }
     r->state = c.state;
     r->first_step = info.steps;
-    return report_open(r, metrics);
+    return true;
 }
 
 void remove_state(train_run *r)

@@ -83,6 +83,7 @@ static const setting table[] = {
     {"sample_temperature", "X", "0 is greedy (0.8)", AT(sample_temperature), SET_REAL, FREE, 0, 100},
     {"save_every", "SECONDS", "between two files to go on from (300)", AT(save_every), SET_COUNT, FREE, 0, 1 << 30},
     {"resume", "", "go on where the last run stopped", AT(resume), SET_FLAG, FREE, 0, 0},
+    {"export", "FILE", "write the state of a stopped or running training as a model; train nothing", AT(export_to), SET_TEXT, FREE, 0, 0},
     {"plan", "", "print what training needs, step by step, and train nothing", AT(plan), SET_FLAG, FREE, 0, 0},
 };
 enum { N_TABLE = sizeof(table) / sizeof(table[0]) };
