@@ -32,7 +32,7 @@ void q_layernorm_scalar(const q_work *work, const q_layernorm_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        const q_real *x = scalar_row(a->x, a->x_stride, r);
+        const q_real *x = scalar_norm_row(&a->sum, a->x, a->x_stride, a->dim, r);
         q_real *y = scalar_row_out(a->y, a->y_stride, r);
         q_real mean = layernorm_mean(x, a->dim);
         q_real s = layernorm_scale(x, a->dim, mean, a->eps);
@@ -85,6 +85,7 @@ void q_layernorm_grad_scalar(const q_work *work, const q_layernorm_grad_args *a)
             q_real d = ((g - means[0]) - h * means[1]) * stats[1];
             dx[i] = a->accumulate != 0 ? dx[i] + d : d;
         }
+        scalar_norm_pass(&a->pass, dx, a->dim, r);
     }
 }
 

@@ -40,6 +40,9 @@ void q_rmsnorm_grad_scalar(const q_work *work, const q_rmsnorm_grad_args *a)
             q_real v = q_fma(-x[i], c, dy[i] * grad_weight(a, i)) * s;
             dx[i] = a->accumulate != 0 ? dx[i] + v : v;
         }
+        if (dx != NULL) {
+            scalar_norm_pass(&a->pass, dx, a->dim, r);
+        }
     }
 }
 

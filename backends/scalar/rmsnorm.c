@@ -21,7 +21,7 @@ void q_rmsnorm_scalar(const q_work *work, const q_rmsnorm_args *a)
     uint32_t end;
     q_share(work, q_count_value(work->run, a->rows), &begin, &end);
     for (uint32_t r = begin; r < end; r++) {
-        const q_real *x = scalar_row(a->x, a->x_stride, r);
+        const q_real *x = scalar_norm_row(&a->sum, a->x, a->x_stride, a->dim, r);
         q_real *y = scalar_row_out(a->y, a->y_stride, r);
         q_real s = rmsnorm_scale(x, a->dim, a->eps);
         for (uint32_t i = 0; i < a->dim; i++) {

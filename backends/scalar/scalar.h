@@ -123,6 +123,32 @@ static inline q_real *scalar_row_out(q_real *base, size_t stride, uint32_t r)
     return (q_real *)(void *)((uint8_t *)(void *)base + stride * r);
 }
 
+/* Row r of what a norm reads, made before where it is a sum. */
+static inline const q_real *scalar_norm_row(const q_norm_sum *sum, const q_real *x, size_t stride, uint32_t dim, uint32_t r)
+{
+    if (sum->a != NULL) {
+        const q_real *a = scalar_row(sum->a, sum->a_stride, r);
+        const q_real *b = scalar_row(sum->b, sum->b_stride, r);
+        q_real *to = scalar_row_out(sum->x, stride, r);
+        for (uint32_t i = 0; i < dim; i++) {
+            to[i] = a[i] + b[i];
+        }
+    }
+    return scalar_row(x, stride, r);
+}
+
+/* Row r of the gradient of that, `dx`, to those who get it. */
+static inline void scalar_norm_pass(const q_norm_pass *pass, const q_real *dx, uint32_t dim, uint32_t r)
+{
+    for (uint32_t t = 0; t < 2; t++) {
+        bool adds = (pass->accumulate >> t & 1u) != 0;
+        q_real *to = pass->to[t] != NULL ? scalar_row_out(pass->to[t], pass->stride[t], r) : NULL;
+        for (uint32_t i = 0; to != NULL && i < dim; i++) {
+            to[i] = adds ? to[i] + dx[i] : dx[i];
+        }
+    }
+}
+
 static inline q_real scalar_minus_infinity(void)
 {
     return (q_real)q_float_u32(0xff800000u);

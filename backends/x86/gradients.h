@@ -6,6 +6,8 @@
 #ifndef Q_X86_GRADIENTS_H
 #define Q_X86_GRADIENTS_H
 
+#include "sum.h"
+
 /* Gradient of n <= VEC values. */
 static inline void tangent_put(float *at, uint32_t n, vec v, uint32_t accumulate)
 {
@@ -79,6 +81,9 @@ static void x86_rmsnorm_grad(const q_work *work, const q_rmsnorm_grad_args *a)
             uint32_t n = a->dim - i;
             vec g = vec_mul(vec_load_n(dy + i, n), tangent_weight(a, i, n));
             tangent_put(dx + i, n, vec_mul(vec_fnma(vec_load_n(x + i, n), c, g), root), a->accumulate);
+        }
+        if (dx != NULL) {
+            sum_pass(&a->pass, dx, a->dim, r);
         }
     }
 }

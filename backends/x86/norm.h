@@ -7,6 +7,8 @@
 #ifndef Q_X86_NORM_H
 #define Q_X86_NORM_H
 
+#include "sum.h"
+
 enum { LAYERNORM_ROWS = 4 };
 
 /* Mean of `rows` rows. */
@@ -78,7 +80,7 @@ X86_INLINE void layernorm_some(const uint32_t rows, const q_layernorm_args *a, u
     float s[LAYERNORM_ROWS];
     X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        x[t] = x86_row(a->x, a->x_stride, r + t);
+        x[t] = sum_row(&a->sum, a->x, a->x_stride, a->dim, r + t);
     }
     layernorm_means_of(rows, x, a->dim, mean);
     layernorm_scales_of(rows, x, a->dim, a->eps, mean, s);
@@ -146,6 +148,7 @@ static void layernorm_grad_row(const q_layernorm_grad_args *a, uint32_t r)
         d = a->accumulate != 0 ? vec_add(vec_load_tail(dx + i, m), d) : d;
         vec_store_tail(dx + i, m, d);
     }
+    sum_pass(&a->pass, dx, a->dim, r);
 }
 
 static void x86_layernorm_grad(const q_work *work, const q_layernorm_grad_args *a)

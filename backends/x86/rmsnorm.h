@@ -8,6 +8,8 @@
 #ifndef Q_X86_RMSNORM_H
 #define Q_X86_RMSNORM_H
 
+#include "sum.h"
+
 enum { NORM_ROWS = 4 };
 
 /* s of `rows` rows from r. */
@@ -18,7 +20,7 @@ X86_INLINE void norm_scales(const uint32_t rows, const q_rmsnorm_args *a, uint32
     uint32_t i = 0;
     X86_UNROLL
     for (uint32_t t = 0; t < rows; t++) {
-        x[t] = x86_row(a->x, a->x_stride, r + t);
+        x[t] = sum_row(&a->sum, a->x, a->x_stride, a->dim, r + t);
         sum[t] = vec16_zero();
     }
     for (; i + 16u <= a->dim; i += 16) {

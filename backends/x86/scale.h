@@ -10,12 +10,13 @@
 #ifndef QORUS_BACKENDS_X86_SCALE_H
 #define QORUS_BACKENDS_X86_SCALE_H
 
-X86_INLINE void scale_put(float *out, uint32_t n, uint32_t accumulate, vec y)
+/* to[i] = from[i] + y[i], or y[i] where from is NULL. */
+X86_INLINE void scale_put(float *to, const float *from, uint32_t i, uint32_t n, vec y)
 {
-    if (accumulate != 0) {
-        y = vec_add(vec_load_n(out, n), y);
+    if (from != NULL) {
+        y = vec_add(vec_load_n(from + i, n), y);
     }
-    vec_store_n(out, n, y);
+    vec_store_n(to + i, n, y);
 }
 
 X86_INLINE void scale_rows(const q_work *work, const q_scale_args *a)
@@ -27,15 +28,17 @@ X86_INLINE void scale_rows(const q_work *work, const q_scale_args *a)
         float *out = x86_row_out(a->out, a->out_stride, r);
         for (uint32_t i = part.col0; i < part.col1; i += VEC) {
             uint32_t n = part.col1 - i;
-            scale_put(out + i, n, a->accumulate, vec_mul(vec_load_n(x + i, n), factor));
+            scale_put(out, a->accumulate != 0 ? out : NULL, i, n, vec_mul(vec_load_n(x + i, n), factor));
         }
     }
 }
 
-/* Columns col0 .. col1 - 1 of one row, whose first block is `first`. */
-X86_INLINE void dropout_row(const q_dropout_args *a, const q_random_place *place, uint32_t first, x86_items part,
-                            const float *x, float *out)
+/* Columns col0 .. col1 - 1 of row r, whose first block is `first`. */
+X86_INLINE void dropout_row(const q_dropout_args *a, const q_random_place *place, uint32_t first, x86_items part, uint32_t r)
 {
+    const float *x = x86_row(a->x, a->x_stride, r);
+    const float *residual = a->residual != NULL ? x86_row(a->residual, a->residual_stride, r) : NULL;
+    float *out = x86_row_out(a->out, a->out_stride, r);
     const vec factor = vec_set(a->factor);
     dropout_bits bits = dropout_same(a->whole != 0 ? q_random_u32(place, 0) : 0);
     for (uint32_t i = part.col0; i < part.col1; i += 4 * VEC) {
@@ -48,7 +51,7 @@ X86_INLINE void dropout_row(const q_dropout_args *a, const q_random_place *place
             if (at < part.col1) {
                 uint32_t n = part.col1 - at;
                 vec y = vec_mul(vec_load_n(x + at, n), factor);
-                scale_put(out + at, n, a->accumulate, dropout_keep(bits.word[j], a->threshold, y));
+                scale_put(out, residual, at, n, dropout_keep(bits.word[j], a->threshold, y));
             }
         }
     }
@@ -61,8 +64,7 @@ X86_INLINE void dropout_rows(const q_work *work, const q_dropout_args *a)
     for (uint32_t r = part.row0; r < part.row1; r++) {
         q_sample_row at = q_sample_of_row(work->run, rows, a->per_sample, r);
         q_random_place place = {work->run->seed, work->run->step, a->node, at.sample};
-        dropout_row(a, &place, at.row * q_ceil_div_u32(a->dim, 4), part, x86_row(a->x, a->x_stride, r),
-                    x86_row_out(a->out, a->out_stride, r));
+        dropout_row(a, &place, at.row * q_ceil_div_u32(a->dim, 4), part, r);
     }
 }
 

@@ -31,13 +31,19 @@ static q_error_code dropout_shape(const q_node_info *info, q_diag *diag)
     return q_expect_real(info, 0, diag);
 }
 
+static uint32_t dropout_can(const q_node_info *info)
+{
+    (void)info;
+    return Q_EPILOGUE_RESIDUAL;
+}
+
 static bool dropout_is_identity(const q_node_info *info)
 {
     return info->trains == 0 || ((const q_dropout_config *)info->config)->rate == 0;
 }
 
-/* to (+)= from, its dropped elements as 0. */
-static void drop(const q_layer *layer, const q_work *work, const q_tensor *from, const q_tensor *to, uint32_t accumulate)
+/* to = from, its dropped elements as 0, plus `residual`, which may be NULL. */
+static void drop(const q_layer *layer, const q_work *work, const q_tensor *from, const q_tensor *residual, const q_tensor *to)
 {
     float rate = ((const q_dropout_config *)layer->config)->rate;
     q_dropout_args a;
@@ -47,20 +53,39 @@ static void drop(const q_layer *layer, const q_work *work, const q_tensor *from,
     a.whole = layer->type == Q_LAYER_DROP_PATH ? 1u : 0u;
     a.node = layer->key;
     a.threshold = q_dropout_threshold(rate);
-    a.accumulate = accumulate;
+    a.reserved = 0;
     a.x = q_reals(from);
     a.x_stride = from->nb[2];
+    a.residual = residual != NULL ? q_reals(residual) : NULL;
+    a.residual_stride = residual != NULL ? residual->nb[2] : 0;
     a.out = q_reals(to);
     a.out_stride = to->nb[2];
     a.factor = (q_real)(1.0 / (1.0 - (double)rate));
     layer->kernels->dropout(work, &a);
 }
 
+/* Where nothing is dropped. */
+static void pass_and_add(const q_layer *layer, const q_work *work)
+{
+    q_binary_args a;
+    a.rows = layer->out_rows[0];
+    a.dim = layer->out[0]->ne[3];
+    a.a = q_reals(layer->residual);
+    a.a_stride = layer->residual->nb[2];
+    a.b = q_reals(layer->in[0]);
+    a.b_stride = layer->in[0]->nb[2];
+    a.out = q_reals(layer->out[0]);
+    a.out_stride = layer->out[0]->nb[2];
+    layer->kernels->add(work, &a);
+}
+
 static q_error_code dropout_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     (void)stage;
     if (work->run->training != 0) {
-        drop(layer, work, layer->in[0], layer->out[0], 0);
+        drop(layer, work, layer->in[0], layer->residual, layer->out[0]);
+    } else if (layer->residual != NULL) {
+        pass_and_add(layer, work);
     } else {
         q_pass_input(layer, work);
     }
@@ -70,8 +95,11 @@ static q_error_code dropout_forward(const q_layer *layer, const q_work *work, ui
 static q_error_code dropout_backward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     (void)stage;
+    if (layer->grad_residual != NULL) {
+        q_pass_gradient(layer, work, layer->grad_residual, layer->accumulate_residual != 0);
+    }
     if (layer->grad_in[0] != NULL) {
-        drop(layer, work, layer->grad_out[0], layer->grad_in[0], q_accumulates(layer, 0));
+        drop(layer, work, layer->grad_out[0], q_accumulates(layer, 0) != 0 ? layer->grad_in[0] : NULL, layer->grad_in[0]);
     }
     return Q_OK;
 }
@@ -90,6 +118,7 @@ const q_layer_class q_layer_dropout = {
     .in_place = 1,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = dropout_shape,
+    .epilogue = dropout_can,
     .identity = dropout_is_identity,
     .forward = dropout_forward,
     .backward = Q_TRAINING(dropout_backward),
@@ -109,6 +138,7 @@ const q_layer_class q_layer_drop_path = {
     .in_place = 1,
     .flags = Q_LAYER_SHARED | Q_LAYER_DEVICE,
     .shape = dropout_shape,
+    .epilogue = dropout_can,
     .identity = dropout_is_identity,
     .forward = dropout_forward,
     .backward = Q_TRAINING(dropout_backward),

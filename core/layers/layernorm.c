@@ -37,6 +37,12 @@ static void layernorm_sizes(const q_node_info *info, q_layer_sizes *out)
     }
 }
 
+static uint32_t layernorm_can(const q_node_info *info)
+{
+    (void)info;
+    return Q_PROLOGUE_SUM;
+}
+
 static q_error_code layernorm_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     const q_layernorm_config *c = (const q_layernorm_config *)layer->config;
@@ -46,6 +52,7 @@ static q_error_code layernorm_forward(const q_layer *layer, const q_work *work, 
     a.dim = layer->in[0]->ne[3];
     a.x = q_reals(layer->in[0]);
     a.x_stride = layer->in[0]->nb[2];
+    a.sum = q_sum_of_addends(layer);
     a.weight = q_reals(layer->param[0]);
     a.bias = layer->n_param > 1 ? q_reals(layer->param[1]) : NULL;
     a.y = q_reals(layer->out[0]);
@@ -69,6 +76,7 @@ static void layernorm_to_input(const q_layer *layer, const q_work *work)
     a.stats = (const q_real *)layer->saved;
     a.dx = q_reals(layer->grad_in[0]);
     a.dx_stride = layer->grad_in[0]->nb[2];
+    a.pass = q_pass_to_addends(layer);
     a.accumulate = layer->accumulate & 1u;
     a.reserved = 0;
     layer->kernels->layernorm_grad(work, &a);
@@ -114,6 +122,7 @@ const q_layer_class q_layer_layernorm = {
     .saves = 1u << 0,
     .shape = layernorm_shape,
     .sizes = layernorm_sizes,
+    .epilogue = layernorm_can,
     .forward = layernorm_forward,
     .backward = Q_TRAINING(layernorm_backward),
 };

@@ -141,6 +141,31 @@ void q_pass_input(const q_layer *layer, const q_work *work)
     layer->kernels->activate(work, &a);
 }
 
+q_norm_sum q_sum_of_addends(const q_layer *layer)
+{
+    q_norm_sum sum = {NULL, 0, NULL, 0, NULL};
+    if (layer->addend[0] != NULL) {
+        sum.a = q_reals(layer->addend[0]);
+        sum.a_stride = layer->addend[0]->nb[2];
+        sum.b = q_reals(layer->addend[1]);
+        sum.b_stride = layer->addend[1]->nb[2];
+        sum.x = q_reals(layer->in[0]);
+    }
+    return sum;
+}
+
+q_norm_pass q_pass_to_addends(const q_layer *layer)
+{
+    q_norm_pass pass = {{NULL, NULL}, {0, 0}, layer->accumulate_addend, 0};
+    for (uint32_t i = 0; i < 2; i++) {
+        if (layer->grad_addend[i] != NULL) {
+            pass.to[i] = q_reals(layer->grad_addend[i]);
+            pass.stride[i] = layer->grad_addend[i]->nb[2];
+        }
+    }
+    return pass;
+}
+
 void q_pass_gradient(const q_layer *layer, const q_work *work, const q_tensor *to, bool accumulate)
 {
     const q_tensor *from = layer->grad_out[0];
@@ -155,72 +180,42 @@ void q_pass_gradient(const q_layer *layer, const q_work *work, const q_tensor *t
     layer->kernels->activate_grad(work, &a);
 }
 
+/* By id. Those that plans insert are in no file. */
+static const q_layer_class *const layer_builtin[] = {
+    [Q_LAYER_LINEAR] = &q_layer_linear,
+    [Q_LAYER_EMBEDDING] = &q_layer_embedding,
+    [Q_LAYER_RMSNORM] = &q_layer_rmsnorm,
+    [Q_LAYER_ADD] = &q_layer_add,
+    [Q_LAYER_MUL] = &q_layer_mul,
+    [Q_LAYER_SILU_MUL] = &q_layer_silu_mul,
+    [Q_LAYER_ACTIVATION] = &q_layer_activation,
+    [Q_LAYER_SILU] = &q_layer_silu,
+    [Q_LAYER_SOFTMAX] = &q_layer_softmax,
+    [Q_LAYER_ROPE_TABLE] = &q_layer_rope_table,
+    [Q_LAYER_ROPE] = &q_layer_rope,
+    [Q_LAYER_ATTENTION] = &q_layer_attention,
+    [Q_LAYER_ATTENTION_FULL] = &q_layer_attention_full,
+    [Q_LAYER_SELECT_ROWS] = &q_layer_select_rows,
+    [Q_LAYER_MSE] = &q_layer_mse,
+    [Q_LAYER_HUBER] = &q_layer_huber,
+    [Q_LAYER_BCE] = &q_layer_bce,
+    [Q_LAYER_CROSS_ENTROPY] = &q_layer_cross_entropy,
+    [Q_LAYER_RNN] = &q_layer_rnn,
+    [Q_LAYER_LSTM] = &q_layer_lstm,
+    [Q_LAYER_GRU] = &q_layer_gru,
+    [Q_LAYER_LAYERNORM] = &q_layer_layernorm,
+    [Q_LAYER_BATCHNORM] = &q_layer_batchnorm,
+    [Q_LAYER_CONV2D] = &q_layer_conv2d,
+    [Q_LAYER_CONCAT] = &q_layer_concat,
+    [Q_LAYER_DROPOUT] = &q_layer_dropout,
+    [Q_LAYER_DROP_PATH] = &q_layer_drop_path,
+    [Q_LAYER_FAKE_QUANTIZE] = &q_layer_fake_quantize,
+    [Q_LAYER_RESHAPE] = &q_layer_reshape,
+    [Q_LAYER_SCALE] = &q_layer_scale,
+    [Q_LAYER_POOL2D] = &q_layer_pool2d,
+};
+
 const q_layer_class *q_layer_builtin(uint32_t id)
 {
-    switch (id) {
-    case Q_LAYER_LINEAR:
-        return &q_layer_linear;
-    case Q_LAYER_EMBEDDING:
-        return &q_layer_embedding;
-    case Q_LAYER_RMSNORM:
-        return &q_layer_rmsnorm;
-    case Q_LAYER_ADD:
-        return &q_layer_add;
-    case Q_LAYER_MUL:
-        return &q_layer_mul;
-    case Q_LAYER_SILU_MUL:
-        return &q_layer_silu_mul;
-    case Q_LAYER_ACTIVATION:
-        return &q_layer_activation;
-    case Q_LAYER_SILU:
-        return &q_layer_silu;
-    case Q_LAYER_SOFTMAX:
-        return &q_layer_softmax;
-    case Q_LAYER_ROPE_TABLE:
-        return &q_layer_rope_table;
-    case Q_LAYER_ROPE:
-        return &q_layer_rope;
-    case Q_LAYER_ATTENTION:
-        return &q_layer_attention;
-    case Q_LAYER_ATTENTION_FULL:
-        return &q_layer_attention_full;
-    case Q_LAYER_SELECT_ROWS:
-        return &q_layer_select_rows;
-    case Q_LAYER_MSE:
-        return &q_layer_mse;
-    case Q_LAYER_HUBER:
-        return &q_layer_huber;
-    case Q_LAYER_BCE:
-        return &q_layer_bce;
-    case Q_LAYER_CROSS_ENTROPY:
-        return &q_layer_cross_entropy;
-    case Q_LAYER_RNN:
-        return &q_layer_rnn;
-    case Q_LAYER_LSTM:
-        return &q_layer_lstm;
-    case Q_LAYER_GRU:
-        return &q_layer_gru;
-    case Q_LAYER_LAYERNORM:
-        return &q_layer_layernorm;
-    case Q_LAYER_BATCHNORM:
-        return &q_layer_batchnorm;
-    case Q_LAYER_CONV2D:
-        return &q_layer_conv2d;
-    case Q_LAYER_CONCAT:
-        return &q_layer_concat;
-    case Q_LAYER_DROPOUT:
-        return &q_layer_dropout;
-    case Q_LAYER_DROP_PATH:
-        return &q_layer_drop_path;
-    case Q_LAYER_FAKE_QUANTIZE:
-        return &q_layer_fake_quantize;
-    case Q_LAYER_RESHAPE:
-        return &q_layer_reshape;
-    case Q_LAYER_SCALE:
-        return &q_layer_scale;
-    case Q_LAYER_POOL2D:
-        return &q_layer_pool2d;
-    default:
-        return NULL;
-    }
+    return id < sizeof(layer_builtin) / sizeof(layer_builtin[0]) ? layer_builtin[id] : NULL;
 }

@@ -44,6 +44,10 @@ q_error_code q_window_count(uint32_t size, uint32_t pad, uint32_t kernel, uint32
 /* A float of a config must be finite and at least `low`. */
 q_error_code q_expect_finite(double value, double low, const char *field, q_diag *diag);
 
+/* For a norm that makes the sum it reads (q_layer.addend), and hands the gradient of that on; else nothing. */
+q_norm_sum q_sum_of_addends(const q_layer *layer);
+q_norm_pass q_pass_to_addends(const q_layer *layer);
+
 /* Hands the gradient of output 0 on as it is: to = grad_out[0], or to + grad_out[0], element for element; the two may
    differ in their dimensions. Shared by all workers. */
 void q_pass_gradient(const q_layer *layer, const q_work *work, const q_tensor *to, bool accumulate);

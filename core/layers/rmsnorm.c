@@ -27,6 +27,12 @@ static q_error_code rmsnorm_shape(const q_node_info *info, q_diag *diag)
     return q_expect_vector(info, 0, width, diag);
 }
 
+static uint32_t rmsnorm_can(const q_node_info *info)
+{
+    (void)info;
+    return Q_PROLOGUE_SUM;
+}
+
 static q_error_code rmsnorm_forward(const q_layer *layer, const q_work *work, uint32_t stage)
 {
     const q_rmsnorm_config *c = (const q_rmsnorm_config *)layer->config;
@@ -39,6 +45,8 @@ static q_error_code rmsnorm_forward(const q_layer *layer, const q_work *work, ui
     a.dim = width;
     a.x = q_reals(layer->in[0]);
     a.x_stride = width * sizeof(q_real);
+    a.sum = q_sum_of_addends(layer);
+    a.sum.a_stride = a.sum.b_stride = a.x_stride;
     a.weight = q_reals(layer->param[0]);
     a.y = q_reals(layer->out[0]);
     a.y_stride = width * sizeof(q_real);
@@ -71,6 +79,8 @@ static q_error_code rmsnorm_backward(const q_layer *layer, const q_work *work, u
     a.dy = q_reals(layer->grad_out[0]);
     a.dx = layer->grad_in[0] != NULL ? q_reals(layer->grad_in[0]) : NULL;
     a.x_stride = a.dy_stride = a.dx_stride = width * sizeof(q_real);
+    a.pass = q_pass_to_addends(layer);
+    a.pass.stride[0] = a.pass.stride[1] = a.dx_stride;
     a.s = (q_real *)layer->scratch;
     a.grad = layer->grad_param[0] != NULL ? q_reals(layer->grad_param[0]) : NULL;
     a.eps = (q_real)c->eps;
@@ -103,6 +113,7 @@ const q_layer_class q_layer_rmsnorm = {
     .saves = 1u << 0,
     .shape = rmsnorm_shape,
     .sizes = rmsnorm_sizes,
+    .epilogue = rmsnorm_can,
     .forward = rmsnorm_forward,
     .backward = Q_TRAINING(rmsnorm_backward),
 };

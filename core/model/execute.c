@@ -54,19 +54,26 @@ static bool row_is_finite(const q_real *x, uint32_t n)
     return true;
 }
 
-static bool outputs_finite(const q_session *s, uint32_t step)
+static bool rows_are_finite(const q_session *s, const q_tensor *t, q_count count)
 {
-    const q_layer *layer = &s->layers[step];
-    for (uint32_t o = 0; o < layer->n_out; o++) {
-        const q_tensor *t = layer->out[o];
-        uint32_t rows = q_count_value(&s->run, layer->out_rows[o]);
-        for (uint32_t r = 0; t->dtype == Q_REAL && t->device == Q_DEVICE_CPU && r < rows; r++) {
-            if (!row_is_finite((const q_real *)(const void *)((const uint8_t *)t->data + r * t->nb[2]), t->ne[3])) {
-                return false;
-            }
+    uint32_t rows = q_count_value(&s->run, count);
+    for (uint32_t r = 0; t->dtype == Q_REAL && t->device == Q_DEVICE_CPU && r < rows; r++) {
+        if (!row_is_finite((const q_real *)(const void *)((const uint8_t *)t->data + r * t->nb[2]), t->ne[3])) {
+            return false;
         }
     }
     return true;
+}
+
+/* What the layer made: its outputs, and the sum that is its input. */
+static bool outputs_finite(const q_session *s, uint32_t step)
+{
+    const q_layer *layer = &s->layers[step];
+    bool finite = layer->addend[0] == NULL || rows_are_finite(s, layer->in[0], layer->in_rows[0]);
+    for (uint32_t o = 0; finite && o < layer->n_out; o++) {
+        finite = rows_are_finite(s, layer->out[o], layer->out_rows[o]);
+    }
+    return finite;
 }
 
 /* Worker 0 after a node, the others waiting. */

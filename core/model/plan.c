@@ -243,6 +243,9 @@ q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model, co
         e = q_plan_round(p, diag);
     }
     if (e == Q_OK) {
+        if (q_plan_trains(config)) {
+            q_plan_mark_loss(p);
+        }
         if ((config->flags & Q_PLAN_NO_FUSE) == 0 && config->value_type == NULL) {
             if (config->mode == Q_PLAN_INFER) {
                 q_plan_fold(p);

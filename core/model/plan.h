@@ -53,8 +53,9 @@ typedef struct plan_step {
     uint32_t in[Q_MAX_INPUTS];
     uint32_t out;      /* first output value */
     uint32_t residual; /* value added in the epilogue, or Q_NONE */
+    uint32_t addend[2]; /* values whose sum is in[0], which the step makes itself, or Q_NONE */
     uint32_t activation; /* q_activation of the epilogue: of the node itself, or of one fused into it */
-    uint32_t saves;    /* what backward reads, as q_layer_class.saves */
+    uint32_t saves;    /* what backward reads, as q_layer_class.saves; bit 8 + i: the i-th of q_plan_makes */
     uint32_t fold;     /* value with the epilogue's scale and shift, or Q_NONE */
     uint32_t group;
     bool tail;         /* below select_rows: repeated per window of selected rows */
@@ -64,6 +65,7 @@ typedef struct plan_step {
     uint32_t twin;     /* a copy: of which step; else Q_NONE */
     uint32_t backward_time;
     uint32_t accumulate; /* bit i: adds to the gradient of what it reads i-th (q_plan_reads) instead of storing */
+    bool accumulate_sum; /* adds to the gradient of the sum that it makes */
     uint8_t rounds[2]; /* q_dtype that outputs and gradients are rounded to; Q_F32: none */
     uint8_t place;     /* what runs it, as of values; a transfer is run by the device it goes to or comes from */
     plan_piece constants; /* in the session's block of constants */
@@ -184,13 +186,32 @@ bool q_plan_writes_selected(const q_plan *plan);
 /* Puts a piece behind those of its region and tag; false on overflow. */
 bool q_plan_append(q_plan *plan, q_region_kind kind, plan_piece *piece);
 
-/* What a step reads: its inputs, its residual and its fold, as one list. Returns how many. */
+/* What a step reads: its inputs, or the addends of the sum that is its input; its residual and its fold, as one list. Returns
+   how many. */
 uint32_t q_plan_reads(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1]);
+
+/* What a step makes: its outputs, and the sum that is its input. Returns how many. */
+uint32_t q_plan_makes(const plan_step *s, uint32_t made[Q_MAX_OUTPUTS + 1]);
+
+/* Steps from `first` on tell what they make who makes it. */
+void q_plan_set_producers(q_plan *plan, uint32_t first);
+
+static inline bool q_plan_sums(const plan_step *s)
+{
+    return s->addend[0] != Q_NONE;
+}
+
+/* How many of q_plan_reads are operands: all but residual and fold. */
+static inline uint32_t q_plan_n_operands(const plan_step *s)
+{
+    return q_plan_sums(s) ? 2 : s->n_in;
+}
 
 /* The piece lives at that time too. */
 void q_plan_touch(plan_piece *piece, uint32_t time);
 
-/* plan_train.c: the parts of ordering that only plans for training have, in the order of their calls. */
+/* plan_train.c: the parts that only plans for training have, in the order of their calls; the first before fusion. */
+void q_plan_mark_loss(q_plan *plan);
 q_error_code q_plan_mark_gradients(q_plan *plan, q_diag *diag);
 void q_plan_order_backward(q_plan *plan);
 void q_plan_live_backward(q_plan *plan);

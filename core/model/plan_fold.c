@@ -49,11 +49,7 @@ static void fold_step(q_plan *plan, uint32_t k, uint32_t product)
     fold.tail = false;
     memmove(&plan->steps[1], &plan->steps[0], k * sizeof(plan_step));
     plan->steps[0] = fold;
-    for (uint32_t i = 0; i <= k; i++) {
-        for (uint32_t o = 0; o < plan->steps[i].cls->n_out; o++) {
-            plan->values[plan->steps[i].out + o].producer = i;
-        }
-    }
+    q_plan_set_producers(plan, 0);
 }
 
 void q_plan_fold(q_plan *plan)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pass three: fold an activation or an addition into the epilogue of the product that feeds it. The bits stay: the epilogue
- * does to the finished chain exactly what the separate kernel would. In training an activation is folded whose derivative
- * is found from its output, which then must be all there is: no addition behind it.
+ * Pass three: fold an activation or an addition into the epilogue of the product that feeds it, or else an addition into the
+ * norm right behind it. The bits stay: an epilogue does to the finished chain exactly what the separate kernel would, a norm
+ * adds and normalises strips of rows one after the other. In training an activation is folded whose derivative is found from
+ * its output, which then must be all there is: no addition behind it.
  */
 #include "plan.h"
 
@@ -80,16 +81,24 @@ static uint32_t fusable_operand(const q_plan *plan, uint32_t add)
     return Q_NONE;
 }
 
+/* True if the step behind `add` is the one that normalises the sum and can make it itself: then nothing else happens between
+   the two, forward or backward. In training the norm has to have a gradient wherever the sum has one, and a block that is
+   computed again keeps what it hands on, which is the sum alone. */
+static bool fusable_norm(const q_plan *plan, uint32_t add)
+{
+    const plan_step *s = &plan->steps[add];
+    const plan_step *norm = s + 1;
+    return s->n_in == 2 && add + 1 < plan->n_steps && norm->n_in == 1 && norm->in[0] == s->out && norm->tail == s->tail &&
+           s->place == 0 && norm->place == 0 && norm->has_backward == s->has_backward &&
+           (norm->block == s->block || (plan->config.flags & Q_PLAN_RECOMPUTE) == 0) && takes(plan, norm, Q_PROLOGUE_SUM);
+}
+
 static void remove_step(q_plan *plan, uint32_t at)
 {
     plan->n_body -= plan->steps[at].tail ? 0u : 1u;
     memmove(&plan->steps[at], &plan->steps[at + 1], (plan->n_steps - at - 1) * sizeof(plan_step));
     plan->n_steps--;
-    for (uint32_t i = at; i < plan->n_steps; i++) {
-        for (uint32_t o = 0; o < plan->steps[i].cls->n_out; o++) {
-            plan->values[plan->steps[i].out + o].producer = i;
-        }
-    }
+    q_plan_set_producers(plan, at);
 }
 
 /* Step k is done by the one that makes its operand i, which now makes k's output. */
@@ -117,6 +126,11 @@ void q_plan_fuse(q_plan *plan)
             plan->steps[plan->values[s->in[0]].producer].activation = activation_of_step(s);
             fuse_into_producer(plan, k, 0);
         } else {
+            if (s->cls == &q_layer_add && fusable_norm(plan, k)) {
+                memcpy(s[1].addend, s->in, sizeof(s[1].addend));
+                remove_step(plan, k);
+                plan->n_fused++;
+            }
             k++;
         }
     }

@@ -49,15 +49,20 @@ static void init_values(q_plan *plan)
     }
 }
 
+static plan_step new_step(const q_layer_class *cls, const char *name)
+{
+    plan_step s;
+    memset(&s, 0, sizeof(s));
+    s.cls = cls;
+    s.name = name;
+    s.residual = s.addend[0] = s.addend[1] = s.fold = s.twin = Q_NONE;
+    return s;
+}
+
 plan_step *q_plan_new_step(q_plan *plan, const q_layer_class *cls, const char *name)
 {
-    plan_step *s = &plan->steps[plan->n_steps++];
-    s->cls = cls;
-    s->name = name;
-    s->residual = Q_NONE;
-    s->fold = Q_NONE;
-    s->twin = Q_NONE;
-    return s;
+    plan->steps[plan->n_steps] = new_step(cls, name);
+    return &plan->steps[plan->n_steps++];
 }
 
 /* A value made of v by a step of its own. view is overwritten: one is large for a stack that is to stay below 4 KiB. */
@@ -182,72 +187,79 @@ static void unfold_activation(q_plan *plan)
     product->activation = Q_ACT_NONE;
 }
 
-static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
+/* A node as a step, before it is known what becomes of its inputs. */
+static plan_step step_of_node(const q_plan *plan, const model_node *node)
 {
     const q_model *m = plan->model;
-    plan_step probe;
-    plan_step *s;
-    plan_view view;
-    q_error_code e;
-    memset(&probe, 0, sizeof(probe));
-    probe.cls = node->cls;
-    probe.name = node->name;
-    probe.config = node->config;
-    probe.params = m->param_refs + node->first_param;
-    probe.n_param = node->n_param;
-    probe.n_in = node->n_in;
-    probe.out = node->first_value;
-    probe.residual = Q_NONE;
-    probe.fold = Q_NONE;
-    probe.twin = Q_NONE;
-    probe.block = node->block;
-    probe.activation = q_plan_activation(node);
+    plan_step s = new_step(node->cls, node->name);
+    s.config = node->config;
+    s.params = m->param_refs + node->first_param;
+    s.n_param = node->n_param;
+    s.n_in = node->n_in;
+    s.out = node->first_value;
+    s.block = node->block;
+    s.activation = q_plan_activation(node);
     for (uint32_t i = 0; i < node->n_in; i++) {
-        probe.in[i] = plan->values[m->edges[node->first_edge + i]].same;
+        s.in[i] = plan->values[m->edges[node->first_edge + i]].same;
     }
-    q_plan_view_step(plan, &probe, &view);
-    for (uint32_t i = 0; i < probe.n_in && node->cls->input_dtype != NULL; i++) {
-        uint32_t dtype = node->cls->input_dtype(&view.info, i);
-        if (q_dtype_is_a8(dtype) && view.in[i].dtype == Q_REAL) {
-            e = q_plan_trains(&plan->config) ? rounded_twin(plan, probe.in[i], dtype, &probe.in[i], &view, diag)
-                                             : quantised_twin(plan, probe.in[i], dtype, &probe.in[i], &view, diag);
+    return s;
+}
+
+/* Inputs that the class wants in 8 bits become their twins. Leaves the step's view. */
+static q_error_code quantise_inputs(q_plan *plan, plan_step *s, plan_view *view, q_diag *diag)
+{
+    q_plan_view_step(plan, s, view);
+    for (uint32_t i = 0; i < s->n_in && s->cls->input_dtype != NULL; i++) {
+        uint32_t dtype = s->cls->input_dtype(&view->info, i);
+        if (q_dtype_is_a8(dtype) && view->in[i].dtype == Q_REAL) {
+            q_error_code e = q_plan_trains(&plan->config) ? rounded_twin(plan, s->in[i], dtype, &s->in[i], view, diag)
+                                                          : quantised_twin(plan, s->in[i], dtype, &s->in[i], view, diag);
             if (e != Q_OK) {
                 return e;
             }
-            q_plan_view_step(plan, &probe, &view);
+            q_plan_view_step(plan, s, view);
         }
     }
-    if (plan->config.devices != NULL) {
-        e = plan->config.devices->hooks->place_node(plan, &probe, diag);
-        if (e != Q_OK) {
-            return e;
-        }
+    return Q_OK;
+}
+
+/* The step is there to stay: its outputs are what the view says. */
+static void keep_step(q_plan *plan, const plan_step *s, const plan_view *view)
+{
+    plan->steps[plan->n_steps++] = *s;
+    for (uint32_t i = 0; i < s->cls->n_out; i++) {
+        plan_value *v = &plan->values[s->out + i];
+        v->type = view->out[i];
+        v->name = s->name;
+        v->producer = plan->n_steps - 1;
+        v->place = s->place;
+        v->used = true;
+    }
+}
+
+static q_error_code add_node(q_plan *plan, const model_node *node, q_diag *diag)
+{
+    plan_step s = step_of_node(plan, node);
+    plan_view view;
+    q_error_code e = quantise_inputs(plan, &s, &view, diag);
+    if (e == Q_OK && plan->config.devices != NULL) {
+        e = plan->config.devices->hooks->place_node(plan, &s, diag);
+    }
+    if (e != Q_OK) {
+        return e;
     }
     e = node->cls->shape(&view.info, diag);
     if (e != Q_OK) {
         return q_diag_node(diag, e, node->name);
     }
     e = answers_check(&view, node, diag);
-    if (e != Q_OK) {
-        return e;
+    if (e == Q_OK && !left_out(plan, node, &view.info)) {
+        keep_step(plan, &s, &view);
+        if (q_plan_unfolds(&plan->config, s.activation)) {
+            unfold_activation(plan);
+        }
     }
-    if (left_out(plan, node, &view.info)) {
-        return Q_OK;
-    }
-    s = q_plan_new_step(plan, node->cls, node->name);
-    *s = probe;
-    for (uint32_t i = 0; i < node->cls->n_out; i++) {
-        plan_value *v = &plan->values[node->first_value + i];
-        v->type = view.out[i];
-        v->name = node->name;
-        v->producer = plan->n_steps - 1;
-        v->place = probe.place;
-        v->used = true;
-    }
-    if (q_plan_unfolds(&plan->config, probe.activation)) {
-        unfold_activation(plan);
-    }
-    return Q_OK;
+    return e;
 }
 
 static bool step_is_tail(const q_plan *plan, const plan_step *s)
@@ -284,11 +296,7 @@ static void split_tail(q_plan *plan)
         }
     }
     plan->n_body = body;
-    for (uint32_t i = 0; i < plan->n_steps; i++) {
-        for (uint32_t o = 0; o < plan->steps[i].cls->n_out; o++) {
-            plan->values[plan->steps[i].out + o].producer = i;
-        }
-    }
+    q_plan_set_producers(plan, 0);
 }
 
 q_error_code q_plan_infer(q_plan *plan, q_diag *diag)

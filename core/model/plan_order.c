@@ -5,8 +5,8 @@
 /* Only a step with room for one more input has a fold. */
 uint32_t q_plan_reads(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1])
 {
-    uint32_t n = s->n_in;
-    memcpy(reads, s->in, n * sizeof(uint32_t));
+    uint32_t n = q_plan_n_operands(s);
+    memcpy(reads, q_plan_sums(s) ? s->addend : s->in, n * sizeof(uint32_t));
     if (s->residual != Q_NONE) {
         reads[n++] = s->residual;
     }
@@ -14,6 +14,30 @@ uint32_t q_plan_reads(const plan_step *s, uint32_t reads[Q_MAX_INPUTS + 1])
         reads[n++] = s->fold;
     }
     return n;
+}
+
+uint32_t q_plan_makes(const plan_step *s, uint32_t made[Q_MAX_OUTPUTS + 1])
+{
+    uint32_t n = 0;
+    while (n < s->cls->n_out) {
+        made[n] = s->out + n;
+        n++;
+    }
+    if (q_plan_sums(s)) {
+        made[n++] = s->in[0];
+    }
+    return n;
+}
+
+void q_plan_set_producers(q_plan *plan, uint32_t first)
+{
+    for (uint32_t k = first; k < plan->n_steps; k++) {
+        uint32_t made[Q_MAX_OUTPUTS + 1];
+        uint32_t n = q_plan_makes(&plan->steps[k], made);
+        for (uint32_t i = 0; i < n; i++) {
+            plan->values[made[i]].producer = k;
+        }
+    }
 }
 
 static bool reads_from_group(const q_plan *plan, const plan_step *s, uint32_t group)
@@ -98,12 +122,13 @@ static bool read_elsewhere_in_group(const q_plan *plan, uint32_t k, uint32_t val
     return false;
 }
 
-static bool may_take(const q_plan *plan, uint32_t k, uint32_t value)
+/* What step k makes, `made`, in the memory of `value`, which it reads, or which is its sum. */
+static bool may_take(const q_plan *plan, uint32_t k, uint32_t made, uint32_t value)
 {
     const plan_step *s = &plan->steps[k];
     const plan_value *v = &plan->values[value];
     const plan_value *root = &plan->values[v->root];
-    const plan_value *out = &plan->values[s->out];
+    const plan_value *out = &plan->values[made];
     uint32_t reads[Q_MAX_INPUTS + 1];
     uint32_t n = q_plan_reads(s, reads);
     uint32_t same = 0;
@@ -116,11 +141,27 @@ static bool may_take(const q_plan *plan, uint32_t k, uint32_t value)
            !read_elsewhere_in_group(plan, k, value);
 }
 
-static void take(q_plan *plan, const plan_step *s, uint32_t value)
+static bool take(q_plan *plan, uint32_t k, uint32_t made, uint32_t value)
 {
-    plan_value *out = &plan->values[s->out];
+    plan_value *out = &plan->values[made];
+    if (!may_take(plan, k, made, value)) {
+        return false;
+    }
     out->root = plan->values[value].root;
     q_plan_touch(&plan->values[out->root].data, out->data.last);
+    return true;
+}
+
+/* The sum takes an addend, which is read before it is written, row by row; the output the sum, or the other addend. */
+static void sum_in_place(q_plan *plan, uint32_t k)
+{
+    const plan_step *s = &plan->steps[k];
+    if (!take(plan, k, s->in[0], s->addend[0])) {
+        (void)take(plan, k, s->in[0], s->addend[1]);
+    }
+    if ((s->cls->in_place & 1u) != 0 && !take(plan, k, s->out, s->in[0]) && !take(plan, k, s->out, s->addend[0])) {
+        (void)take(plan, k, s->out, s->addend[1]);
+    }
 }
 
 static void make_in_place(q_plan *plan)
@@ -130,15 +171,13 @@ static void make_in_place(q_plan *plan)
     }
     for (uint32_t k = 0; k < plan->n_steps; k++) {
         plan_step *s = &plan->steps[k];
-        if (s->residual != Q_NONE && may_take(plan, k, s->residual)) {
-            take(plan, s, s->residual);
+        bool taken = s->residual != Q_NONE && take(plan, k, s->out, s->residual);
+        if (q_plan_sums(s)) {
+            sum_in_place(plan, k);
             continue;
         }
-        for (uint32_t i = 0; i < s->n_in; i++) {
-            if ((s->cls->in_place >> i & 1u) != 0 && may_take(plan, k, s->in[i])) {
-                take(plan, s, s->in[i]);
-                break;
-            }
+        for (uint32_t i = 0; i < s->n_in && !taken; i++) {
+            taken = (s->cls->in_place >> i & 1u) != 0 && take(plan, k, s->out, s->in[i]);
         }
     }
 }
@@ -211,7 +250,7 @@ static q_error_code size_steps(q_plan *plan, q_diag *diag)
     return Q_OK;
 }
 
-/* An activation of the epilogue goes back from the output. */
+/* An activation of the epilogue goes back from the output; a sum that the step makes is one. */
 static void find_reads(q_plan *plan)
 {
     for (uint32_t k = 0; k < plan->n_steps; k++) {
@@ -220,6 +259,9 @@ static void find_reads(q_plan *plan)
         q_plan_view_step(plan, s, &view);
         s->saves = s->cls->reads != NULL ? s->cls->reads(&view.info) : s->cls->saves;
         s->saves |= s->activation != Q_ACT_NONE ? 1u << 8 : 0u;
+        if (q_plan_sums(s)) {
+            s->saves = (s->saves & ~1u) | (s->saves & 1u) << (8u + s->cls->n_out);
+        }
     }
 }
 

@@ -46,8 +46,8 @@ static bool steps_alike(const q_plan *p, const plan_step *a, const plan_step *b)
     uint32_t read_b[Q_MAX_INPUTS + 1];
     uint32_t n = q_plan_reads(a, read_a);
     bool same = a->cls == b->cls && a->activation == b->activation && (a->residual == Q_NONE) == (b->residual == Q_NONE) &&
-                (a->fold == Q_NONE) == (b->fold == Q_NONE) && a->tail == b->tail && a->place == b->place &&
-                n == q_plan_reads(b, read_b) && same_type(&p->values[a->out].type, &p->values[b->out].type);
+                (a->fold == Q_NONE) == (b->fold == Q_NONE) && q_plan_sums(a) == q_plan_sums(b) && a->tail == b->tail &&
+                a->place == b->place && n == q_plan_reads(b, read_b) && same_type(&p->values[a->out].type, &p->values[b->out].type);
     for (uint32_t i = 0; same && i < n; i++) {
         same = same_type(&p->values[read_a[i]].type, &p->values[read_b[i]].type);
     }
@@ -145,7 +145,19 @@ static bool is_read_before(const q_plan *p, uint32_t begin, uint32_t end, uint32
     return false;
 }
 
-/* What step k reads; the value whose memory its output takes stands out. */
+/* True if something that step s makes takes the memory of `value`. */
+static bool is_taken(const q_plan *p, const plan_step *s, uint32_t value)
+{
+    uint32_t made[Q_MAX_OUTPUTS + 1];
+    uint32_t n = q_plan_makes(s, made);
+    bool taken = false;
+    for (uint32_t i = 0; i < n; i++) {
+        taken = taken || (p->values[made[i]].root != made[i] && p->values[made[i]].root == p->values[value].root);
+    }
+    return taken;
+}
+
+/* What step k reads; a value whose memory something takes that the step makes stands out. */
 static void dot_reads(plan_out *out, uint32_t k)
 {
     const q_plan *p = out->plan;
@@ -153,9 +165,9 @@ static void dot_reads(plan_out *out, uint32_t k)
     uint32_t reads[Q_MAX_INPUTS + 1];
     uint32_t n = q_plan_reads(s, reads);
     for (uint32_t i = 0; i < n; i++) {
-        bool taken = p->values[s->out].root != s->out && p->values[reads[i]].root == p->values[s->out].root;
         bool fold = i == n - 1 && s->fold != Q_NONE;
-        dot_edge(out, reads[i], "s", k, taken, i < s->n_in ? "" : fold ? ", style=dotted" : ", style=dashed");
+        dot_edge(out, reads[i], "s", k, is_taken(p, s, reads[i]),
+                 i < q_plan_n_operands(s) ? "" : fold ? ", style=dotted" : ", style=dashed");
     }
 }
 
@@ -192,11 +204,11 @@ static void dot_end(plan_out *out, const char *kind, uint32_t number, const char
     q_print_str(out, "\", shape=ellipse, fillcolor=\"#eeeeee\"];\n");
 }
 
-/* "conv2d + batchnorm + relu", then its name. Steps with parameters are tinted. */
+/* "conv2d + batchnorm + relu" or "add + rmsnorm", then its name. Steps with parameters are tinted. */
 static void dot_step(plan_out *out, uint32_t k)
 {
     const plan_step *s = &out->plan->steps[k];
-    q_print_count(out, "    s", k, " [label=\"");
+    q_print_count(out, "    s", k, q_plan_sums(s) ? " [label=\"add + " : " [label=\"");
     q_print_escaped(out, s->cls->name);
     q_print_str(out, s->fold != Q_NONE ? " + batchnorm" : "");
     if (s->activation != Q_ACT_NONE) {

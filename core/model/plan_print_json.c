@@ -120,10 +120,10 @@ static void json_regions(plan_out *out)
 static void json_step(plan_out *out, uint32_t k)
 {
     const plan_step *s = &out->plan->steps[k];
-    uint32_t outs[Q_MAX_OUTPUTS];
-    for (uint32_t i = 0; i < s->cls->n_out; i++) {
-        outs[i] = s->out + i;
-    }
+    uint32_t reads[Q_MAX_INPUTS + 1];
+    uint32_t made[Q_MAX_OUTPUTS + 1];
+    uint32_t n_made = q_plan_makes(s, made);
+    (void)q_plan_reads(s, reads);
     q_print_count(out, "\n{\"step\":", k, "");
     json_field(out, "group", s->group);
     if (out->plan->config.devices != NULL) {
@@ -131,8 +131,11 @@ static void json_step(plan_out *out, uint32_t k)
     }
     json_text(out, "class", s->cls->name);
     json_text(out, "name", s->name);
-    json_list(out, "in", s->in, s->n_in);
-    json_list(out, "out", outs, s->cls->n_out);
+    json_list(out, "in", reads, q_plan_n_operands(s));
+    json_list(out, "out", made, n_made);
+    if (q_plan_sums(s)) {
+        json_index(out, "sum", s->in[0]);
+    }
     json_list(out, "params", s->params, s->n_param);
     json_index(out, "residual", s->residual);
     if (s->fold != Q_NONE) {

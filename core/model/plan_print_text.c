@@ -136,6 +136,7 @@ static void table_step(plan_out *out, uint32_t k)
 {
     const q_plan *p = out->plan;
     const plan_step *s = &p->steps[k];
+    uint32_t reads[Q_MAX_INPUTS + 1];
     table_number(out, k, 5);
     table_number(out, s->group, 6);
     q_print_str(out, " ");
@@ -147,8 +148,12 @@ static void table_step(plan_out *out, uint32_t k)
         q_print_count(out, " (device ", s->place - 1u, ")");
     }
     q_print_str(out, s->tail ? " (per window)\n" : "\n");
-    for (uint32_t i = 0; i < s->n_in; i++) {
-        table_value(out, "in", s->in[i]);
+    (void)q_plan_reads(s, reads);
+    for (uint32_t i = 0; i < q_plan_n_operands(s); i++) {
+        table_value(out, "in", reads[i]);
+    }
+    if (q_plan_sums(s)) {
+        table_value(out, "sum", s->in[0]);
     }
     if (s->residual != Q_NONE) {
         table_value(out, "residual", s->residual);

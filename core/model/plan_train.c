@@ -11,8 +11,8 @@
 
 /* ---- Which values lie between a trainable parameter and the loss ------------------------------------------ */
 
-/* Walks up from output 0, the loss. */
-static void mark_loss(q_plan *plan)
+/* Walks up from output 0. */
+void q_plan_mark_loss(q_plan *plan)
 {
     plan->values[plan->model->outputs[0].value].feeds_loss = true;
     for (uint32_t k = plan->n_steps; k-- > 0;) {
@@ -31,12 +31,12 @@ static void mark_loss(q_plan *plan)
 q_error_code q_plan_mark_gradients(q_plan *plan, q_diag *diag)
 {
     const q_model *m = plan->model;
-    mark_loss(plan);
     for (uint32_t k = 0; k < plan->n_steps; k++) {
         plan_step *s = &plan->steps[k];
         uint32_t reads[Q_MAX_INPUTS + 1];
         uint32_t n = q_plan_reads(s, reads);
         bool any = false;
+        bool read = false;
         for (uint32_t i = 0; i < s->n_param; i++) {
             any = any || m->params[s->params[i]].trainable;
             if ((s->cls->buffers >> i & 1u) != 0 &&
@@ -45,14 +45,17 @@ q_error_code q_plan_mark_gradients(q_plan *plan, q_diag *diag)
             }
         }
         for (uint32_t i = 0; i < n; i++) {
-            any = any || plan->values[reads[i]].needs_grad;
+            read = read || plan->values[reads[i]].needs_grad;
         }
-        s->has_backward = s->has_backward && any;
+        s->has_backward = s->has_backward && (any || read);
         if (s->has_backward && s->cls->backward == NULL) {
             return q_fail(diag, Q_ERR_UNSUPPORTED, s->name, "backward of its class", 1, 0);
         }
         for (uint32_t i = 0; i < s->cls->n_out; i++) {
             plan->values[s->out + i].needs_grad = s->has_backward;
+        }
+        if (q_plan_sums(s)) {
+            plan->values[s->in[0]].needs_grad = s->has_backward && read;
         }
     }
     return Q_OK;
@@ -76,23 +79,27 @@ static void copy_step(q_plan *plan, uint32_t k)
 {
     uint32_t at = plan->n_steps + plan->n_again++;
     plan_step *s = &plan->steps[at];
+    uint32_t made[Q_MAX_OUTPUTS + 1];
+    uint32_t n_made;
     *s = plan->steps[k];
     s->twin = k;
     s->out = plan->n_values;
+    n_made = q_plan_makes(&plan->steps[k], made);
+    for (uint32_t i = 0; i < n_made; i++) {
+        plan_value *v = &plan->values[plan->n_values];
+        *v = plan->values[made[i]];
+        v->root = plan->n_values;
+        v->origin = made[i];
+        v->producer = at;
+        v->output = v->needs_grad = false;
+        plan->values[made[i]].again = plan->n_values++;
+    }
     for (uint32_t i = 0; i < s->n_in; i++) {
         s->in[i] = copy_of(plan, s->in[i]);
     }
     s->residual = copy_of(plan, s->residual);
-    for (uint32_t i = 0; i < s->cls->n_out; i++) {
-        uint32_t from = plan->steps[k].out + i;
-        plan_value *v = &plan->values[plan->n_values];
-        *v = plan->values[from];
-        v->root = plan->n_values;
-        v->origin = from;
-        v->producer = at;
-        v->output = v->needs_grad = false;
-        plan->values[from].again = plan->n_values++;
-    }
+    s->addend[0] = copy_of(plan, s->addend[0]);
+    s->addend[1] = copy_of(plan, s->addend[1]);
     plan->steps[k].has_backward = false;
     plan->steps[k].scratch_back.bytes = 0;
 }
@@ -102,22 +109,22 @@ static void mark_needed(q_plan *plan, uint32_t first, uint32_t end)
 {
     for (uint32_t k = end; k-- > first;) {
         plan_step *s = &plan->steps[k];
+        uint32_t reads[Q_MAX_INPUTS + 1];
+        uint32_t made[Q_MAX_OUTPUTS + 1];
+        uint32_t n = q_plan_reads(s, reads);
+        uint32_t n_made = q_plan_makes(s, made);
         for (uint32_t i = 0; i < s->n_in && s->has_backward; i++) {
             plan->values[s->in[i]].needed = plan->values[s->in[i]].needed || (s->saves >> i & 1u) != 0;
         }
-        for (uint32_t i = 0; i < s->cls->n_out && s->has_backward; i++) {
-            plan->values[s->out + i].needed = plan->values[s->out + i].needed || (s->saves >> (8 + i) & 1u) != 0;
+        for (uint32_t i = 0; i < n_made && s->has_backward; i++) {
+            plan->values[made[i]].needed = plan->values[made[i]].needed || (s->saves >> (8 + i) & 1u) != 0;
         }
         s->runs = s->has_backward && s->saved.bytes != 0; /* what it saved was given up with the rest */
-        for (uint32_t i = 0; i < s->cls->n_out; i++) {
-            s->runs = s->runs || plan->values[s->out + i].needed;
+        for (uint32_t i = 0; i < n_made; i++) {
+            s->runs = s->runs || plan->values[made[i]].needed;
         }
-        {
-            uint32_t reads[Q_MAX_INPUTS + 1];
-            uint32_t n = q_plan_reads(s, reads);
-            for (uint32_t i = 0; i < n && s->runs; i++) {
-                plan->values[reads[i]].needed = true;
-            }
+        for (uint32_t i = 0; i < n && s->runs; i++) {
+            plan->values[reads[i]].needed = true;
         }
     }
 }
@@ -200,6 +207,11 @@ static void mark_writers(q_plan *plan)
         if (!plan->events[e].backward) {
             continue;
         }
+        if (q_plan_sums(s)) {
+            plan_value *sum = &plan->values[plan->values[s->in[0]].origin];
+            s->accumulate_sum = sum->grad_fed;
+            sum->grad_fed = true;
+        }
         for (uint32_t i = 0; i < n; i++) {
             plan_value *v = &plan->values[plan->values[reads[i]].origin];
             if (v->needs_grad) {
@@ -216,12 +228,14 @@ static void mark_writers(q_plan *plan)
 static void live_again(q_plan *plan, const plan_step *s)
 {
     uint32_t reads[Q_MAX_INPUTS + 1];
+    uint32_t made[Q_MAX_OUTPUTS + 1];
     uint32_t n = q_plan_reads(s, reads);
+    uint32_t n_made = q_plan_makes(s, made);
     for (uint32_t i = 0; i < n; i++) {
         q_plan_touch(&plan->values[reads[i]].data, s->group);
     }
-    for (uint32_t i = 0; i < s->cls->n_out; i++) {
-        q_plan_touch(&plan->values[s->out + i].data, s->group);
+    for (uint32_t i = 0; i < n_made; i++) {
+        q_plan_touch(&plan->values[made[i]].data, s->group);
     }
 }
 
@@ -229,7 +243,9 @@ static void live_backward(q_plan *plan, const plan_step *s)
 {
     uint32_t t = s->backward_time;
     uint32_t reads[Q_MAX_INPUTS + 1];
+    uint32_t made[Q_MAX_OUTPUTS + 1];
     uint32_t n = q_plan_reads(s, reads);
+    uint32_t n_made = q_plan_makes(s, made);
     for (uint32_t i = 0; i < n; i++) {
         plan_value *v = &plan->values[plan->values[reads[i]].origin];
         if (i < s->n_in && (s->saves >> i & 1u) != 0) {
@@ -239,8 +255,8 @@ static void live_backward(q_plan *plan, const plan_step *s)
             q_plan_touch(&v->grad, t);
         }
     }
-    for (uint32_t i = 0; i < s->cls->n_out; i++) {
-        plan_value *v = &plan->values[s->out + i];
+    for (uint32_t i = 0; i < n_made; i++) {
+        plan_value *v = &plan->values[made[i]];
         if ((s->saves >> (8 + i) & 1u) != 0) {
             q_plan_touch(&v->data, t);
         }

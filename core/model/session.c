@@ -213,6 +213,12 @@ static const q_tensor *grad_of(const q_session *s, uint32_t value)
     return &s->grads[s->plan->values[value].origin];
 }
 
+/* The same, or NULL where nobody asks for it. */
+static const q_tensor *needed_grad(const q_session *s, uint32_t value)
+{
+    return s->plan->values[s->plan->values[value].origin].needs_grad ? grad_of(s, value) : NULL;
+}
+
 static void bind_training(const q_session *s, const plan_step *step, q_layer *layer)
 {
     const q_plan *plan = s->plan;
@@ -221,15 +227,17 @@ static void bind_training(const q_session *s, const plan_step *step, q_layer *la
         return;
     }
     for (uint32_t i = 0; i < step->n_in; i++) {
-        if (plan->values[plan->values[step->in[i]].origin].needs_grad) {
-            layer->grad_in[i] = grad_of(s, step->in[i]);
-        }
+        layer->grad_in[i] = needed_grad(s, step->in[i]);
     }
-    if (step->residual != Q_NONE && plan->values[plan->values[step->residual].origin].needs_grad) {
-        layer->grad_residual = grad_of(s, step->residual);
+    if (step->residual != Q_NONE) {
+        layer->grad_residual = needed_grad(s, step->residual);
     }
-    layer->accumulate = step->accumulate & ((1u << step->n_in) - 1u);
-    layer->accumulate_residual = step->accumulate >> step->n_in & 1u;
+    for (uint32_t i = 0; i < 2 && q_plan_sums(step); i++) {
+        layer->grad_addend[i] = needed_grad(s, step->addend[i]);
+        layer->accumulate_addend |= step->accumulate & 1u << i;
+    }
+    layer->accumulate = q_plan_sums(step) ? step->accumulate_sum : step->accumulate & ((1u << step->n_in) - 1u);
+    layer->accumulate_residual = step->accumulate >> q_plan_n_operands(step) & 1u;
     for (uint32_t i = 0; i < step->cls->n_out; i++) {
         layer->grad_out[i] = grad_of(s, step->out + i);
     }
@@ -278,6 +286,9 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
     layer->activation = step->activation;
     layer->fold = step->fold == Q_NONE ? NULL : &s->values[step->fold];
     layer->residual = step->residual == Q_NONE ? NULL : &s->values[step->residual];
+    for (uint32_t i = 0; i < 2 && q_plan_sums(step); i++) {
+        layer->addend[i] = &s->values[step->addend[i]];
+    }
     layer->again = step->twin != Q_NONE ? 1u : 0u;
     if (layer->trains != 0) {
         bind_training(s, step, layer);

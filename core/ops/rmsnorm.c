@@ -44,6 +44,7 @@ q_error_code q_op_rmsnorm(const q_op_context *ctx, const q_tensor *x, const q_te
     args.rows = q_op_count(p.rows);
     args.dim = x->ne[3];
     args.x_stride = x->nb[2];
+    memset(&args.sum, 0, sizeof(args.sum));
     args.weight = (const q_real *)weight->data;
     args.y_stride = out->nb[2];
     args.eps = eps;

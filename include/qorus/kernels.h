@@ -307,21 +307,7 @@ typedef struct q_quantize_a8_args {
     uint32_t reserved;
 } q_quantize_a8_args;
 
-/* ---- Norms, elementwise, reductions ------------------------------------------------------------------- */
-
-/* y[r][i] = (x[r][i] * s) * (weight[i] + offset), s = 1/sqrt(mean(x^2) + eps); offset 0 adds nothing.
-   Sum of squares: lanes by fma, then the tree. Zhang and Sennrich 2019, arXiv:1910.07467. x may equal y. */
-typedef struct q_rmsnorm_args {
-    q_count rows;
-    uint32_t dim;
-    const q_real *x;
-    size_t x_stride;
-    const q_real *weight; /* [dim] */
-    q_real *y;
-    size_t y_stride;
-    q_real eps;
-    q_real offset;
-} q_rmsnorm_args;
+/* ---- Elementwise, reductions --------------------------------------------------------------------------- */
 
 /* out[r][i] = a op b. add: a+b; mul: a*b; silu_mul: silu(a)*b (SwiGLU, Shazeer 2020, arXiv:2002.05202).
    out may equal a or b. */

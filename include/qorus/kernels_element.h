@@ -71,11 +71,12 @@ typedef struct q_scale_args {
 } q_scale_args;
 
 /*
- * out[r][i] (+)= keep ? x[r][i] * factor : 0. keep: the upper 24 of the 32 random bits (qorus/base/random.h) of
- * {run.seed, run.step, node, sample} and the element are at least `threshold`. Row t of its sample (q_sample_of_row) has
- * the elements from t * 4*ceil(dim/4) on; with `whole` all of a sample goes by element 0. The mask does not depend on
- * micro-batches, workers or who asks: backward draws it again. out may equal x. Srivastava et al. 2014, JMLR 15 (dropout,
- * inverted: what is kept grows); Huang et al. 2016, arXiv:1603.09382 (stochastic depth: whole).
+ * out[r][i] = residual[r][i] + (keep ? x[r][i] * factor : 0), without a residual the term alone. keep: the upper 24 of the
+ * 32 random bits (qorus/base/random.h) of {run.seed, run.step, node, sample} and the element are at least `threshold`. Row t
+ * of its sample (q_sample_of_row) has the elements from t * 4*ceil(dim/4) on; with `whole` all of a sample goes by element
+ * 0. The mask does not depend on micro-batches, workers or who asks: backward draws it again. out may equal x or residual.
+ * Srivastava et al. 2014, JMLR 15 (dropout, inverted: what is kept grows); Huang et al. 2016, arXiv:1603.09382 (stochastic
+ * depth: whole).
  */
 typedef struct q_dropout_args {
     q_count rows;
@@ -84,9 +85,11 @@ typedef struct q_dropout_args {
     uint32_t whole;
     uint32_t node;
     uint32_t threshold; /* 0 .. 2^24 */
-    uint32_t accumulate;
+    uint32_t reserved;
     const q_real *x;
     size_t x_stride;
+    const q_real *residual; /* or NULL; out itself: the term is added to what is there */
+    size_t residual_stride;
     q_real *out;
     size_t out_stride;
     q_real factor;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kernels_norm.h: argument structs of LayerNorm and BatchNorm, forward and backward, a part of kernels.h, where what holds
- * for all kernels is said.
+ * kernels_norm.h: argument structs of RMSNorm, of LayerNorm and BatchNorm, forward and backward, a part of kernels.h, where
+ * what holds for all kernels is said.
  */
 #include "kernels.h"
 
@@ -14,6 +14,38 @@ extern "C" {
 
 /* ---- Along the row ---------------------------------------------------------------------------------------- */
 
+/* Makes what a norm reads, in the same pass: x[r][i] = a[r][i] + b[r][i], stored. x may equal a or b, and so may y. */
+typedef struct q_norm_sum {
+    const q_real *a; /* or NULL: x is there */
+    size_t a_stride;
+    const q_real *b;
+    size_t b_stride;
+    q_real *x; /* the norm's */
+} q_norm_sum;
+
+/* Hands on what backward of a norm has left in dx: to[t][r][i] (+)= dx[r][i], t ascending. */
+typedef struct q_norm_pass {
+    q_real *to[2]; /* or NULL */
+    size_t stride[2];
+    uint32_t accumulate; /* bit t */
+    uint32_t reserved;
+} q_norm_pass;
+
+/* y[r][i] = (x[r][i] * s) * (weight[i] + offset), s = 1/sqrt(mean(x^2) + eps); offset 0 adds nothing.
+   Sum of squares: lanes by fma, then the tree. Zhang and Sennrich 2019, arXiv:1910.07467. x may equal y. */
+typedef struct q_rmsnorm_args {
+    q_count rows;
+    uint32_t dim;
+    const q_real *x;
+    size_t x_stride;
+    q_norm_sum sum;
+    const q_real *weight; /* [dim] */
+    q_real *y;
+    size_t y_stride;
+    q_real eps;
+    q_real offset;
+} q_rmsnorm_args;
+
 /*
  * Per row: mean = sum of x / dim (lanes, tree); d = x - mean; var = sum of d^2 / dim (lanes by fma, tree);
  * s = 1/sqrt(var + eps); y = (d*s)*weight + bias, every operation rounded. Ba et al. 2016, arXiv:1607.06450.
@@ -24,6 +56,7 @@ typedef struct q_layernorm_args {
     uint32_t dim;
     const q_real *x;
     size_t x_stride;
+    q_norm_sum sum;
     const q_real *weight; /* [dim] */
     const q_real *bias;   /* [dim], or NULL: nothing is added */
     q_real *y;
@@ -47,6 +80,7 @@ typedef struct q_layernorm_grad_args {
     const q_real *stats; /* as forward left them */
     q_real *dx;
     size_t dx_stride;
+    q_norm_pass pass;
     uint32_t accumulate;
     uint32_t reserved;
 } q_layernorm_grad_args;

@@ -163,7 +163,7 @@ typedef struct q_select_rows_grad_args {
  * y = (x * s) * w', w' = weight + offset, s = 1/sqrt(mean(x^2) + eps) as rmsnorm has it; g = dy * w'.
  *
  * rmsnorm_grad: c = ((sum(g*x) / dim) * s) * s, the sum by fma over lanes and the tree; dx (+)= fma(-x, c, g) * s.
- *   Stores s of every row in `s`; dx may be NULL.
+ *   Stores s of every row in `s`; dx may be NULL, and then nothing is handed on.
  * rmsnorm_weight_grad: grad[i] = fma(dy[r][i], x[r][i] * s[r], grad[i]), rows ascending, shared by columns.
  */
 typedef struct q_rmsnorm_grad_args {
@@ -176,6 +176,7 @@ typedef struct q_rmsnorm_grad_args {
     size_t dy_stride;
     q_real *dx;
     size_t dx_stride;
+    q_norm_pass pass;
     q_real *s;    /* [rows] */
     q_real *grad; /* [dim], rmsnorm_weight_grad */
     q_real eps;

@@ -118,13 +118,15 @@ typedef struct q_node_info {
     uint32_t trains;   /* 1: of a training plan */
 } q_node_info;
 
-/* What a class can do to its output 0 before it stores it (q_epilogue), where a plan fuses a node behind it. In training
-   its backward hands grad_out on to grad_residual. */
+/* What a class can do to its output 0 before it stores it (q_epilogue), where a plan fuses a node behind it; in training its
+   backward hands grad_out on to grad_residual. And to its one input before it reads it, where a plan fuses the node before. */
 enum {
     Q_EPILOGUE_RESIDUAL = 1u << 0,  /* q_layer.residual is added */
     Q_EPILOGUE_ACTIVATION = 1u << 1, /* q_layer.activation is applied, before the residual. Backward finds nothing of it:
                                         the plan has taken grad_out[0] through it, from output 0 */
-    Q_EPILOGUE_SCALE_SHIFT = 1u << 2 /* inference: columns times row 0 of q_layer.fold, plus its row 1, before these */
+    Q_EPILOGUE_SCALE_SHIFT = 1u << 2, /* inference: columns times row 0 of q_layer.fold, plus its row 1, before these */
+    Q_PROLOGUE_SUM = 1u << 3 /* in[0] is the sum of q_layer.addend: forward makes and stores it, backward hands its gradient,
+                                grad_in[0], on to grad_addend. Of inputs as large as output 0 */
 };
 
 /* Bytes a node needs besides its values; each piece is aligned to Q_ALIGN. */
@@ -190,7 +192,7 @@ struct q_layer_class {
     uint32_t (*input_dtype)(const q_node_info *info, uint32_t i);
     /* (optional; default: saves) What backward of this node reads, a part of it where the config decides. */
     uint32_t (*reads)(const q_node_info *info);
-    /* (optional; default: nothing) Q_EPILOGUE_* that this node can take. */
+    /* (optional; default: nothing) Q_EPILOGUE_* and Q_PROLOGUE_* that this node can take. */
     uint32_t (*epilogue)(const q_node_info *info);
     /* (optional, with epilogue and one output; default: Q_ACT_NONE) The q_activation that a config asks for behind output 0. Plans
        have it applied as Q_EPILOGUE_ACTIVATION; in training one whose slope does not follow from its result is a step of its own. */
@@ -229,6 +231,7 @@ struct Q_ALIGNED(Q_ALIGN) q_layer {
     const q_tensor *out[Q_MAX_OUTPUTS];
     const q_tensor *param[Q_MAX_PARAMS];
     const q_tensor *residual; /* added to output 0 in the epilogue, or NULL */
+    const q_tensor *addend[2]; /* their sum is in[0], which the layer makes itself; or NULL */
     const q_tensor *fold;     /* [2][columns] scale and shift of output 0 in the epilogue, or NULL */
     q_count in_rows[Q_MAX_INPUTS];
     q_count out_rows[Q_MAX_OUTPUTS];
@@ -239,8 +242,10 @@ struct Q_ALIGNED(Q_ALIGN) q_layer {
     const q_tensor *grad_out[Q_MAX_OUTPUTS];  /* d loss / d out[i] */
     const q_tensor *grad_param[Q_MAX_PARAMS]; /* add d loss / d param[i] to it; NULL: frozen */
     const q_tensor *grad_residual; /* where to put d loss / d residual, which is grad_out[0]'s; NULL: not needed */
+    const q_tensor *grad_addend[2]; /* where to put d loss / d addend[i], which is grad_in[0]'s; NULL: not needed */
     uint32_t accumulate; /* bit i: add to grad_in[i] instead of storing */
     uint32_t accumulate_residual; /* 1: add to grad_residual */
+    uint32_t accumulate_addend; /* bit i: add to grad_addend[i] */
     uint32_t precision;
     uint32_t kv_dtype; /* as q_node_info */
     uint32_t key;      /* from the node's name: keeps its random numbers apart from other nodes' */

@@ -84,6 +84,15 @@ check_pair check_out(check *c, uint32_t rows, uint32_t n);
 /* As check_out with reals in the rows: for outputs that are also inputs. */
 check_pair check_in_out(check *c, uint32_t rows, uint32_t n, check_fill fill);
 
+/* -- norms -------------------------------------------------------------------------------------- */
+
+/* What a norm of rows x dim makes of its x, in half of the cases: x, which is *y where that is given. */
+check_pair check_norm_sum(check *c, uint32_t rows, uint32_t dim, check_fill fill, const check_pair *y, q_norm_sum *expected,
+                          q_norm_sum *got);
+/* Where it hands its gradient on to, or not. */
+void check_norm_pass(check *c, uint32_t rows, uint32_t dim, check_fill fill, check_pair to[2], q_norm_pass *expected,
+                     q_norm_pass *got);
+
 /* -- spans ------------------------------------------------------------------------------------- */
 
 enum { CHECK_SEQUENCES = 9 };

@@ -178,10 +178,14 @@ void check_rmsnorm_grad(check *c)
         b.dx = wanted ? y.got : NULL;
         a.s = s.expected;
         b.s = s.got;
+        check_pair to[2];
+        check_norm_pass(c, a.rows.n, a.dim, fill, to, &a.pass, &b.pass);
         (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d", a.rows.n, a.dim, (int)fill);
         CHECK_RUN(c, rmsnorm_grad, &a, &b);
         check_pair_same(c, y, text);
         check_pair_same(c, s, text);
+        check_pair_same(c, to[0], text);
+        check_pair_same(c, to[1], text);
     }
 }
 

@@ -27,6 +27,39 @@ static const char *norm_text(char text[96], uint32_t rows, uint32_t dim, uint32_
 
 /* -- LayerNorm --------------------------------------------------------------------------------- */
 
+check_pair check_norm_sum(check *c, uint32_t rows, uint32_t dim, check_fill fill, const check_pair *y, q_norm_sum *expected,
+                          q_norm_sum *got)
+{
+    check_pair x = y != NULL ? *y : check_in_out(c, rows, dim, fill);
+    memset(expected, 0, sizeof(*expected));
+    if (check_below(c, 2) != 0) {
+        expected->a = check_rows(c, rows, dim, fill, &expected->a_stride);
+        expected->b = check_rows(c, rows, dim, fill, &expected->b_stride);
+        expected->x = x.expected;
+    }
+    *got = *expected;
+    got->x = expected->a != NULL ? x.got : NULL;
+    if (expected->a != NULL && check_below(c, 3) == 0) { /* the sum in place of an addend */
+        expected->a = x.expected;
+        got->a = x.got;
+        expected->a_stride = got->a_stride = x.stride;
+    }
+    return x;
+}
+
+void check_norm_pass(check *c, uint32_t rows, uint32_t dim, check_fill fill, check_pair to[2], q_norm_pass *expected,
+                     q_norm_pass *got)
+{
+    expected->accumulate = got->accumulate = check_below(c, 4);
+    for (uint32_t t = 0; t < 2; t++) {
+        bool wanted = check_below(c, 3) != 0;
+        to[t] = check_in_out(c, rows, dim, fill);
+        expected->to[t] = wanted ? to[t].expected : NULL;
+        got->to[t] = wanted ? to[t].got : NULL;
+        expected->stride[t] = got->stride[t] = to[t].stride;
+    }
+}
+
 void check_layernorm(check *c)
 {
     for (uint32_t i = 0; i < NORM_CASES; i++) {
@@ -58,8 +91,15 @@ void check_layernorm(check *c)
             a.stats = stats.expected;
             b.stats = stats.got;
         }
+        check_pair x = check_norm_sum(c, rows, a.dim, fill, (option & 1u) != 0 ? &y : NULL, &a.sum, &b.sum);
+        if (a.sum.a != NULL) {
+            a.x = a.sum.x;
+            b.x = b.sum.x;
+            a.x_stride = b.x_stride = x.stride;
+        }
         CHECK_RUN(c, layernorm, &a, &b);
         check_pair_same(c, y, norm_text(text, rows, a.dim, option));
+        check_pair_same(c, x, text);
         check_pair_same(c, stats, text);
     }
 }
@@ -85,8 +125,12 @@ void check_layernorm_grad(check *c)
         q_layernorm_grad_args b = a;
         a.dx = dx.expected;
         b.dx = dx.got;
+        check_pair to[2];
+        check_norm_pass(c, rows, a.dim, fill, to, &a.pass, &b.pass);
         CHECK_RUN(c, layernorm_grad, &a, &b);
         check_pair_same(c, dx, norm_text(text, rows, a.dim, a.accumulate));
+        check_pair_same(c, to[0], text);
+        check_pair_same(c, to[1], text);
     }
 }
 

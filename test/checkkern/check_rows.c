@@ -47,10 +47,17 @@ void check_rmsnorm(check *c)
             a.x_stride = y.stride;
             b.x_stride = y.stride;
         }
-        (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d in place %d", rows, a.dim,
-                       (int)fill, in_place);
+        check_pair x = check_norm_sum(c, rows, a.dim, fill, in_place ? &y : NULL, &a.sum, &b.sum);
+        if (a.sum.a != NULL) {
+            a.x = a.sum.x;
+            b.x = b.sum.x;
+            a.x_stride = b.x_stride = x.stride;
+        }
+        (void)snprintf(text, sizeof(text), "rows %u dim %u fill %d in place %d sum %d", rows, a.dim, (int)fill, in_place,
+                       a.sum.a != NULL);
         CHECK_RUN(c, rmsnorm, &a, &b);
         check_pair_same(c, y, text);
+        check_pair_same(c, x, text);
     }
 }
 

@@ -81,7 +81,7 @@ void check_dropout(check *c)
         a.whole = check_below(c, 4) == 0;
         a.node = check_u32(c);
         a.threshold = CHECK_PICK(c, 0, 1, 1u << 22, 1u << 23, 15u << 20, 1u << 24);
-        a.accumulate = check_below(c, 2);
+        uint32_t adds = check_below(c, 3); /* nothing, to what is there, to a residual */
         a.factor = *check_reals(c, 1, fill);
         c->run.seed = (uint64_t)check_u32(c) << 32 | check_u32(c);
         c->run.step = (uint64_t)check_below(c, 2) << 32 | check_below(c, 100);
@@ -97,8 +97,17 @@ void check_dropout(check *c)
             b.x = b.out;
             a.x_stride = b.x_stride = y.stride;
         }
-        (void)snprintf(text, sizeof(text), "rows %u dim %u per sample %u whole %u fill %d accumulate %u in place %d", rows,
-                       a.dim, a.per_sample, a.whole, (int)fill, a.accumulate, in_place);
+        if (adds == 1) {
+            a.residual = a.out;
+            b.residual = b.out;
+            a.residual_stride = b.residual_stride = y.stride;
+        } else if (adds == 2) {
+            a.residual = check_rows(c, rows, a.dim, fill, &a.residual_stride);
+            b.residual = a.residual;
+            b.residual_stride = a.residual_stride;
+        }
+        (void)snprintf(text, sizeof(text), "rows %u dim %u per sample %u whole %u fill %d adds %u in place %d", rows,
+                       a.dim, a.per_sample, a.whole, (int)fill, adds, in_place);
         CHECK_RUN(c, dropout, &a, &b);
         check_pair_same(c, y, text);
     }

@@ -12,6 +12,7 @@ void cases_image(void);
 void cases_language(void);
 void cases_attention(void);
 void cases_norm(void);
+void cases_residual(void);
 void cases_element(void);
 void cases_loss(void);
 void cases_shape(void);

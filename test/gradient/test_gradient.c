@@ -26,6 +26,7 @@ int main(int argc, char **argv)
     cases_language();
     cases_attention();
     cases_norm();
+    cases_residual();
     cases_element();
     cases_loss();
     cases_shape();

@@ -17,7 +17,7 @@ def check_text(text, plan):
     told = [(int(k), int(g), c, n) for k, g, c, n in steps]
     shown = plan["steps"] + [s for s in plan.get("again", []) if s["runs"]]
     need(told == [(s["step"], s["group"], s["class"], s["name"]) for s in shown], "steps in text")
-    lines = re.findall(r"^      (in|out|residual|fold) +v(\d+) +(\S+) +(\S+) +scratch(?:/(\d))? \+(\d+), (\d+) bytes, "
+    lines = re.findall(r"^      (in|sum|out|residual|fold) +v(\d+) +(\S+) +(\S+) +scratch(?:/(\d))? \+(\d+), (\d+) bytes, "
                        r"live \[(\d+),(\d+)\]", text, re.M)
     expected = len(plan["inputs"]) + sum(len(reads(s)) + len(s["out"]) for s in shown)
     need(len(lines) == expected, len(lines), "values in text,", expected, "expected")
@@ -66,7 +66,7 @@ def hidden_blocks(plan):
     values = {v["value"]: v for v in plan["values"]}
 
     def looks(block):
-        return [(s["class"], s.get("activation"), s["residual"] is None, "fold" in s, s["tail"],
+        return [(s["class"], s.get("activation"), s["residual"] is None, "fold" in s, "sum" in s, s["tail"],
                  [(values[v]["shape"], values[v]["dtype"]) for v in reads(s) + s["out"][:1]])
                 for s in plan["steps"][block[0]:block[1]]]
 
@@ -92,11 +92,12 @@ def expected_edges(plan, hidden):
     first = {b: e for b, e in blocks_of(plan)}
     seen = set()
     for step in plan["steps"]:
-        k, out = step["step"], values[step["out"][0]]
+        k, made = step["step"], [values[v] for v in step["out"]]
         for value in reads(step):
             producer = values[value]["producer"]
             if k not in hidden:
-                yield source(value), f"s{k}", out["root"] != out["value"] and values[value]["root"] == out["root"]
+                yield source(value), f"s{k}", any(out["root"] != out["value"] and values[value]["root"] == out["root"]
+                                                  for out in made)
             elif k < first[hidden[k]] and (producer is None or producer < hidden[k]) and (value, hidden[k]) not in seen:
                 seen.add((value, hidden[k]))
                 yield source(value), f"s{hidden[k]}", False
@@ -129,7 +130,7 @@ def check_dot(text, plan):
     need(frames == sum(end - begin > 1 and begin not in hidden for begin, end in blocks_of(plan)), "frames of DOT")
     for step in shown:
         if step["step"] not in hidden:
-            parts = [step["class"]] + ["batchnorm"] * ("fold" in step) + [step.get("activation")] * ("activation" in step)
+            parts = ["add"] * ("sum" in step) + [step["class"]] + ["batchnorm"] * ("fold" in step) + [step.get("activation")] * ("activation" in step)
             parts += ["add"] * (step["residual"] is not None)
             need(nodes[f"s{step['step']}"].startswith(" + ".join(parts) + "\\n"), "fused parts of step", step["step"])
     if shutil.which("dot"):

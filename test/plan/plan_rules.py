@@ -171,11 +171,16 @@ def check_in_place(plan, lives):
             continue
         need(value["producer"] is not None, "input", number, "in place")
         step = plan["steps"][value["producer"]]
+        total = step.get("sum")
         before = [v for v in reads(step) if values[v]["root"] == root]
+        if total not in (None, number) and values[total]["root"] == root:
+            need(lives.data[total] == [step["group"], step["group"]] and not values[total]["output"], "sum", total,
+                 "is read after", number, "overwrote it")
+            before = before or [total]
         need(len(before) == 1, "value", number, "takes the memory of", len(before), "operands")
         taken = before[0]
         need(plan["in_place"] and "origin" not in value, "in place where it is not allowed")
-        need(number == step["out"][0], "only the first output goes in place")
+        need(number in (step["out"][0], total), "only the first output, and a sum, go in place")
         need(lives.data[taken][1] == step["group"], "value", taken, "is read after", number, "overwrote it")
         need(not values[taken]["output"], "output", taken, "is overwritten")
         others = [s for v in values if values[v]["root"] == root for s in lives.readers[v]

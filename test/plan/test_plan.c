@@ -198,6 +198,35 @@ static void build_small(q_graph *g, const void *user)
     q_graph_output(g, "narrow", s + 1);
 }
 
+/* Additions of all kinds: two in front of the norm that reads them and others read too, one that a norm alone reads, one that
+   dropout, or without it the product, does, and one whose norm is in another block. user: whether to train. */
+static void build_stream(q_graph *g, const void *user)
+{
+    static const q_linear_config linear = {Q_ACT_NONE, 0};
+    static const q_dropout_config tenth = {0.1f, 0};
+    static const q_rmsnorm_config rms = {1e-5f, 0, 0, 0};
+    static const q_layernorm_config layer = {1e-5f, 0};
+    bool train = *(const bool *)user;
+    q_value x = input(g, "x", 16);
+    q_value place = input(g, "place", 16);
+    q_param w = slot(g, "norm.w", 1, 16, true);
+    q_value s = node(g, &q_layer_add, "both read", NULL, x, place, Q_NONE, Q_NONE);
+    q_value y = node(g, &q_layer_rmsnorm, "norm", &rms, s, Q_NONE, w, Q_NONE);
+    y = node(g, &q_layer_linear, "product", &linear, y, Q_NONE, slot(g, "product.w", 16, 16, true), Q_NONE);
+    y = node(g, &q_layer_dropout, "dropout", &tenth, y, Q_NONE, Q_NONE, Q_NONE);
+    q_graph_block(g, 1);
+    s = node(g, &q_layer_add, "in an epilogue", NULL, s, y, Q_NONE, Q_NONE);
+    y = node(g, &q_layer_silu, "silu", NULL, s, Q_NONE, Q_NONE, Q_NONE);
+    y = node(g, &q_layer_add, "norm alone", NULL, y, s, Q_NONE, Q_NONE);
+    y = node(g, &q_layer_layernorm, "post", &layer, y, Q_NONE, slot(g, "post.w", 1, 16, true), Q_NONE);
+    s = node(g, &q_layer_add, "block ends", NULL, s, y, Q_NONE, Q_NONE);
+    q_graph_block(g, 2);
+    y = node(g, &q_layer_layernorm, "last", &layer, s, Q_NONE, slot(g, "last.w", 1, 16, true), Q_NONE);
+    y = node(g, &q_layer_mul, "twice", NULL, y, s, Q_NONE, Q_NONE);
+    q_graph_block(g, 0);
+    q_graph_output(g, "y", train ? node(g, &q_layer_mse, "mse", NULL, y, x, Q_NONE, Q_NONE) : y);
+}
+
 /* ---- Plans ------------------------------------------------------------------------------------------------- */
 
 /* Spreads pieces over all memories, by kind and name. */
@@ -330,6 +359,47 @@ static q_plan_config config_of(uint32_t mode, uint32_t precision, uint32_t flags
     return c;
 }
 
+/* How many norms make the sum that they read, and how many additions are steps of their own. */
+static void check_sums(const char *name, const q_plan_config *c, bool train, uint32_t want_sums, uint32_t want_adds)
+{
+    const q_plan *plan = make_plan(name, make_model(name, build_stream, &train, 0), c, 0);
+    growing json = {NULL, 0, 0, false};
+    uint32_t sums = 0;
+    uint32_t adds = 0;
+    q_plan_print(plan, Q_PLAN_JSON, collect, &json);
+    collect(&json, "", 1);
+    for (const char *at = json.text; (at = strstr(at, "\"sum\":")) != NULL; at++) {
+        sums++;
+    }
+    for (const char *at = json.text; (at = strstr(at, "\"class\":\"add\"")) != NULL; at++) {
+        adds++;
+    }
+    check(sums == want_sums && adds == want_adds, "sums made by norms", name);
+    free(json.text);
+}
+
+static void print_stream(const char *folder, const q_maxima *max)
+{
+    static const struct {
+        const char *name;
+        uint32_t mode;
+        uint32_t flags;
+        uint32_t sums;
+        uint32_t adds;
+    } variants[] = {{"stream-infer", Q_PLAN_INFER, 0, 3, 0},
+                    {"stream-infer-loose", Q_PLAN_INFER, Q_PLAN_NO_FUSE, 0, 4},
+                    {"stream-no-in-place", Q_PLAN_INFER, Q_PLAN_NO_IN_PLACE, 3, 0},
+                    {"stream-train", Q_PLAN_TRAIN, 0, 3, 0},
+                    {"stream-train-again", Q_PLAN_TRAIN, Q_PLAN_RECOMPUTE, 3, 2}, /* one of each a second time */
+                    {"stream-train-loose", Q_PLAN_TRAIN, Q_PLAN_NO_FUSE, 0, 4}};
+    for (size_t i = 0; i < sizeof(variants) / sizeof(variants[0]); i++) {
+        const bool train = variants[i].mode == Q_PLAN_TRAIN;
+        q_plan_config c = config_of(variants[i].mode, Q_PRECISION_EXACT, variants[i].flags, i % 2 != 0, max);
+        print_all(folder, variants[i].name, build_stream, &train, &c);
+        check_sums(variants[i].name, &c, train, variants[i].sums, variants[i].adds);
+    }
+}
+
 static void print_variants(const char *folder, const char *base, q_build_fn build, const void *user,
                            const q_maxima *max)
 {
@@ -404,6 +474,7 @@ int main(int argc, char **argv)
     c.moments = 2;
     print_all(argv[1], "small-train-again", build_small, &train, &c);
     print_variants(argv[1], "small", build_small, &infer, &max);
+    print_stream(argv[1], &max);
     for (int i = 2; i < argc; i++) {
         print_file(argv[1], argv[i]);
     }

@@ -104,6 +104,7 @@ static void vec_build_q_rmsnorm_args(vec_run *c, void *args)
     a->offset = (q_real)vec_f64(c);
     a->x = (const q_real *)vec_or_output(c, VEC_X);
     a->x_stride = vec_stride_or_output(c, VEC_X);
+    a->sum = vec_norm_sum(c);
     a->weight = (const q_real *)vec_needed(c, VEC_WEIGHTS);
     a->y = (q_real *)vec_needed(c, VEC_Y);
     a->y_stride = vec_stride(c, VEC_Y);

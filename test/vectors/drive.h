@@ -107,6 +107,31 @@ void vec_build_q_batchnorm_fold_args(vec_run *c, void *args);
 void vec_build_q_batchnorm_args(vec_run *c, void *args);
 void vec_build_q_batchnorm_grad_args(vec_run *c, void *args);
 
+/* Of a norm that makes its x: without a that is x itself. */
+static inline q_norm_sum vec_norm_sum(vec_run *c)
+{
+    q_norm_sum sum = {NULL, 0, NULL, 0, NULL};
+    if (vec_optional(c, VEC_B) != NULL) {
+        vec_role a = vec_optional(c, VEC_A) != NULL ? VEC_A : VEC_X;
+        sum.x = (q_real *)vec_needed(c, VEC_X);
+        sum.a = (const q_real *)vec_needed(c, a);
+        sum.a_stride = vec_stride(c, a);
+        sum.b = (const q_real *)vec_needed(c, VEC_B);
+        sum.b_stride = vec_stride(c, VEC_B);
+    }
+    return sum;
+}
+
+static inline q_norm_pass vec_norm_pass(vec_run *c, uint32_t accumulate)
+{
+    q_norm_pass pass = {{NULL, NULL}, {0, 0}, accumulate, 0};
+    pass.to[0] = (q_real *)vec_optional(c, VEC_DA);
+    pass.to[1] = (q_real *)vec_optional(c, VEC_DB);
+    pass.stride[0] = vec_stride(c, VEC_DA);
+    pass.stride[1] = vec_stride(c, VEC_DB);
+    return pass;
+}
+
 /* Builders of the arguments of activations, losses and dropout (drive_element.c). */
 void vec_build_q_activate_args(vec_run *c, void *args);
 void vec_build_q_activate_grad_args(vec_run *c, void *args);

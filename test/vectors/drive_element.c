@@ -48,18 +48,22 @@ void vec_build_q_scale_args(vec_run *c, void *args)
 void vec_build_q_dropout_args(vec_run *c, void *args)
 {
     q_dropout_args *a = (q_dropout_args *)args;
+    bool adds;
     a->rows = vec_count(c);
     a->dim = vec_u32(c);
     a->per_sample = vec_u32(c);
     a->whole = vec_u32(c);
     a->node = vec_u32(c);
     a->threshold = vec_u32(c);
-    a->accumulate = vec_u32(c);
+    a->reserved = 0;
+    adds = vec_u32(c) != 0;
     a->factor = (q_real)vec_f64(c);
     a->x = (const q_real *)vec_or_output(c, VEC_X);
     a->x_stride = vec_stride_or_output(c, VEC_X);
     a->out = (q_real *)vec_needed(c, VEC_Y);
     a->out_stride = vec_stride(c, VEC_Y);
+    a->residual = adds ? a->out : (const q_real *)vec_optional(c, VEC_RESIDUAL);
+    a->residual_stride = vec_stride_or_output(c, VEC_RESIDUAL);
 }
 
 void vec_build_q_round_args(vec_run *c, void *args)

@@ -10,6 +10,7 @@ void vec_build_q_layernorm_args(vec_run *c, void *args)
     a->eps = (q_real)vec_f64(c);
     a->x = (const q_real *)vec_or_output(c, VEC_X);
     a->x_stride = vec_stride_or_output(c, VEC_X);
+    a->sum = vec_norm_sum(c);
     a->weight = (const q_real *)vec_needed(c, VEC_WEIGHTS);
     a->bias = (const q_real *)vec_optional(c, VEC_BIAS);
     a->y = (q_real *)vec_needed(c, VEC_Y);
@@ -23,6 +24,8 @@ void vec_build_q_layernorm_grad_args(vec_run *c, void *args)
     a->rows = vec_count(c);
     a->dim = vec_u32(c);
     a->accumulate = vec_u32(c);
+    a->pass = vec_norm_pass(c, a->accumulate >> 1);
+    a->accumulate &= 1u;
     a->reserved = 0;
     a->x = (const q_real *)vec_needed(c, VEC_X);
     a->x_stride = vec_stride(c, VEC_X);

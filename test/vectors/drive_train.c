@@ -124,6 +124,8 @@ void vec_build_q_rmsnorm_grad_args(vec_run *c, void *args)
     a->eps = (q_real)vec_f64(c);
     a->offset = (q_real)vec_f64(c);
     a->accumulate = vec_u32(c);
+    a->pass = vec_norm_pass(c, a->accumulate >> 1);
+    a->accumulate &= 1u;
     a->reserved = 0;
     a->x = (const q_real *)vec_needed(c, VEC_X);
     a->x_stride = vec_stride(c, VEC_X);

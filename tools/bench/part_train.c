@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * part_train.c: `parts train`: whole steps of a work of works.h (forward, backward, clipping, AdamW), and `parts forward`:
- * the forward pass of one sample through the .qorus file of that network.
+ * part_train.c: `parts train`: whole steps of a work of works.h (forward, backward, clipping, AdamW); `parts fusion`: such
+ * steps with fused layers and without, in turn; `parts forward`: the forward pass of one sample through the .qorus file of
+ * that network.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "parts.h"
@@ -16,6 +17,7 @@
 
 enum { LOSSES = 4, TRAIN_PASSES = 8, FORWARD_PASSES = 20, MOST_SPANS = 8 };
 #define TRAIN_SECONDS 1.2
+#define FUSION_SECONDS 8.0
 #define FORWARD_SECONDS 0.4
 
 static void must(q_error_code e, const q_diag *d)
@@ -112,7 +114,7 @@ static q_train_config recipe(void)
     return c;
 }
 
-static q_plan_config plan_of(const training *t, uint32_t threads, const q_train_config *config)
+static q_plan_config plan_of(const training *t, uint32_t threads, uint32_t flags, const q_train_config *config)
 {
     const work *w = t->w;
     bool texts = w->columns == 0;
@@ -120,6 +122,7 @@ static q_plan_config plan_of(const training *t, uint32_t threads, const q_train_
     memset(&c, 0, sizeof(c));
     c.struct_size = sizeof(c);
     c.mode = Q_PLAN_TRAIN;
+    c.flags = flags;
     c.precision = Q_PRECISION_EXACT;
     c.max = (q_maxima){texts ? 1 : w->batch, texts ? w->batch * w->rows : 1, 1, texts ? w->rows : 0, texts ? w->batch : 1};
     c.n_workers = threads;
@@ -128,10 +131,10 @@ static q_plan_config plan_of(const training *t, uint32_t threads, const q_train_
     return c;
 }
 
-static void open_session(training *t, const q_port *port, uint32_t threads, const q_train_config *config)
+static void open_session(training *t, const q_port *port, uint32_t threads, uint32_t flags, const q_train_config *config)
 {
     const q_context context = {port, &t->backend, threads, 0};
-    const q_plan_config c = plan_of(t, threads, config);
+    const q_plan_config c = plan_of(t, threads, flags, config);
     q_region regions[Q_REGION_KINDS];
     uint32_t n_regions = 0;
     q_needs needs;
@@ -156,7 +159,7 @@ static void open_session(training *t, const q_port *port, uint32_t threads, cons
     must(q_session_init(&t->session, (q_block){parts_take(n), n}, t->plan, &context, regions, n_regions, NULL, &d), &d);
 }
 
-static void open_training(training *t, const char *const *words, const q_port *port, uint32_t threads)
+static void open_training(training *t, const char *const *words, const q_port *port, uint32_t threads, uint32_t flags)
 {
     const q_train_config config = recipe();
     q_diag d;
@@ -166,7 +169,7 @@ static void open_training(training *t, const char *const *words, const q_port *p
         parts_fail("no such work");
     }
     must(engine_backend(&t->backend, words[1], port, &d), &d);
-    open_session(t, port, threads, &config);
+    open_session(t, port, threads, flags, &config);
     for (q_param p = 0; p < q_model_n_params(t->model); p++) {
         q_tensor slot;
         must(q_session_param(t->session, p, &slot, &d), &d);
@@ -174,6 +177,50 @@ static void open_training(training *t, const char *const *words, const q_port *p
     }
     must(q_trainer_size(t->session, &config, &n, &d), &d);
     must(q_trainer_init(&t->trainer, (q_block){parts_take(n), n}, t->session, &config, &d), &d);
+}
+
+/* A step, and what it took in milliseconds. */
+static double train_step(training *t, q_train_report *report)
+{
+    double begin = parts_seconds();
+    q_diag d;
+    must(q_trainer_backward(t->trainer, &t->step, NULL, &d), &d);
+    must(q_trainer_update(t->trainer, report, &d), &d);
+    return (parts_seconds() - begin) * 1e3;
+}
+
+int part_fusion(const char *const *words, int n)
+{
+    static series s[2];
+    static training t[2];
+    uint32_t threads = parts_number(words[2], Q_MAX_WORKERS);
+    const q_port *port = parts_port(threads);
+    double begin = 0;
+    (void)n;
+    for (uint32_t k = 0; k < 2; k++) {
+        open_training(&t[k], words, port, threads, k == 0 ? 0 : Q_PLAN_NO_FUSE);
+        make_data(&t[k], t[k].w->batch);
+    }
+    for (uint32_t i = 0; i < LOSSES + TRAIN_PASSES || parts_seconds() - begin < FUSION_SECONDS; i++) {
+        q_train_report report[2];
+        for (uint32_t k = 0; k < 2; k++) {
+            double ms = train_step(&t[k], &report[k]);
+            if (i >= LOSSES) {
+                series_add(&s[k], ms);
+            }
+        }
+        if (memcmp(&report[0].loss, &report[1].loss, sizeof(report[0].loss)) != 0) {
+            parts_fail("the losses of a step differ");
+        }
+        begin = i + 1 == LOSSES ? parts_seconds() : begin;
+    }
+    (void)printf("{\"part\":\"fusion\",\"work\":\"%s\",\"backend\":\"%s\",\"threads\":%u", words[0], words[1], threads);
+    for (uint32_t k = 0; k < 2; k++) {
+        series_sort(&s[k]);
+        series_print(&s[k], k == 0 ? "fused" : "apart");
+    }
+    (void)printf("}\n");
+    return 0;
 }
 
 int part_train(const char *const *words, int n)
@@ -184,20 +231,16 @@ int part_train(const char *const *words, int n)
     double losses[LOSSES];
     double begin = 0;
     (void)n;
-    open_training(&t, words, parts_port(threads), threads);
+    open_training(&t, words, parts_port(threads), threads, 0);
     make_data(&t, t.w->batch);
     for (uint32_t i = 0; i < LOSSES + TRAIN_PASSES || parts_seconds() - begin < TRAIN_SECONDS; i++) {
         q_train_report report;
-        q_diag d;
-        double time = parts_seconds();
-        must(q_trainer_backward(t.trainer, &t.step, NULL, &d), &d);
-        must(q_trainer_update(t.trainer, &report, &d), &d);
-        time = parts_seconds() - time;
+        double ms = train_step(&t, &report);
         if (i < LOSSES) {
             losses[i] = report.loss;
             begin = parts_seconds();
         } else {
-            series_add(&s, time * 1e3);
+            series_add(&s, ms);
         }
     }
     series_sort(&s);
@@ -258,7 +301,7 @@ int part_forward(const char *const *words, int n)
     q_block file;
     q_diag d;
     (void)n;
-    open_training(&t, words, port, threads);
+    open_training(&t, words, port, threads, 0);
     file = file_of(&t);
     o.backend = words[1];
     o.threads = threads;

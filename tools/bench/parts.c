@@ -9,6 +9,7 @@
  *   parts gemm BACKEND THREADS M N K          y[M][N] = x[M][K] * w[N][K]^T in f32
  *   parts backends                            names of the backends built in, and which run here
  *   parts train WORK BACKEND THREADS          steps of a training of works.h
+ *   parts fusion WORK BACKEND THREADS         such steps with fused layers and without, in turn; their losses are the same
  *   parts forward WORK BACKEND THREADS        one sample of its network forward, from a .qorus file
  *   parts start REPETITIONS COMMAND WORD...   from the start of a process to its first byte on stdout
  */
@@ -124,7 +125,8 @@ int main(int argc, char **argv)
         int (*run)(const char *const *words, int n);
     } parts[] = {{"read", 2, part_read},         {"peak", 1, part_peak}, {"dispatch", 1, part_dispatch},
                  {"sampler", 1, part_sampler},   {"gemm", 5, part_gemm}, {"start", -2, part_start},
-                 {"train", 3, part_train},       {"forward", 3, part_forward}, {"backends", 0, part_backends}};
+                 {"train", 3, part_train},       {"fusion", 3, part_fusion}, {"forward", 3, part_forward},
+                 {"backends", 0, part_backends}};
     int n = argc - 2;
     for (size_t i = 0; argc > 1 && i < sizeof(parts) / sizeof(parts[0]); i++) {
         bool fits = parts[i].n_words >= 0 ? n == parts[i].n_words : n >= -parts[i].n_words;
@@ -134,6 +136,7 @@ int main(int argc, char **argv)
     }
     (void)fprintf(stderr, "usage: parts read FILE THREADS | peak THREADS | dispatch MLP.qorus | sampler N_VOCAB |\n"
                           "             gemm BACKEND THREADS M N K | train WORK BACKEND THREADS |\n"
-                          "             forward WORK BACKEND THREADS | backends | start REPETITIONS COMMAND WORD...\n");
+                          "             fusion WORK BACKEND THREADS | forward WORK BACKEND THREADS | backends |\n"
+                          "             start REPETITIONS COMMAND WORD...\n");
     return 2;
 }

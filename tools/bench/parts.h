@@ -47,6 +47,7 @@ int part_sampler(const char *const *words, int n);
 int part_gemm(const char *const *words, int n);
 int part_start(const char *const *words, int n);
 int part_train(const char *const *words, int n);
+int part_fusion(const char *const *words, int n);
 int part_forward(const char *const *words, int n);
 
 #endif /* QORUS_TOOLS_BENCH_PARTS_H */

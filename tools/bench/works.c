@@ -80,6 +80,44 @@ static q_edge draw_lm(q_net *n, const work *w, q_edge tokens)
     return q_net_project(n, "output", x, w->classes);
 }
 
+/* A tenth of what enters the residual stream dropped. */
+static q_edge dropped(q_net *n, q_edge part)
+{
+    return q_net_dropout(n, part, 0.1f);
+}
+
+static q_edge normalised(q_net *n, q_edge part)
+{
+    return q_net_rmsnorm(n, "post_norm", part);
+}
+
+/* The same decoder, with a layer before each addition to the residual stream. */
+static q_edge draw_stream(q_net *n, const work *w, q_edge tokens, q_edge (*enter)(q_net *n, q_edge part))
+{
+    const q_edge table = q_net_rope_table(n, tokens, w->width / w->heads, 10000);
+    const q_net_attention_config attention = {.heads = w->heads, .table = &table};
+    q_edge x = q_net_embedding(n, "embed", tokens, w->classes, w->width);
+    for (uint32_t i = 0; i < w->layers; i++) {
+        uint32_t outer = q_net_enter(n, "layers", i);
+        q_edge part = q_net_attention(n, q_net_rmsnorm(n, "attn_norm", x), &attention);
+        x = q_net_add(n, x, enter(n, part));
+        part = q_net_swiglu(n, q_net_rmsnorm(n, "ffn_norm", x), w->ffn);
+        x = q_net_add(n, x, enter(n, part));
+        q_net_leave(n, outer);
+    }
+    return q_net_project(n, "output", q_net_rmsnorm(n, "norm", x), w->classes);
+}
+
+static q_edge draw_dropout(q_net *n, const work *w, q_edge tokens)
+{
+    return draw_stream(n, w, tokens, dropped);
+}
+
+static q_edge draw_post_norm(q_net *n, const work *w, q_edge tokens)
+{
+    return draw_stream(n, w, tokens, normalised);
+}
+
 /* One number of a class for each row of the logits. */
 static q_edge labels_of(q_net *n, const work *w)
 {
@@ -121,6 +159,10 @@ const work *work_find(const char *name)
          784 * 16 * 9},
         {"lm-288", draw_lm, 4, 256, 1, 0, 256, 512, 6, 288, 6, 768, LM_PRODUCTS(6, 288, 768, 512, 256), 0},
         {"lm-128", draw_lm, 8, 128, 1, 0, 128, 512, 4, 128, 4, 384, LM_PRODUCTS(4, 128, 384, 512, 128), 0},
+        {"lm-128-dropout", draw_dropout, 8, 128, 1, 0, 128, 512, 4, 128, 4, 384, LM_PRODUCTS(4, 128, 384, 512, 128), 0},
+        {"lm-192-dropout", draw_dropout, 8, 128, 1, 0, 128, 512, 6, 192, 6, 512, LM_PRODUCTS(6, 192, 512, 512, 128), 0},
+        {"lm-128-post", draw_post_norm, 8, 128, 1, 0, 128, 512, 4, 128, 4, 384, LM_PRODUCTS(4, 128, 384, 512, 128), 0},
+        {"lm-192-post", draw_post_norm, 8, 128, 1, 0, 128, 512, 6, 192, 6, 512, LM_PRODUCTS(6, 192, 512, 512, 128), 0},
         {"lstm", draw_lstm, 32, 64, 1, 64, 64, 64, 0, 0, 0, 0, 64.0 * (1024 * 320 + 256 * 64), 64.0 * 64 * 1024},
     };
     for (size_t i = 0; i < sizeof(works) / sizeof(works[0]); i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * works.h: the five trainings that are timed beside PyTorch (train_torch.py has the same), and numbers for them that both
- * sides make alike.
+ * works.h: the five trainings that are timed beside PyTorch (train_torch.py has the same), numbers for them that both
+ * sides make alike; and, for `parts fusion`, decoders with dropout or a norm before each addition.
  */
 #ifndef QORUS_TOOLS_BENCH_WORKS_H
 #define QORUS_TOOLS_BENCH_WORKS_H

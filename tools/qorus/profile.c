@@ -72,6 +72,9 @@ static void count(profile_node *n, const q_layer *l, const q_run *run)
     if (l->residual != NULL) {
         n->moved += value_bytes(l->residual, rows);
     }
+    for (uint32_t i = 0; i < 2 && l->addend[i] != NULL; i++) {
+        n->moved += value_bytes(l->addend[i], rows);
+    }
     if (l->type == Q_LAYER_ATTENTION) {
         count_attention(n, l, run);
     } else if (l->type == Q_LAYER_LINEAR) {

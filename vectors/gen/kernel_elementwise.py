@@ -13,8 +13,46 @@ TINY = 2.0 ** -126  # as a magnitude, with the writer's floor: a gate of 4 subno
 
 # ---- RMS norm --------------------------------------------------------------------------------------------
 
-def rmsnorm_case(name, x, eps=1e-5, offset=0.0, weight=None, sym=ONE, gap=0, in_place=False):
+def norm_input(case, kernel, name, x, gap, in_place, summed):
+    """The x a norm reads: there already, in place of y, or (summed: x is an addend) made first, perhaps in place of that addend."""
+    shift = 4 if gap else 0
+    if not summed:
+        return case if in_place else case.input("x", x, gap=gap, shift=shift)
+    b = Bits(f"{kernel} b/{name}").real(x.shape)
+    case.input("b", b, gap=2 * gap)
+    if summed != "in place":
+        case.input("a", x, gap=gap)
+    total = exact.f32(x.astype(np.float64) + b.astype(np.float64))
+    return case.output("x", total, T0, init=x if summed == "in place" else None, gap=gap, shift=shift)
+
+
+def norm_sum(kernel, name, x, summed):
+    """What is normalised."""
+    return exact.f32(x.astype(np.float64) + Bits(f"{kernel} b/{name}").real(x.shape).astype(np.float64)) if summed else x
+
+
+PASSED = ("a", "+b", "a b", "+a b", "a +b", "+a +b")  # who gets the gradient of what a norm reads; +: it is added
+
+
+def pass_bits(to):
+    """As part of `accumulate`."""
+    return 2 * ("+a" in to) + 4 * ("+b" in to)
+
+
+def pass_on(case, kernel, name, dx, magnitude, terms, to, gap):
+    """Hands dx on."""
+    for side in to.split():
+        adds = side[0] == "+"
+        start = Bits(f"{kernel} d{side}/{name}").real(dx.shape) if adds else None
+        value = dx + start.astype(np.float64) if adds else dx
+        error = magnitude + 2 * (np.abs(start) + np.abs(value)) if adds else magnitude
+        case.output("d" + side[-1], exact.f32(value), t2(terms, error), init=start, gap=gap)
+    return case
+
+
+def rmsnorm_case(name, x, eps=1e-5, offset=0.0, weight=None, sym=ONE, gap=0, in_place=False, summed=""):
     rows, dim = x.shape
+    given, x = x, norm_sum("rmsnorm", name, x, summed)
     weight = Bits(f"rmsnorm/{name}").real(dim) if weight is None else weight
     eps, offset = np.float32(eps), np.float32(offset)
     wide = x.astype(np.float64)
@@ -24,8 +62,7 @@ def rmsnorm_case(name, x, eps=1e-5, offset=0.0, weight=None, sym=ONE, gap=0, in_
         y = wide * scale[:, None] * (weight.astype(np.float64) + float(offset))
     n, run = count_of(sym, rows)
     case = Case(name, [n, sym, dim, eps, offset], **run).input("weights", weight)
-    if not in_place:
-        case.input("x", x, gap=gap, shift=4 if gap else 0)
+    norm_input(case, "rmsnorm", name, given, gap, in_place, summed)
     return case.output("y", exact.f32(y), t1(8 + dim // 256), init=x if in_place else None, gap=gap,
                        shift=4 if gap else 0)
 
@@ -57,6 +94,11 @@ def rmsnorm_cases():
     cases.append(rmsnorm_case("specials", rmsnorm_specials()))
     cases += [rmsnorm_case(f"count {label}", real(label, 4, 10), sym=sym)
               for label, sym in (("batch", BATCH), ("tokens", TOKENS), ("rows", ROWS), ("selected", SELECTED))]
+    cases += [rmsnorm_case(f"sum d{d}", real(f"sum{d}", 3, d), summed="yes") for d in (1, 7, 8, 16, 19, 33, 576)]
+    cases += [rmsnorm_case(f"sum r{r}", real(f"sum r{r}", r, 18), summed="yes") for r in (1, 4, 9)]
+    cases.append(rmsnorm_case("sum strided", real("sum strided", 5, 21), summed="yes", gap=12))
+    cases.append(rmsnorm_case("sum in place", real("sum in place", 5, 34), summed="in place"))
+    cases.append(rmsnorm_case("sum in place strided", real("sum in place 2", 6, 21), summed="in place", gap=8, offset=1.0))
     cases.append(rmsnorm_case("no rows", real("none", 0, 10), sym=SELECTED))
     cases.append(rmsnorm_case("large", real("large", 6, 2048, 8.0), eps=1e-6))
     return cases

@@ -6,6 +6,7 @@ from qorus_py import panel, quant
 
 import exact
 from bits import Bits
+from kernel_elementwise import PASSED, pass_bits, pass_on
 from kernel_gemm import DTYPES, count_of, weights
 from qvec import BATCH, ONE, ROWS, SELECTED, T0, TOKENS, Case, t1, t2
 
@@ -127,17 +128,19 @@ def norm_parts(x, dy, w, eps):
     return s, s[:, None] * (g - x * c[:, None]), s[:, None] * (np.abs(g) + np.abs(x) * bound[:, None])
 
 
-def rmsnorm_case(name, rows, dim, eps=1e-5, offset=0.0, accumulate=0, sym=BATCH, gap=0, scale=1.0, dx=True):
+def rmsnorm_case(name, rows, dim, eps=1e-5, offset=0.0, accumulate=0, sym=BATCH, gap=0, scale=1.0, dx=True, to=""):
     bits = Bits(f"rmsnorm_grad/{name}")
     x, dy, w = bits.real((rows, dim), scale), bits.real((rows, dim)), bits.real(dim, 2.0)
     start = bits.real((rows, dim)) if accumulate else None
     eps, offset = np.float32(eps), np.float32(offset)
     s, value, magnitude = norm_parts(wide(x), wide(dy), wide(w + offset), float(eps))
     n, run = count_of(sym, rows)
-    case = Case(name, [n, sym, dim, eps, offset, accumulate], **run)
+    case = Case(name, [n, sym, dim, eps, offset, accumulate + pass_bits(to)], **run)
     case.input("weights", w).input("x", x, gap=gap, shift=4 if gap else 0).input("dy", dy, gap=gap)
     if dx:
         put(case, "dx", value, magnitude, dim + 64, start, gap)
+        left = value + wide(start) if accumulate else value
+        pass_on(case, "rmsnorm_grad", name, left, magnitude + np.abs(left), dim + 65, to, gap)
     return case.output("scale", exact.f32(s), t1(8 + dim // 256))
 
 
@@ -148,6 +151,8 @@ def rmsnorm_cases():
     cases += [rmsnorm_case(f"offset {o}", 3, 21, offset=o) for o in (1.0, -0.5)]
     cases += [rmsnorm_case(f"eps {e}", 3, 21, eps=e) for e in (1e-12, 1e-2, 1.0)]
     cases += [rmsnorm_case(f"scale {s}", 3, 21, scale=s) for s in (1e-4, 30.0)]
+    cases += [rmsnorm_case(f"passed to {to}, d{d}", 3, d, accumulate=d % 2, to=to) for to in PASSED for d in (7, 16, 33)]
+    cases.append(rmsnorm_case("passed on strided", 3, 21, accumulate=1, gap=12, to="+a +b"))
     cases.append(rmsnorm_case("s alone", 4, 19, dx=False))
     cases.append(rmsnorm_case("strided", 4, 19, gap=12))
     cases.append(rmsnorm_case("strided, accumulate", 4, 19, gap=12, accumulate=1, offset=1.0))

@@ -5,7 +5,7 @@ import numpy as np
 
 import exact
 from bits import Bits
-from kernel_elementwise import DIMS
+from kernel_elementwise import DIMS, PASSED, norm_input, norm_sum, pass_bits, pass_on
 from kernel_gemm import count_of
 from qvec import ACTIVATIONS, BATCH, ONE, ROWS, SELECTED, TOKENS, Case, t1, t2
 
@@ -36,8 +36,9 @@ def layernorm_parts(x, eps):
     return mean, s, d, d_error, rough
 
 
-def layernorm_case(name, x, eps=1e-5, weight=None, bias=True, sym=ONE, gap=0, in_place=False, stats=True):
+def layernorm_case(name, x, eps=1e-5, weight=None, bias=True, sym=ONE, gap=0, in_place=False, stats=True, summed=""):
     rows, dim = x.shape
+    given, x = x, norm_sum("layernorm", name, x, summed)
     bits = Bits(f"layernorm/{name}")
     weight = bits.real(dim) if weight is None else weight
     offset = bits.real(dim)
@@ -50,8 +51,7 @@ def layernorm_case(name, x, eps=1e-5, weight=None, bias=True, sym=ONE, gap=0, in
     case = Case(name, [n, sym, dim, eps], **run).input("weights", weight)
     if bias:
         case.input("bias", offset)
-    if not in_place:
-        case.input("x", x, gap=gap, shift=4 if gap else 0)
+    norm_input(case, "layernorm", name, given, gap, in_place, summed)
     if stats:
         case.output("table", exact.f32(np.stack([mean, s], axis=1).reshape(1, -1)),
                     t2(1 + dim // 16, np.stack([2 * rough, 4 * s], axis=1).reshape(1, -1)))
@@ -76,6 +76,11 @@ def layernorm_cases():
     special[0], special[1, 7], special[2, 19] = 0.0, np.nan, np.inf
     cases.append(layernorm_case("specials", special))
     cases += [layernorm_case(f"count {label}", real(label, 4, 10), sym=sym) for label, sym in SYMS]
+    cases += [layernorm_case(f"sum d{d}", real(f"sum{d}", 3, d), summed="yes") for d in (1, 7, 8, 16, 19, 33, 576)]
+    cases += [layernorm_case(f"sum r{r}", real(f"sum r{r}", r, 18), summed="yes") for r in (1, 4, 9)]
+    cases.append(layernorm_case("sum strided", real("sum strided", 5, 21), summed="yes", gap=12))
+    cases.append(layernorm_case("sum in place", real("sum in place", 5, 34), summed="in place", bias=False))
+    cases.append(layernorm_case("sum in place strided", real("sum in place 2", 6, 21), summed="in place", gap=8))
     cases.append(layernorm_case("no rows", real("none", 0, 10), sym=SELECTED, stats=False))
     cases.append(layernorm_case("large", real("large", 3, 1030, 8.0)))
     return cases
@@ -87,7 +92,7 @@ def grad_inputs(kernel, name, rows, dim):
     return bits, x, dy
 
 
-def layernorm_grad_case(name, rows, dim, accumulate=0, sym=ONE, gap=0):
+def layernorm_grad_case(name, rows, dim, accumulate=0, sym=ONE, gap=0, to=""):
     bits, x, dy = grad_inputs("layernorm_grad", name, rows, dim)
     weight = bits.real(dim)
     start = bits.real((rows, dim)) if accumulate else np.zeros((rows, dim), dtype=np.float32)
@@ -101,10 +106,11 @@ def layernorm_grad_case(name, rows, dim, accumulate=0, sym=ONE, gap=0):
     rough_b = exact.row_sums(np.abs(g * h))[:, None] / dim
     magnitude = (3 * np.abs(g) + 3 * rough_a + np.abs(h) * (4 * rough_b + 3 * np.abs(b))) * s + np.abs(dx) + np.abs(start)
     n, run = count_of(sym, rows)
-    case = Case(name, [n, sym, dim, accumulate], **run).input("weights", weight)
+    case = Case(name, [n, sym, dim, accumulate + pass_bits(to)], **run).input("weights", weight)
     case.input("table", stats.reshape(1, -1) if rows else np.zeros((1, 1), dtype=np.float32))
     case.input("x", x, gap=gap, shift=4 if gap else 0).input("dy", dy, gap=gap)
-    return case.output("dx", exact.f32(dx), t2(1 + dim // 16, magnitude), init=start if accumulate else None, gap=gap)
+    case.output("dx", exact.f32(dx), t2(1 + dim // 16, magnitude), init=start if accumulate else None, gap=gap)
+    return pass_on(case, "layernorm_grad", name, dx, magnitude, 1 + dim // 16, to, gap)
 
 
 def layernorm_grad_cases():
@@ -115,6 +121,8 @@ def layernorm_grad_cases():
     cases.append(make("strided", 3, 21, gap=12))
     cases.append(make("accumulate strided", 3, 21, accumulate=1, gap=8))
     cases += [make(f"count {label}", 4, 10, sym=sym) for label, sym in SYMS]
+    cases += [make(f"passed to {to}, d{d}", 3, d, accumulate=d % 2, to=to) for to in PASSED for d in (7, 16, 33)]
+    cases.append(make("passed on strided", 3, 21, accumulate=1, gap=12, to="+a +b"))
     cases.append(make("no rows", 0, 10, sym=SELECTED))
     cases.append(make("large", 3, 700))
     return cases

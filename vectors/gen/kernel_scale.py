@@ -76,7 +76,7 @@ def places(rows, per_sample, spans):
 
 
 def dropout_case(name, rows, dim, rate, per_sample=1, spans=None, whole=0, accumulate=0, gap=0, in_place=False,
-                 seed=1, step=0, node=7, x=None, sym=ONE, edge=False):
+                 residual=False, seed=1, step=0, node=7, x=None, sym=ONE, edge=False):
     x = Bits(f"dropout/{name}").real((rows, dim), 2.0) if x is None else x
     sample, row = places(rows, per_sample, spans)
     element = row[:, None] * (4 * ((dim + 3) // 4)) + np.arange(dim)[None, :]
@@ -86,15 +86,18 @@ def dropout_case(name, rows, dim, rate, per_sample=1, spans=None, whole=0, accum
     value = np.where(bits >> np.uint64(8) >= threshold, exact.f32(wide(x) * float(factor)), np.float32(0))
     start = Bits(f"dropout start/{name}").real((rows, dim)) if accumulate else x if in_place else None
     gate = T0
-    if accumulate:
-        gate = t2(2, np.abs(wide(value)) + np.abs(wide(start)))
-        value = exact.f32(wide(start) + wide(value))
+    added = Bits(f"dropout residual/{name}").real((rows, dim)) if residual else start if accumulate else None
+    if added is not None:
+        gate = t2(2, np.abs(wide(value)) + np.abs(wide(added)))
+        value = exact.f32(wide(added) + wide(value))
     n, run = count_of(sym, rows)
     case = Case(name, [n, sym, dim, per_sample, whole, node, threshold, accumulate, factor], seed=seed, step=step, **run)
     if spans:
         case.spans(spans)
     if not in_place:
         case.input("x", x, gap=gap, shift=4 if gap else 0)
+    if residual:
+        case.input("residual", added, gap=2 * gap)
     return case.output("y", value, gate, init=start, gap=gap, shift=4 if gap else 0)
 
 
@@ -116,6 +119,11 @@ def dropout_cases():
               dropout_case("strided, accumulate", 4, 21, 0.5, accumulate=1, gap=8),
               dropout_case("strided", 4, 35, 0.2, gap=12), dropout_case("in place", 3, 34, 0.3, in_place=True),
               dropout_case("in place strided", 3, 19, 0.3, in_place=True, gap=12),
+              dropout_case("residual", 3, 50, 0.5, residual=True),
+              dropout_case("residual, strided", 4, 21, 0.5, residual=True, gap=8),
+              dropout_case("residual, in place", 3, 34, 0.3, residual=True, in_place=True),
+              dropout_case("whole, residual", 9, 37, 0.5, per_sample=3, whole=1, residual=True),
+              dropout_case("residual, one long row", 1, 700, 0.25, residual=True),
               dropout_case("one long row", 1, 700, 0.25), dropout_case("no rows", 0, 6, 0.5, sym=SELECTED),
               dropout_case("count batch", 4, 6, 0.5, per_sample=2, sym=BATCH),
               dropout_case("what is dropped is 0", 1, activation_values().size, 0.5, x=activation_values().reshape(1, -1))]
