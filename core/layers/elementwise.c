@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Elementwise layers: add (of two values, or of a value and a row for all of its rows), mul, silu_mul (SwiGLU's silu(a)*b), softmax. All may work in place. */
+/* Elementwise layers: add (of two values, or of a value and a row for all of its rows), mul, silu_mul (SwiGLU's silu(a)*b),
+   softmax. All may work in place. */
 #include "layers.h"
 
 /* Two inputs, or one and a vector. */

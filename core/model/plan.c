@@ -121,7 +121,11 @@ static q_error_code config_check(const q_plan_config *c, q_diag *diag)
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "moments", Q_MAX_MOMENTS, c->moments);
     }
     if (c->max.batch == 0 || c->max.tokens == 0 || c->max.selected == 0) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, what, c->max.batch == 0 ? "max.batch" : c->max.tokens == 0 ? "max.tokens" : "max.selected", 1, 0);
+        return q_fail(diag, Q_ERR_INVALID_ARG, what,
+                      c->max.batch == 0    ? "max.batch"
+                      : c->max.tokens == 0 ? "max.tokens"
+                                           : "max.selected",
+                      1, 0);
     }
     if (c->max.batch > Q_CAP_CONTEXT || c->max.tokens > Q_CAP_CONTEXT || c->max.kv > Q_CAP_CONTEXT ||
         (uint64_t)c->max.batch * c->max.tokens > UINT32_MAX || c->max.selected > Q_CAP_CONTEXT) {

@@ -103,15 +103,15 @@ Q_NODISCARD q_error_code q_checkpoint_size(const q_checkpoint *checkpoint, const
  * Saves. Whatever happens on the way, the newest whole checkpoint that stood there can still be loaded until the new one is
  * on the medium. What was written is read back and compared before it counts.
  *
- * Errors: Q_ERR_INVALID_ARG; INVALID_STATE (within a step or between its micro-batches; averages in the parameters' place; states
- * that go on, cut off by a step that failed); UNSUPPORTED (host not little-endian); NON_FINITE (a parameter
- * or moment is no number: a broken training does not take the place of a sound one); NO_SPACE (work, slot); MISALIGNED
- * (offset, slot_bytes); INVALID_SIZE (path; facts that are no powers of two up to 64 MiB); NOT_SUPPORTED, field "port": it lacks
- * members that are needed; NOT_SUPPORTED, field "durability unknown": all is written and has its name, but the port cannot promise that a power
- * cut keeps it; HASH (read back other bytes than were written); MISMATCH (another writer); those of the port. A failed sync
- * is final: another call writes everything anew.
- * Cost: one pass over parameters and moments, hashed; written once, read once. The first call for a place also reads and
- * hashes the checkpoint that stands there.
+ * Errors: Q_ERR_INVALID_ARG; INVALID_STATE (within a step or between its micro-batches; averages in the parameters' place;
+ * states that go on, cut off by a step that failed); UNSUPPORTED (host not little-endian); NON_FINITE (a parameter or
+ * moment is no number: a broken training does not take the place of a sound one); NO_SPACE (work, slot); MISALIGNED
+ * (offset, slot_bytes); INVALID_SIZE (path; facts that are no powers of two up to 64 MiB); NOT_SUPPORTED, field "port": it
+ * lacks members that are needed; NOT_SUPPORTED, field "durability unknown": all is written and has its name, but the port
+ * cannot promise that a power cut keeps it; HASH (read back other bytes than were written); MISMATCH (another writer);
+ * those of the port. A failed sync is final: another call writes everything anew. Cost: one pass over parameters and
+ * moments, hashed; written once, read once. The first call for a place also reads and hashes the checkpoint that stands
+ * there.
  */
 Q_NODISCARD q_error_code q_checkpoint_save(q_checkpoint_place *place, const q_checkpoint *checkpoint, q_block work,
                                            q_diag *diag);

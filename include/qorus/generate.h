@@ -118,10 +118,10 @@ Q_NODISCARD q_error_code q_generator_restore(q_generator *generator, const int32
 typedef enum q_chat_role { Q_CHAT_SYSTEM = 0, Q_CHAT_USER = 1, Q_CHAT_ASSISTANT = 2 } q_chat_role;
 
 /*
- * The tokens of one turn in the tokenizer's chat format: ChatML is <|im_start|>role NEWLINE text <|im_end|>
- * NEWLINE. Text equal to a control token stays text; it is encoded apart from what surrounds it. open: leaves the turn open after the text (what an assistant
- * is to continue). Buffers as for q_tokenizer_encode; q_chat_turn_cap() ids always suffice.
- * Errors: Q_ERR_UNSUPPORTED if the tokenizer names no chat format; those of q_tokenizer_encode.
+ * The tokens of one turn in the tokenizer's chat format: ChatML is <|im_start|>role NEWLINE text <|im_end|> NEWLINE. Text
+ * equal to a control token stays text; it is encoded apart from what surrounds it. open: leaves the turn open after the
+ * text (what an assistant is to continue). Buffers as for q_tokenizer_encode; q_chat_turn_cap() ids always suffice. Errors:
+ * Q_ERR_UNSUPPORTED if the tokenizer names no chat format; those of q_tokenizer_encode.
  */
 size_t q_chat_turn_cap(size_t n);
 Q_NODISCARD q_error_code q_chat_turn(const q_tokenizer *tokenizer, q_chat_role role, const char *text, size_t n,

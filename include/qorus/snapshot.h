@@ -51,9 +51,9 @@ Q_NODISCARD q_error_code q_snapshot_size(const q_session *session, const q_snaps
  * stood there is untouched, unless the port reports the failure of a replacement that happened.
  * A leftover of an earlier attempt under the temporary name is removed.
  *
- * work: Q_SNAPSHOT_WORK bytes or more. Errors: Q_ERR_INVALID_ARG, INVALID_STATE (called from a
- * callback, while a step is running), NOT_SUPPORTED (port NULL or without files), INVALID_SIZE (path empty or too long), NO_SPACE (work), UNSUPPORTED (host not
- * little-endian), those of the port. Cost: one pass over the state.
+ * work: Q_SNAPSHOT_WORK bytes or more. Errors: Q_ERR_INVALID_ARG, INVALID_STATE (called from a callback, while a step is
+ * running), NOT_SUPPORTED (port NULL or without files), INVALID_SIZE (path empty or too long), NO_SPACE (work), UNSUPPORTED
+ * (host not little-endian), those of the port. Cost: one pass over the state.
  */
 Q_NODISCARD q_error_code q_snapshot_save(const q_session *session, const q_port *port,
                                          const char *path, const uint8_t model[Q_SNAPSHOT_HASH],

@@ -90,8 +90,9 @@ Q_NODISCARD q_error_code q_trainer_backward(q_trainer *trainer, const q_step *st
 
 /*
  * One step of the optimizer: norm, weight scaling, clipping, update, average. report may be NULL. Q_ERR_INVALID_STATE: no
- * micro-batch; Q_ERR_NON_FINITE: a gradient, or the sum of its squares, is infinite or no number. On any error parameters and moments are untouched,
- * and the micro-batches forgotten. Cost: one pass over parameters, gradients and moments, shared by all workers.
+ * micro-batch; Q_ERR_NON_FINITE: a gradient, or the sum of its squares, is infinite or no number. On any error parameters
+ * and moments are untouched, and the micro-batches forgotten. Cost: one pass over parameters, gradients and moments, shared
+ * by all workers.
  */
 Q_NODISCARD q_error_code q_trainer_update(q_trainer *trainer, q_train_report *report, q_diag *diag);
 

@@ -168,7 +168,7 @@ def values():
 def examples():
     """The files of examples/train, on the data made here, for a few steps."""
     for name, data in (("mlp", ("x.idx", "y.idx")), ("cnn", ("x.idx", "y.idx")), ("lstm", ("waves.npy", "kinds.npy")),
-                       ("text", ("text.txt",))):
+                       ("text", ("text.txt",)), ("five-minutes", ("text.txt",))):
         targets = ("--targets", data[1]) if len(data) == 2 else ()
         done = subprocess.run([QORUS, "train", ROOT / f"examples/train/{name}.train", "--data", data[0], *targets, "--steps", "12",
                                "--batch", "8", "--warmup", "2", "--sample-every", "0", "--threads", "1", "--out", "example.qorus",

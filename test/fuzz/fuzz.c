@@ -6,8 +6,9 @@
  *
  * FOLDER holds, for each target, a folder of inputs and a list of verdicts TARGET.txt, one line an input: name,
  * code, offset, need, have, field, what; --record writes the lists. --grow adds a mutant to the inputs wherever its
- * code, field and kind of `what` are new, or it is the smallest to get them: each verdict is then in the corpus, whatever coverage a compiler sees. An input that ends the program is written to
- * build/fuzz-TARGET.bad first, where a sanitizer or abort() leaves time for it.
+ * code, field and kind of `what` are new, or it is the smallest to get them: each verdict is then in the corpus, whatever
+ * coverage a compiler sees. An input that ends the program is written to build/fuzz-TARGET.bad first, where a sanitizer or
+ * abort() leaves time for it.
  */
 #define _DEFAULT_SOURCE
 #include "fuzz.h"

@@ -327,7 +327,8 @@ bool report_summary(train_run *r, const double *loss, const double *wide)
     char time[16];
     format_time(r->before + host_seconds(&r->h) - r->begin, time);
     (void)printf("%s: %llu parameters after %llu steps, %.*f epochs, in %s\n", train_model_path(r),
-                 (unsigned long long)count_parameters(r), (unsigned long long)r->result.steps, part ? 2 : 0, (double)r->result.steps / (double)r->per_epoch, time);
+                 (unsigned long long)count_parameters(r), (unsigned long long)r->result.steps, part ? 2 : 0,
+                 (double)r->result.steps / (double)r->per_epoch, time);
     if (r->result.end == Q_FIT_PATIENCE) {
         (void)printf("ended early: no better loss in %u evaluations\n", (unsigned)r->s.patience);
     }
