@@ -270,8 +270,8 @@ q_error_code q_plan_order(q_plan *plan, q_diag *diag)
     bool train = q_plan_trains(&plan->config);
     q_error_code e = Q_OK;
     make_groups(plan);
-    find_reads(plan);
     if (train) {
+        find_reads(plan);
         e = q_plan_mark_gradients(plan, diag);
     }
     if (e == Q_OK) {

@@ -188,7 +188,7 @@ static void bind_tensors(q_session *s)
     const q_plan *plan = s->plan;
     for (uint32_t v = 0; v < plan->n_values; v++) {
         bind_value(s, &plan->values[v], &plan->values[v].data, &s->values[v]);
-        if (s->grads != NULL) {
+        if (Q_TRAINING(s->grads) != NULL) {
             bind_value(s, &plan->values[v], &plan->values[v].grad, &s->grads[v]);
         }
     }
@@ -196,12 +196,12 @@ static void bind_tensors(q_session *s)
         const model_param *p = &plan->model->params[i];
         const plan_param *slot = &plan->params[i];
         bind_param(p, piece_at(s, Q_REGION_PARAM, &slot->slot), &s->params[i]);
-        if (s->param_grads != NULL) {
+        if (Q_TRAINING(s->param_grads) != NULL) {
             bind_param(p, piece_at(s, Q_REGION_TRAIN, &slot->grad), &s->param_grads[i]);
             bind_cast(s, i);
         }
     }
-    for (uint32_t i = 0; s->use_grads != NULL && i < plan->model->n.param_refs; i++) {
+    for (uint32_t i = 0; Q_TRAINING(s->use_grads) != NULL && i < plan->model->n.param_refs; i++) {
         const model_param *p = &plan->model->params[plan->model->param_refs[i]];
         bind_param(p, piece_at(s, Q_REGION_TRAIN, &plan->uses[i]), &s->use_grads[i]);
     }
@@ -280,7 +280,7 @@ static void bind_layer(const q_session *s, const plan_step *step, q_layer *layer
         layer->out_rows[i] = q_plan_rows(&s->plan->values[step->out + i].type);
     }
     for (uint32_t i = 0; i < step->n_param; i++) {
-        bool cast = s->plan->params[step->params[i]].cast.bytes != 0;
+        bool cast = Q_TRAINING(s->plan->params[step->params[i]].cast.bytes) != 0;
         layer->param[i] = cast ? &s->casts[step->params[i]] : &s->params[step->params[i]];
     }
     layer->activation = step->activation;
@@ -306,7 +306,7 @@ static void bind_layers(q_session *s)
     const q_plan *plan = s->plan;
     for (uint32_t k = 0; k < plan->n_steps + plan->n_again; k++) {
         bind_layer(s, &plan->steps[k], &s->layers[k]);
-        if (s->back_layers != NULL) {
+        if (Q_TRAINING(s->back_layers) != NULL) {
             s->back_layers[k] = s->layers[k];
             s->back_layers[k].scratch = piece_at(s, Q_REGION_SCRATCH, &plan->steps[k].scratch_back);
         }
@@ -478,8 +478,10 @@ q_error_code q_session_init(q_session **session, q_block memory, const q_plan *p
     for (uint32_t i = 0; e == Q_OK && i < plan->config.max.sequences && !states_zeroed(regions, n_regions); i++) {
         e = q_session_zero_states(s, i, diag);
     }
-    q_session_zero_grads(s);
-    zero_moments(s);
+    if (Q_TRAINING(1)) {
+        q_session_zero_grads(s);
+        zero_moments(s);
+    }
     *session = e == Q_OK ? s : *session;
     return e;
 }

@@ -151,7 +151,7 @@ def rmsnorm_cases():
     cases += [rmsnorm_case(f"offset {o}", 3, 21, offset=o) for o in (1.0, -0.5)]
     cases += [rmsnorm_case(f"eps {e}", 3, 21, eps=e) for e in (1e-12, 1e-2, 1.0)]
     cases += [rmsnorm_case(f"scale {s}", 3, 21, scale=s) for s in (1e-4, 30.0)]
-    cases += [rmsnorm_case(f"passed to {to}, d{d}", 3, d, accumulate=d % 2, to=to) for to in PASSED for d in (7, 16, 33)]
+    cases += [rmsnorm_case(f"passed to {to}, d{d}", 3, d, accumulate=d % 2, to=to) for to, d in zip(2 * PASSED, (7, 16, 33, 8, 1) * 3)]
     cases.append(rmsnorm_case("passed on strided", 3, 21, accumulate=1, gap=12, to="+a +b"))
     cases.append(rmsnorm_case("s alone", 4, 19, dx=False))
     cases.append(rmsnorm_case("strided", 4, 19, gap=12))

@@ -76,7 +76,7 @@ def layernorm_cases():
     special[0], special[1, 7], special[2, 19] = 0.0, np.nan, np.inf
     cases.append(layernorm_case("specials", special))
     cases += [layernorm_case(f"count {label}", real(label, 4, 10), sym=sym) for label, sym in SYMS]
-    cases += [layernorm_case(f"sum d{d}", real(f"sum{d}", 3, d), summed="yes") for d in (1, 7, 8, 16, 19, 33, 576)]
+    cases += [layernorm_case(f"sum d{d}", real(f"sum{d}", 3, d), summed="yes") for d in (1, 7, 8, 16, 19, 33, 100)]
     cases += [layernorm_case(f"sum r{r}", real(f"sum r{r}", r, 18), summed="yes") for r in (1, 4, 9)]
     cases.append(layernorm_case("sum strided", real("sum strided", 5, 21), summed="yes", gap=12))
     cases.append(layernorm_case("sum in place", real("sum in place", 5, 34), summed="in place", bias=False))
@@ -121,7 +121,7 @@ def layernorm_grad_cases():
     cases.append(make("strided", 3, 21, gap=12))
     cases.append(make("accumulate strided", 3, 21, accumulate=1, gap=8))
     cases += [make(f"count {label}", 4, 10, sym=sym) for label, sym in SYMS]
-    cases += [make(f"passed to {to}, d{d}", 3, d, accumulate=d % 2, to=to) for to in PASSED for d in (7, 16, 33)]
+    cases += [make(f"passed to {to}, d{d}", 3, d, accumulate=d % 2, to=to) for to, d in zip(2 * PASSED, (7, 16, 33, 8, 1) * 3)]
     cases.append(make("passed on strided", 3, 21, accumulate=1, gap=12, to="+a +b"))
     cases.append(make("no rows", 0, 10, sym=SELECTED))
     cases.append(make("large", 3, 700))

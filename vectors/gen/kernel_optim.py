@@ -144,7 +144,7 @@ def sgd_cases():
     cases += ten_steps("momentum", "sgd", rate=0.05, momentum=0.9)
     cases += ten_steps("nesterov", "sgd", rate=0.05, momentum=0.9, nesterov=True, decay=0.01)
     cases += specials("sgd")
-    cases.append(one("large", "sgd", 2500, rate=0.01, momentum=0.9, grad_scale=1.0 / 32.0))
+    cases.append(one("large", "sgd", 1300, rate=0.01, momentum=0.9, grad_scale=1.0 / 32.0))
     return cases
 
 
@@ -160,7 +160,7 @@ def adam_cases():
     cases += ten_steps("adamw", "adam", rate=0.05, decoupled=0.1)
     cases += ten_steps("adam with decay", "adam", rate=0.05, decay=0.1, betas=(0.8, 0.95))
     cases += specials("adam", eps=0.01)
-    cases.append(one("large", "adam", 2500, rate=1e-3, t=100))
+    cases.append(one("large", "adam", 1300, rate=1e-3, t=100))
     return cases
 
 
@@ -173,7 +173,7 @@ def lion_cases():
     zero = np.zeros(20, dtype=np.float32)
     cases.append(step_case("no gradient", "lion", Bits("lion zero").real(20), zero, zero.copy(), rate=0.5,
                            betas=(0.9, 0.99))[0])
-    cases.append(one("large", "lion", 2500, rate=1e-3, betas=(0.9, 0.99)))
+    cases.append(one("large", "lion", 1300, rate=1e-3, betas=(0.9, 0.99)))
     return cases
 
 
