@@ -46,7 +46,7 @@ int main(int argc, char **argv)
     q_tokenizer tokenizer;
     q_backend backend;
     q_context context = {NULL, &backend, 1, 0};
-    q_plan_config config;
+    q_plan_config config = {.struct_size = sizeof(config), .max = {1, CHUNK, 1, CONTEXT, 1}, .n_workers = 1};
     q_generate_config generate;
     q_model *model;
     q_plan *plan;
@@ -55,7 +55,8 @@ int main(int argc, char **argv)
     q_stop_reason reason;
     const void *section;
     size_t n;
-    q_region regions[2];
+    q_region regions[2] = {{.kind = Q_REGION_STATE, .base = state_bytes, .size = sizeof(state_bytes)},
+                           {.kind = Q_REGION_SCRATCH, .base = scratch_bytes, .size = sizeof(scratch_bytes)}};
 
     if (in == NULL) {
         printf("usage: 01_static_memory MODEL.qorus TEXT\n");
@@ -63,20 +64,6 @@ int main(int argc, char **argv)
     }
     fclose(in);
     q_backend_scalar(&backend);
-    memset(&config, 0, sizeof(config));
-    config.struct_size = sizeof(config);
-    config.max.batch = 1;
-    config.max.tokens = CHUNK;
-    config.max.selected = 1;
-    config.max.kv = CONTEXT;
-    config.n_workers = 1;
-    memset(regions, 0, sizeof(regions));
-    regions[0].kind = Q_REGION_STATE;
-    regions[0].base = state_bytes;
-    regions[0].size = sizeof(state_bytes);
-    regions[1].kind = Q_REGION_SCRATCH;
-    regions[1].base = scratch_bytes;
-    regions[1].size = sizeof(scratch_bytes);
     q_generate_defaults(&generate);
     generate.max_tokens = 24;
     generate.on_text = print_text;

@@ -45,13 +45,28 @@ static int give_up(const q_diag *d)
     return 1;
 }
 
+/* The plan says how many bytes of which memory. */
+static q_error_code take_regions(const q_plan *plan, const q_allocator *fast, const q_allocator *slow, q_region region[3],
+                                 q_diag *d)
+{
+    q_error_code e = Q_OK;
+    q_needs needs;
+    q_plan_needs(plan, &needs);
+    for (uint32_t i = 0; i < 3 && e == Q_OK; i++) {
+        region[i].kind = (uint8_t)(i < 2 ? Q_REGION_STATE : Q_REGION_SCRATCH);
+        region[i].tag = (uint8_t)(i == 1);
+        region[i].size = needs.bytes[region[i].kind][region[i].tag];
+        e = q_regions_alloc(region[i].tag == 1 ? fast : slow, &region[i], 1, d);
+    }
+    return e;
+}
+
 int main(int argc, char **argv)
 {
     static _Alignas(128) unsigned char file_bytes[128 << 10];
     FILE *in = argc == 2 ? fopen(argv[1], "rb") : NULL;
     size_t size = in != NULL ? fread(file_bytes, 1, sizeof(file_bytes), in) : 0;
-    heap fast = {0, 0};
-    heap slow = {0, 0};
+    heap fast = {0, 0}, slow = {0, 0};
     const q_allocator from_fast = {&fast, heap_alloc, heap_free};
     const q_allocator from_slow = {&slow, heap_alloc, heap_free};
     q_diag d = {Q_OK, "", "", 0, 0, 0};
@@ -59,13 +74,11 @@ int main(int argc, char **argv)
     q_file_build build = {.file = &file};
     q_backend backend;
     q_context context = {NULL, &backend, 1, 0};
-    q_plan_config config;
+    q_plan_config config = {.struct_size = sizeof(config), .max = {1, 4, 1, 64, 1}, .n_workers = 1, .tag = choose};
     q_model *model;
     q_plan *plan;
     q_session *session;
-    q_needs needs;
-    q_region object[3] = {{0}};
-    q_region region[3] = {{0}};
+    q_region object[3] = {{0}}, region[3] = {{0}};
     const int32_t tokens[] = {1, 2, 3};
     const void *inputs[] = {tokens};
     q_step step = {0};
@@ -77,11 +90,6 @@ int main(int argc, char **argv)
     }
     fclose(in);
     q_backend_scalar(&backend);
-    memset(&config, 0, sizeof(config));
-    config.struct_size = sizeof(config);
-    config.max = (q_maxima){1, 4, 1, 64, 1};
-    config.n_workers = 1;
-    config.tag = choose;
     /* objects: ask, allocate, build */
     if (q_file_open(&file, file_bytes, size, NULL, 0, &d) != Q_OK ||
         q_model_size(q_build_from_file, &build, &object[0].size, &d) != Q_OK ||
@@ -94,15 +102,8 @@ int main(int argc, char **argv)
         q_regions_alloc(&from_slow, &object[2], 1, &d) != Q_OK) {
         return give_up(&d);
     }
-    /* regions: the plan says how many bytes of which memory */
-    q_plan_needs(plan, &needs);
-    for (uint32_t i = 0; i < 3; i++) {
-        region[i].kind = (uint8_t)(i < 2 ? Q_REGION_STATE : Q_REGION_SCRATCH);
-        region[i].tag = (uint8_t)(i == 1);
-        region[i].size = needs.bytes[region[i].kind][region[i].tag];
-        if (q_regions_alloc(region[i].tag == 1 ? &from_fast : &from_slow, &region[i], 1, &d) != Q_OK) {
-            return give_up(&d);
-        }
+    if (take_regions(plan, &from_fast, &from_slow, region, &d) != Q_OK) {
+        return give_up(&d);
     }
     step.n_tokens = 3;
     step.inputs = inputs;

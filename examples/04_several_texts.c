@@ -37,28 +37,46 @@ static int32_t best(const q_tensor *logits, uint32_t r)
     return at;
 }
 
+/* The file's tokenizer, and one session for all texts. */
+static q_error_code open_file(size_t size, q_tokenizer *tokenizer, q_session **session, q_diag *d)
+{
+    static q_file file;
+    static q_backend backend;
+    q_file_build build = {.file = &file};
+    q_context context = {NULL, &backend, 1, 0};
+    q_plan_config config = {.struct_size = sizeof(config), .max = {1, 16, TEXTS, CONTEXT, TEXTS}, .n_workers = 1};
+    q_region region[2] = {{.kind = Q_REGION_STATE, .base = state, .size = sizeof(state)},
+                          {.kind = Q_REGION_SCRATCH, .base = scratch, .size = sizeof(scratch)}};
+    q_model *model;
+    q_plan *plan;
+    size_t n = 0;
+    q_error_code e = q_file_open(&file, file_bytes, size, NULL, 0, d);
+    if (e != Q_OK) {
+        return e;
+    }
+    q_backend_scalar(&backend);
+    const void *section = q_file_section_data(&file, Q_SECTION_TOKENIZER, &n);
+    e = q_tokenizer_open(tokenizer, section, n, d);
+    e = e == Q_OK ? q_model_init(&model, (q_block){model_memory, sizeof(model_memory)}, q_build_from_file, &build, d) : e;
+    e = e == Q_OK ? q_plan_init(&plan, (q_block){plan_memory, sizeof(plan_memory)}, model, &config, d) : e;
+    return e == Q_OK ? q_session_init(session, (q_block){session_memory, sizeof(session_memory)}, plan, &context, region, 2,
+                                      NULL, d)
+                     : e;
+}
+
 int main(int argc, char **argv)
 {
     FILE *in = argc == 2 + TEXTS ? fopen(argv[1], "rb") : NULL;
     size_t size = in != NULL ? fread(file_bytes, 1, sizeof(file_bytes), in) : 0;
     q_diag d = {Q_OK, "", "", 0, 0, 0};
-    q_file file;
-    q_file_build build = {.file = &file};
     q_tokenizer tokenizer;
-    q_backend backend;
-    q_context context = {NULL, &backend, 1, 0};
-    q_plan_config config = {0};
-    q_model *model;
-    q_plan *plan;
     q_session *session;
-    q_region region[2] = {{0}};
     int32_t ids[TEXTS * LONGEST];
     int32_t made[TEXTS][TOKENS];
     q_step_span spans[TEXTS];
     const void *inputs[] = {ids};
     q_step step = {0};
     q_tensor logits;
-    const void *section;
     size_t n = 0;
 
     if (in == NULL) {
@@ -66,25 +84,7 @@ int main(int argc, char **argv)
         return 2;
     }
     fclose(in);
-    q_backend_scalar(&backend);
-    config.struct_size = sizeof(config);
-    config.max = (q_maxima){1, 16, TEXTS, CONTEXT, TEXTS};
-    config.n_workers = 1;
-    region[0].kind = Q_REGION_STATE;
-    region[0].base = state;
-    region[0].size = sizeof(state);
-    region[1].kind = Q_REGION_SCRATCH;
-    region[1].base = scratch;
-    region[1].size = sizeof(scratch);
-    if (q_file_open(&file, file_bytes, size, NULL, 0, &d) != Q_OK) {
-        return give_up(&d);
-    }
-    section = q_file_section_data(&file, Q_SECTION_TOKENIZER, &n);
-    if (q_tokenizer_open(&tokenizer, section, n, &d) != Q_OK ||
-        q_model_init(&model, (q_block){model_memory, sizeof(model_memory)}, q_build_from_file, &build, &d) != Q_OK ||
-        q_plan_init(&plan, (q_block){plan_memory, sizeof(plan_memory)}, model, &config, &d) != Q_OK ||
-        q_session_init(&session, (q_block){session_memory, sizeof(session_memory)}, plan, &context, region, 2, NULL,
-                       &d) != Q_OK) {
+    if (open_file(size, &tokenizer, &session, &d) != Q_OK) {
         return give_up(&d);
     }
     step.inputs = inputs;

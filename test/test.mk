@@ -101,6 +101,8 @@ $(TRAINS_OBJ) $(TRAJECTORY_OBJ) $(DIGITS_OBJ) $(DURABLE_OBJ): $(FREE_DIR)/%.o: %
 
 $(TRAJECTORY_IMAGE): $(TRAJECTORY_OBJ) $(TRAINS_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
 $(DIGITS_IMAGE): $(DIGITS_OBJ) $(TRAINS_OBJ) $(TOOL_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
+bare-resume: $(TEST_DIR)/bin/durable $(DURABLE_IMAGE) ## train a language model in QEMU, kill it, go on here to the same bits
+	@sh tools/bare_resume.sh $^
 $(DURABLE_IMAGE): $(DURABLE_OBJ) $(NETWORKS_OBJ) $(TRAINS_OBJ) $(TEST_DIR)/port/fault_port.o $(CORE_OBJ) $(BACKEND_OBJ) $(BARE_DISK_OBJ)
 $(PROOF_IMAGE): $(TEST_DIR)/proof/main_bare.o $(PROOF_OBJ) $(VECTORS_OBJ) $(TOOL_OBJ) $(CORE_OBJ) $(BACKEND_OBJ)
 

@@ -311,7 +311,9 @@ static q_error_code check_backward(const q_session *s, q_value loss, q_diag *dia
     const plan_value *v = &s->plan->values[loss];
     if (s->busy || !q_plan_trains(&s->plan->config) || !s->saved) {
         return q_fail(diag, Q_ERR_INVALID_STATE, "q_model_backward",
-                      s->busy ? "a step is running" : s->saved ? "the plan is not one for training" : "no training forward has run",
+                      s->busy                             ? "a step is running"
+                      : !q_plan_trains(&s->plan->config) ? "the plan is not one for training"
+                                                         : "no training forward has run",
                       1, 0);
     }
     if (!v->needs_grad) {

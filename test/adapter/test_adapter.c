@@ -111,6 +111,12 @@ static void fill(const q_tensor *t, uint32_t seed)
     }
 }
 
+/* [rows][columns], row-major. */
+static double at(const q_tensor *t, size_t row, size_t column)
+{
+    return (double)((const float *)t->data)[row * t->ne[3] + column];
+}
+
 /* W + s B A with W trained has the gradient G; then that of A is s B^T G, that of B is s G A^T. */
 static void against_whole_weight(const q_file *file, const char *name)
 {
@@ -118,11 +124,9 @@ static void against_whole_weight(const q_file *file, const char *name)
     q_decoder_build b = with_adapters(file);
     q_decoder_build whole = over(file);
     char part[80];
-    tune adapted;
-    tune trained;
+    tune adapted, trained;
     q_tensor a, up, ga, gb, w, g;
-    double gap = 0;
-    double size = 0;
+    double gap = 0, size = 0;
     b.adapts = whole.trains = one_product;
     b.user = whole.user = (void *)(uintptr_t)name;
     tune_open(&adapted, &b, true, 1);
@@ -141,7 +145,7 @@ static void against_whole_weight(const q_file *file, const char *name)
         for (size_t i = 0; i < w.ne[3]; i++) {
             double sum = 0;
             for (size_t k = 0; k < RANK; k++) {
-                sum += (double)((float *)up.data)[r * RANK + k] * (double)((float *)a.data)[k * a.ne[3] + i];
+                sum += at(&up, r, k) * at(&a, k, i);
             }
             ((float *)w.data)[r * w.ne[3] + i] += (float)(s * sum);
         }
@@ -152,9 +156,9 @@ static void against_whole_weight(const q_file *file, const char *name)
         for (size_t i = 0; i < w.ne[3]; i++) {
             double want = 0;
             for (size_t r = 0; r < w.ne[2]; r++) {
-                want += s * (double)((float *)up.data)[r * RANK + k] * (double)((float *)g.data)[r * w.ne[3] + i];
+                want += s * at(&up, r, k) * at(&g, r, i);
             }
-            gap = fmax(gap, fabs(want - (double)((float *)ga.data)[k * w.ne[3] + i]));
+            gap = fmax(gap, fabs(want - at(&ga, k, i)));
             size = fmax(size, fabs(want));
         }
     }
@@ -164,9 +168,9 @@ static void against_whole_weight(const q_file *file, const char *name)
         for (size_t k = 0; k < RANK; k++) {
             double want = 0;
             for (size_t i = 0; i < w.ne[3]; i++) {
-                want += s * (double)((float *)g.data)[r * w.ne[3] + i] * (double)((float *)a.data)[k * w.ne[3] + i];
+                want += s * at(&g, r, i) * at(&a, k, i);
             }
-            gap = fmax(gap, fabs(want - (double)((float *)gb.data)[r * RANK + k]));
+            gap = fmax(gap, fabs(want - at(&gb, r, k)));
             size = fmax(size, fabs(want));
         }
     }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/recipe.h"
 #include "port/posix/posix.h"
 #include "port/x86/cpu_detect.h"
 #include "tools/common/backends.h"
@@ -152,21 +153,15 @@ void tune_open(tune *t, const q_decoder_build *decoder, bool trains, uint32_t wo
 {
     static bool ready;
     q_diag d = {Q_OK, "", "", 0, 0, 0};
-    q_train_config tc;
+    q_train_config tc = recipe_of(&q_optimizer_adam, 0.01);
     size_t n;
     if (!ready) {
         must(q_posix_init(&posix, 7, &d), &d);
         ready = true;
     }
     memset(t, 0, sizeof(*t));
-    memset(&tc, 0, sizeof(tc));
     t->decoder = *decoder;
     t->decoder.flags |= Q_DECODER_ALL_ROWS;
-    tc.struct_size = sizeof(tc);
-    tc.optimizer.struct_size = sizeof(tc.optimizer);
-    tc.optimizer.cls = &q_optimizer_adam;
-    tc.optimizer.learning_rate = 0.01;
-    tc.schedule.struct_size = sizeof(tc.schedule);
     (void)backend_make(&t->backend, "scalar", q_cpu_detect());
     must(q_model_size(build, &t->decoder, &n, &d), &d);
     must(q_model_init(&t->model, (q_block){hold(t, n), n}, build, &t->decoder, &d), &d);

@@ -105,6 +105,8 @@ def classifier(name, samples, targets):
          and all(len(r) == 2 and 0 < float(r[1]) <= 1 for r in rows), (code, out[-200:], err))
     code, plain, err = qorus("run", model, "-t", 1, "--input", FOLDER / samples)
     tell(f"{name}: without targets the same answers", code == 0 and plain == out and "accuracy" not in err, err)
+    code, out, err = qorus("run", model, "-t", 1, "--input", FOLDER / samples, "--targets", FOLDER / samples)
+    tell(f"{name}: targets that are no answers", code == 1 and out == "" and "but the model answers with 1" in err, (code, err))
     looks(name, model)
 
 

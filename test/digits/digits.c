@@ -4,6 +4,7 @@
 
 #include "../../tools/common/dataset.h"
 #include "../common/opened.h"
+#include "../common/recipe.h"
 #include "qorus/base/mem.h"
 #include "qorus/net.h"
 #include "qorus/train.h"
@@ -188,17 +189,11 @@ static void open_session(work *w, const q_backend *backend, uint32_t workers, ui
 
 static q_train_config recipe(uint32_t samples_of_an_epoch)
 {
-    q_train_config c;
-    memset(&c, 0, sizeof(c));
-    c.struct_size = sizeof(c);
-    c.optimizer.struct_size = sizeof(c.optimizer);
-    c.optimizer.cls = &q_optimizer_adamw;
-    c.optimizer.learning_rate = 0.005;
+    q_train_config c = recipe_of(&q_optimizer_adamw, 0.005);
     c.optimizer.weight_decay = 0.01;
     c.optimizer.beta1 = 0.9;
     c.optimizer.beta2 = 0.999;
     c.optimizer.eps = 1e-8;
-    c.schedule.struct_size = sizeof(c.schedule);
     c.schedule.kind = Q_SCHEDULE_COSINE;
     c.schedule.warmup = WARMUP;
     c.schedule.total = (uint64_t)EPOCHS * ((samples_of_an_epoch + BATCH - 1) / BATCH);

@@ -175,6 +175,13 @@ def there_and_back(host, machine, folder):
         print(f"{network}: 34 steps on POSIX, 34 in QEMU ({accel}), 32 on POSIX: {lines[-1].split()[-1][:16]}...")
 
 
+def command(program, image):
+    """What make bare-resume runs."""
+    run = subprocess.run(["sh", "tools/bare_resume.sh", program, image], cwd=ROOT, capture_output=True, text=True)
+    last = (run.stdout.splitlines() or [run.stderr])[-1]
+    expect("make bare-resume", run.returncode == 0 and committed()["transformer"] in last, last + run.stderr)
+
+
 def judge(found, saves, low, high):
     """Why what was found is none of the checkpoints low .. high, or None."""
     sequence, what = found
@@ -287,6 +294,7 @@ def main(program, image, n_kills):
         folder = pathlib.Path(name)
         host, machine = Host(program), Machine(image, folder)
         there_and_back(host, machine, folder)
+        command(pathlib.Path(program).resolve(), pathlib.Path(image).resolve())
         lines = host.train(blank(folder / "whole.img"), NETWORK, STEPS, EVERY)
         saves, phases = saves_of(lines), phases_of(lines)
         print(f"calls of a save: {len(phases[-1])}: {', '.join(phases[-1])}")

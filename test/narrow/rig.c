@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/recipe.h"
 #include "port/posix/posix.h"
 #include "port/x86/cpu_detect.h"
 #include "tools/common/backends.h"
@@ -228,22 +229,10 @@ static void open_session(rig *r, q_diag *d)
     must(q_session_init(&r->session, (q_block){hold(r, n), n}, r->plan, &context, regions, 4, NULL, d), d);
 }
 
-static q_train_config rig_config(void)
-{
-    q_train_config c;
-    memset(&c, 0, sizeof(c));
-    c.struct_size = sizeof(c);
-    c.optimizer.struct_size = sizeof(c.optimizer);
-    c.optimizer.cls = &q_optimizer_adamw;
-    c.optimizer.learning_rate = 0.01;
-    c.schedule.struct_size = sizeof(c.schedule);
-    return c;
-}
-
 void rig_open(rig *r, const rig_options *o)
 {
     q_diag d = {Q_OK, "", "", 0, 0, 0};
-    q_train_config config = rig_config();
+    q_train_config config = recipe_of(&q_optimizer_adamw, 0.01);
     uint32_t state = 99;
     size_t n;
     must(rig_plan(r, o, &d), &d);

@@ -87,6 +87,38 @@ static void through_planes(double *x, uint32_t planes)
     }
 }
 
+/* Adds what sample s gives the gradients of both weights to g1 and g2. */
+static void add_by_hand(const rig *r, uint32_t s, uint32_t planes, const float *w1, const float *b, const float *w2, double *g1,
+                        double *g2)
+{
+    const float *x = r->x + s * RIG_IN;
+    double h[RIG_HIDDEN];
+    double dh[RIG_HIDDEN] = {0};
+    bool active[RIG_HIDDEN];
+    for (uint32_t i = 0; i < RIG_HIDDEN; i++) {
+        h[i] = (double)b[i];
+        for (uint32_t k = 0; k < RIG_IN; k++) {
+            h[i] += (double)w1[i * RIG_IN + k] * (double)x[k];
+        }
+        h[i] = h[i] > 0 ? h[i] : 0;
+        active[i] = h[i] > 0;
+    }
+    through_planes(h, planes);
+    for (uint32_t i = 0; i < RIG_OUT; i++) {
+        double y = -(double)r->target[s * RIG_OUT + i];
+        for (uint32_t k = 0; k < RIG_HIDDEN; k++) {
+            y += (double)w2[i * RIG_HIDDEN + k] * h[k];
+        }
+        for (uint32_t k = 0; k < RIG_HIDDEN; k++) {
+            g2[i * RIG_HIDDEN + k] += 2 * y * h[k];
+            dh[k] += active[k] ? 2 * y * (double)w2[i * RIG_HIDDEN + k] : 0;
+        }
+    }
+    for (uint32_t i = 0; i < RIG_HIDDEN * RIG_IN; i++) {
+        g1[i] += dh[i / RIG_IN] * (double)x[i % RIG_IN];
+    }
+}
+
 /* Gradients of both weights, from what weights, in their type, and activations, in so many planes, are, by hand. */
 static void test_straight_through(uint32_t type, uint32_t planes)
 {
@@ -110,32 +142,7 @@ static void test_straight_through(uint32_t type, uint32_t planes)
     t = rig_param(&r, "first.b");
     b = (const float *)t.data;
     for (uint32_t s = 0; s < RIG_BATCH; s++) {
-        const float *x = r.x + s * RIG_IN;
-        double h[RIG_HIDDEN];
-        double dh[RIG_HIDDEN] = {0};
-        bool active[RIG_HIDDEN];
-        for (uint32_t i = 0; i < RIG_HIDDEN; i++) {
-            h[i] = (double)b[i];
-            for (uint32_t k = 0; k < RIG_IN; k++) {
-                h[i] += (double)w1[i * RIG_IN + k] * (double)x[k];
-            }
-            h[i] = h[i] > 0 ? h[i] : 0;
-            active[i] = h[i] > 0;
-        }
-        through_planes(h, planes);
-        for (uint32_t i = 0; i < RIG_OUT; i++) {
-            double y = -(double)r.target[s * RIG_OUT + i];
-            for (uint32_t k = 0; k < RIG_HIDDEN; k++) {
-                y += (double)w2[i * RIG_HIDDEN + k] * h[k];
-            }
-            for (uint32_t k = 0; k < RIG_HIDDEN; k++) {
-                g2[i * RIG_HIDDEN + k] += 2 * y * h[k];
-                dh[k] += active[k] ? 2 * y * (double)w2[i * RIG_HIDDEN + k] : 0;
-            }
-        }
-        for (uint32_t i = 0; i < RIG_HIDDEN * RIG_IN; i++) {
-            g1[i] += dh[i / RIG_IN] * (double)x[i % RIG_IN];
-        }
+        add_by_hand(&r, s, planes, w1, b, w2, g1, g2);
     }
     must(rig_backward(&r, &d), &d);
     t = rig_grad(&r, "first.w");

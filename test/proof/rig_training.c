@@ -2,6 +2,7 @@
 /* Entries of the catalogue that are about training: settings, steps, numbers that are none, labels. */
 #include "rig_training.h"
 
+#include "../common/recipe.h"
 #include "../port/fault_port.h"
 
 #include "qorus/base/mem.h"
@@ -22,14 +23,7 @@ static void build_classifier(q_graph *g, const void *unused)
 
 q_train_config training_config(const q_optimizer_class *cls)
 {
-    q_train_config c;
-    memset(&c, 0, sizeof(c));
-    c.struct_size = sizeof(c);
-    c.optimizer.struct_size = sizeof(c.optimizer);
-    c.optimizer.cls = cls;
-    c.optimizer.learning_rate = 0.01;
-    c.schedule.struct_size = sizeof(c.schedule);
-    return c;
+    return recipe_of(cls, 0.01);
 }
 
 /* ---- Opening ------------------------------------------------------------------------------------------------ */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../common/opened.h"
+#include "../common/recipe.h"
 #include "port/posix/posix.h"
 #include "port/x86/cpu_detect.h"
 #include "tools/common/backends.h"
@@ -24,14 +25,7 @@ void must(q_error_code e, const q_diag *d)
 
 q_train_config plain_config(const q_optimizer_class *cls)
 {
-    q_train_config c;
-    memset(&c, 0, sizeof(c));
-    c.struct_size = sizeof(c);
-    c.optimizer.struct_size = sizeof(c.optimizer);
-    c.optimizer.cls = cls;
-    c.optimizer.learning_rate = 0.01;
-    c.schedule.struct_size = sizeof(c.schedule);
-    return c;
+    return recipe_of(cls, 0.01);
 }
 
 static q_param slot(q_graph *g, const char *name, uint32_t rows, uint32_t columns)

@@ -421,6 +421,8 @@ static void test_states(void)
     const q_train_config sgd = plain_config(&q_optimizer_sgd);
     const bench_options o = {0};
     const bench_options infer = {.infer = true};
+    uint8_t memory[8];
+    q_trainer *t = NULL;
     q_diag d;
     size_t n;
     bench b;
@@ -429,15 +431,12 @@ static void test_states(void)
           "a plan with too few moments");
     check(q_trainer_update(b.trainer, NULL, &d) == Q_ERR_INVALID_STATE, "an update without a micro-batch");
     check(q_trainer_exchange_average(b.trainer, &d) == Q_ERR_INVALID_STATE, "no average is kept");
-    {
-        uint8_t memory[8];
-        q_trainer *t = NULL;
-        check(q_trainer_init(&t, (q_block){memory, sizeof(memory)}, b.session, &sgd, &d) != Q_OK && t == NULL,
-              "too little memory");
-    }
+    check(q_trainer_init(&t, (q_block){memory, sizeof(memory)}, b.session, &sgd, &d) != Q_OK && t == NULL, "too little memory");
     bench_close(&b);
     bench_open(&b, &infer, &sgd);
     check(q_trainer_size(b.session, &sgd, &n, &d) == Q_ERR_INVALID_STATE, "a plan that is not for training");
+    check(q_model_backward(b.session, false, &d) == Q_ERR_INVALID_STATE && strcmp(d.field, "the plan is not one for training") == 0,
+          "no backward in a plan that is not for training");
     bench_close(&b);
 }
 

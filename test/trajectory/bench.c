@@ -3,6 +3,7 @@
 #include "qorus/base/mem.h"
 #include "../../tools/common/backends.h"
 #include "../common/opened.h"
+#include "../common/recipe.h"
 #include "trajectory.h"
 
 static void must(q_error_code e, const q_diag *d)
@@ -85,12 +86,7 @@ q_train_config bench_config(const trajectory *t, const char *recipe)
 {
     static const q_optimizer_class *const optimizers[] = {&q_optimizer_sgd, &q_optimizer_adam, &q_optimizer_adamw};
     const double *f = (const double *)trajectory_need(t, recipe, "recipe").data;
-    q_train_config c;
-    memset(&c, 0, sizeof(c));
-    c.struct_size = sizeof(c);
-    c.optimizer.struct_size = sizeof(c.optimizer);
-    c.optimizer.cls = optimizers[(uint32_t)f[0]];
-    c.optimizer.learning_rate = f[1];
+    q_train_config c = recipe_of(optimizers[(uint32_t)f[0]], f[1]);
     c.optimizer.weight_decay = f[2];
     c.optimizer.momentum = f[3];
     c.optimizer.flags = f[4] != 0 ? Q_OPTIMIZER_NESTEROV : 0;
@@ -99,7 +95,6 @@ q_train_config bench_config(const trajectory *t, const char *recipe)
     c.optimizer.eps = f[7];
     c.clip_norm = f[8];
     c.clip_value = f[9];
-    c.schedule.struct_size = sizeof(c.schedule);
     c.schedule.kind = (uint32_t)f[10];
     c.schedule.warmup = (uint64_t)f[11];
     c.schedule.total = (uint64_t)f[12];

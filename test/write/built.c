@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/recipe.h"
 #include "net.h"
 #include "qorus/net.h"
 #include "qorus/train.h"
@@ -192,17 +193,11 @@ static void train(const net *n)
     const int32_t labels[NET_BATCH] = {0, 2, 1, 2};
     const void *inputs[2] = {labels, x};
     q_diag d = {Q_OK, "", "", 0, 0, 0};
-    q_train_config c;
+    q_train_config c = recipe_of(&q_optimizer_sgd, 0.05);
     q_trainer *trainer;
     q_step step;
     size_t size;
     void *memory;
-    memset(&c, 0, sizeof(c));
-    c.struct_size = sizeof(c);
-    c.optimizer.struct_size = sizeof(c.optimizer);
-    c.optimizer.cls = &q_optimizer_sgd;
-    c.optimizer.learning_rate = 0.05;
-    c.schedule.struct_size = sizeof(c.schedule);
     memset(&step, 0, sizeof(step));
     step.inputs = inputs;
     step.n_batch = NET_BATCH;

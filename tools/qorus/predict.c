@@ -75,7 +75,9 @@ static bool read_meta(prediction *p)
     memcpy(p->meta, meta != NULL ? meta : "", n);
     p->meta[n] = '\0';
     task = meta_value(p, "task");
-    p->task = task == NULL ? TASK_VALUES : strcmp(task, "classes") == 0 ? TASK_CLASSES : strcmp(task, "chances") == 0 ? TASK_CHANCES : TASK_VALUES;
+    p->task = task != NULL && strcmp(task, "classes") == 0   ? TASK_CLASSES
+              : task != NULL && strcmp(task, "chances") == 0 ? TASK_CHANCES
+                                                             : TASK_VALUES;
     free(task);
     names = meta_value(p, "classes"); /* the names point into it */
     while (names != NULL && p->n_names < MAX_NAMES && (word = train_word(&names)) != NULL) {
@@ -293,12 +295,26 @@ static void print_values(prediction *p, const float *x, uint32_t n, const float 
     }
 }
 
+/* Values that say what the answers of a sample should be. */
+static uint32_t targets_of(const prediction *p, const q_tensor *out, uint32_t rows)
+{
+    return rows * (p->task == TASK_CLASSES ? 1 : out->ne[3]);
+}
+
+static bool fits_targets(const prediction *p, const q_tensor *out, uint32_t rows)
+{
+    if (p->o->targets != NULL && p->y_width != targets_of(p, out, rows)) {
+        say("%s: %u values of a sample, but the model answers with %u", p->o->targets, p->y_width, targets_of(p, out, rows));
+        return false;
+    }
+    return true;
+}
+
 /* All answers of one sample on a line. */
 static bool print_sample(prediction *p, const q_tensor *out, uint32_t first_row, uint32_t rows, uint32_t sample)
 {
     uint32_t columns = out->ne[3];
-    uint32_t each = p->task == TASK_CLASSES ? 1 : columns;
-    const float *y = p->y != NULL && p->y_width == rows * each ? p->y + (size_t)sample * p->y_width : NULL;
+    const float *y = p->y != NULL && p->y_width == targets_of(p, out, rows) ? p->y + (size_t)sample * p->y_width : NULL;
     for (uint32_t r = 0; r < rows; r++) {
         const float *x = (const float *)(const void *)((const char *)out->data + (size_t)(first_row + r) * out->nb[2]);
         if (p->task == TASK_CLASSES) {
@@ -342,6 +358,9 @@ static int run_all(prediction *p)
             return say_failure(p->o->args[0], &p->h->diag);
         }
         rows = out.ne[0] * out.ne[1] * out.ne[2] / n;
+        if (first == 0 && !fits_targets(p, &out, rows)) {
+            return EXIT_FAILED;
+        }
         for (uint32_t i = 0; i < n; i++) {
             if (!print_sample(p, &out, i * rows, rows, first + i)) {
                 break;

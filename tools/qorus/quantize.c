@@ -2,11 +2,10 @@
 /* qorus quantize: a .qorus file again, its matrices in another type, or with adapters merged into them. The output appears
    only when it is whole. */
 #define _POSIX_C_SOURCE 200809L
-#include "host.h"
+#include "model_file.h"
 #include "qorus/rewrite.h"
 
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,8 +18,7 @@ typedef struct quantize_state {
     const char *in;
     const char *out;
     const char *adapter; /* or NULL */
-    char *temp; /* beside out, so that the last step is a rename */
-    q_port_file file;
+    model_file file;
     bool bar;
 } quantize_state;
 
@@ -38,7 +36,7 @@ static q_error_code write_piece(void *user, uint64_t offset, const void *bytes, 
     if (interrupted != 0) {
         return Q_ERR_CANCELLED;
     }
-    return s->h.port->file_write_at(s->h.port->user, s->file, offset, bytes, n);
+    return model_file_write(&s->file, offset, bytes, n);
 }
 
 static void show_progress(void *user, uint32_t done, uint32_t all)
@@ -86,23 +84,15 @@ static void describe(const quantize_state *s, uint32_t dtype, char note[NOTE_BYT
     }
 }
 
-static int write_failed(const quantize_state *s)
+/* Says what is wrong and returns false. */
+static bool fill(quantize_state *s, const q_rewrite *w)
 {
-    const q_diag *last = q_posix_last(&s->h.posix);
-    say("%s: cannot be written: %s", s->out, last->field[0] != '\0' ? last->field : q_strerror(last->code));
-    return EXIT_FAILED;
-}
-
-/* Fills the temporary file and closes it. */
-static int fill(quantize_state *s, const q_rewrite *w)
-{
-    const q_port *port = s->h.port;
     size_t n = 0;
     void *work;
     q_error_code e = q_rewrite_size(w, NULL, &n, &s->h.diag);
     work = e == Q_OK ? host_take(&s->h, n, "work") : NULL;
     if (e == Q_OK && work == NULL) {
-        return EXIT_FAILED;
+        return false;
     }
     if (e == Q_OK) {
         e = q_rewrite_run(w, work, n, &s->h.diag);
@@ -112,41 +102,18 @@ static int fill(quantize_state *s, const q_rewrite *w)
     }
     if (e == Q_ERR_CANCELLED) {
         say("interrupted; nothing was written");
-        return EXIT_FAILED;
+        return false;
     }
     if (e == Q_ERR_IO && strcmp(s->h.diag.field, "write") == 0) {
-        return write_failed(s);
+        return model_file_failed(&s->file);
     }
-    if (e != Q_OK) {
-        return say_failure(s->in, &s->h.diag);
-    }
-    return port->file_sync(port->user, s->file) == Q_OK ? EXIT_DONE : write_failed(s);
-}
-
-/* The temporary file takes the name of the output, or goes away. */
-static int commit(quantize_state *s, int status)
-{
-    const q_port *port = s->h.port;
-    if (port->file_close(port->user, s->file) != Q_OK && status == EXIT_DONE) {
-        status = write_failed(s);
-    }
-    if (status == EXIT_DONE) {
-        q_error_code e = port->file_replace(port->user, s->temp, s->out);
-        if (e == Q_OK || e == Q_ERR_NOT_SUPPORTED) {
-            return EXIT_DONE;
-        }
-        status = write_failed(s);
-    }
-    if (port->file_remove(port->user, s->temp) != Q_OK) {
-        say("%s: cannot be removed", s->temp);
-    }
-    return status;
+    return e == Q_OK || say_failure(s->in, &s->h.diag) == EXIT_DONE;
 }
 
 static int rewrite_file(quantize_state *s, uint32_t dtype)
 {
-    const q_port *port = s->h.port;
     q_rewrite w;
+    bool whole;
     char note[NOTE_BYTES] = "";
     if (!host_open(&s->h, s->in) || !host_adapters(&s->h, s->adapter)) {
         return EXIT_FAILED;
@@ -165,10 +132,11 @@ static int rewrite_file(quantize_state *s, uint32_t dtype)
         return say_failure(s->in, &s->h.diag);
     }
     describe(s, dtype, note);
-    if (port->file_open(port->user, s->temp, Q_OPEN_CREATE_NEW, &s->file) != Q_OK) {
-        return write_failed(s);
+    if (!model_file_open(&s->file, &s->h, s->out)) {
+        return EXIT_FAILED;
     }
-    return commit(s, fill(s, &w));
+    whole = fill(s, &w);
+    return model_file_close(&s->file, whole) && whole ? EXIT_DONE : EXIT_FAILED;
 }
 
 static bool same_file(const char *a, const char *b)
@@ -181,8 +149,6 @@ static bool same_file(const char *a, const char *b)
 static int quantize(quantize_state *s, uint32_t dtype)
 {
     struct stat out;
-    size_t n = strlen(s->out) + 32;
-    int status;
     if (same_file(s->in, s->out)) {
         say("the output would replace the input %s", s->in);
         return EXIT_FAILED;
@@ -191,18 +157,10 @@ static int quantize(quantize_state *s, uint32_t dtype)
         say("%s: cannot be written: not a regular file", s->out);
         return EXIT_FAILED;
     }
-    s->temp = (char *)malloc(n);
-    if (s->temp == NULL) {
-        say("out of memory");
-        return EXIT_FAILED;
-    }
-    (void)snprintf(s->temp, n, "%s.%ld.part", s->out, (long)getpid());
     s->bar = isatty(STDERR_FILENO) != 0;
     (void)signal(SIGINT, on_interrupt);
     (void)signal(SIGTERM, on_interrupt);
-    status = rewrite_file(s, dtype);
-    free(s->temp);
-    return status;
+    return rewrite_file(s, dtype);
 }
 
 int command_quantize(const char *const *words, uint32_t n)

@@ -2,75 +2,26 @@
 /* Files of a training: the model, and the state that a stopped one goes on from, which lies beside it. */
 #include "qorus/checkpoint.h"
 #include "qorus/write.h"
+#include "model_file.h"
 #include "train.h"
 
 #include <string.h>
-#include <unistd.h>
-
-enum { PATH_BYTES = 4096 };
-
-/* A file being written under another name. */
-typedef struct saving {
-    host *h;
-    q_port_file file;
-    char temp[PATH_BYTES];
-} saving;
-
-static q_error_code write_piece(void *user, uint64_t offset, const void *bytes, size_t n)
-{
-    saving *s = (saving *)user;
-    return s->h->port->file_write_at(s->h->port->user, s->file, offset, bytes, n);
-}
-
-static bool cannot_write(host *h, const char *path)
-{
-    const q_diag *last = q_posix_last(&h->posix);
-    say("%s: cannot be written: %s", path, last->field[0] != '\0' ? last->field : q_strerror(last->code));
-    return false;
-}
-
-static bool begin(saving *s, host *h, const char *path)
-{
-    s->h = h;
-    if (snprintf(s->temp, sizeof(s->temp), "%s.%ld.part", path, (long)getpid()) >= (int)sizeof(s->temp)) {
-        say("%s: too long a name", path);
-        return false;
-    }
-    return h->port->file_open(h->port->user, s->temp, Q_OPEN_CREATE_NEW, &s->file) == Q_OK || cannot_write(h, path);
-}
-
-/* Takes the name `path` where all was well, so that the file there is always a whole one. */
-static bool commit(saving *s, const char *path, q_error_code e)
-{
-    const q_port *port = s->h->port;
-    bool ok = e == Q_OK && port->file_sync(port->user, s->file) == Q_OK;
-    ok = port->file_close(port->user, s->file) == Q_OK && ok;
-    if (ok) {
-        e = port->file_replace(port->user, s->temp, path);
-        ok = e == Q_OK || e == Q_ERR_NOT_SUPPORTED;
-    }
-    if (!ok) {
-        (void)cannot_write(s->h, path);
-        if (port->file_remove(port->user, s->temp) != Q_OK) {
-            say("%s: cannot be removed", s->temp);
-        }
-    }
-    return ok;
-}
 
 /* ---- The model --------------------------------------------------------------------------------------------- */
 
-static bool write_model(train_run *r, saving *s, const q_write *w, void *work, size_t n)
+static bool write_model(train_run *r, model_file *f, const q_write *w, void *work, size_t n)
 {
     q_error_code e;
-    if (!begin(s, &r->h, train_model_path(r))) {
+    if (!model_file_open(f, &r->h, train_model_path(r))) {
         return false;
     }
     e = q_write_run(w, work, n, &r->h.diag);
-    if (e != Q_OK && e != Q_ERR_IO) {
-        (void)train_say_failure(&r->s, train_model_path(r), &r->h.diag);
+    if (e == Q_ERR_IO) {
+        (void)model_file_failed(f);
+    } else if (e != Q_OK) {
+        (void)train_say_failure(&r->s, f->path, &r->h.diag);
     }
-    return commit(s, train_model_path(r), e);
+    return model_file_close(f, e == Q_OK) && e == Q_OK;
 }
 
 /* The graph the file will have: what trains has a loss, and all rows. The parameters have the same names. */
@@ -105,15 +56,12 @@ static void write_adapters_only(const train_run *r, q_write *w)
 
 bool save_is_possible(train_run *r)
 {
-    static saving s;
-    const q_port *port = r->h.port;
-    bool ok = begin(&s, &r->h, train_model_path(r));
-    return ok && ((port->file_close(port->user, s.file) == Q_OK && port->file_remove(port->user, s.temp) == Q_OK) ||
-                  cannot_write(&r->h, s.temp));
+    static model_file f;
+    return model_file_open(&f, &r->h, train_model_path(r)) && model_file_close(&f, false);
 }
 
 /* What a file of the model takes: *w, and memory of *n bytes to write it with. */
-static bool prepare(train_run *r, saving *s, q_write *w, void **work, size_t *n)
+static bool prepare(train_run *r, model_file *f, q_write *w, void **work, size_t *n)
 {
     static const char *const logits[] = {"logits"};
     static const char *const values[] = {"values"};
@@ -130,8 +78,8 @@ static bool prepare(train_run *r, saving *s, q_write *w, void **work, size_t *n)
     w->meta = r->data.meta;
     w->arch = r->network.is_decoder ? &r->network.decoder.arch : NULL;
     w->layer_kinds = r->network.is_decoder ? r->network.decoder.kinds : NULL;
-    w->user = s;
-    w->write = write_piece;
+    w->user = f;
+    w->write = model_file_write;
     if (r->s.lora != 0) {
         write_adapters_only(r, w);
     }
@@ -148,22 +96,21 @@ static bool prepare(train_run *r, saving *s, q_write *w, void **work, size_t *n)
 
 bool save_fits_type(train_run *r)
 {
-    static saving s;
+    static model_file f;
     q_write w;
     size_t n = 0;
     void *work;
-    return r->s.type == 0 || prepare(r, &s, &w, &work, &n);
+    return r->s.type == 0 || prepare(r, &f, &w, &work, &n);
 }
 
 bool save_model(train_run *r)
 {
-    static saving s;
+    static model_file f;
     q_write w;
     size_t n = 0;
     void *work;
-    return prepare(r, &s, &w, &work, &n) && write_model(r, &s, &w, work, n);
+    return prepare(r, &f, &w, &work, &n) && write_model(r, &f, &w, work, n);
 }
-
 
 /* ---- The state --------------------------------------------------------------------------------------------- */
 
@@ -171,7 +118,7 @@ enum { STATE_WORK = 1 << 18, STATE_FIGURES = 96 };
 
 /* OUT.state. Its note is a line of figures, then the settings. */
 typedef struct state_file {
-    char path[PATH_BYTES];
+    char path[MODEL_FILE_PATH];
     q_checkpoint_place place;
     q_block work;
     char note[STATE_FIGURES + sizeof(((train_run *)0)->settings)];
@@ -302,7 +249,7 @@ void remove_state(train_run *r)
 {
     static const char *const suffixes[] = {"", Q_CHECKPOINT_PREVIOUS, Q_CHECKPOINT_TEMP};
     state_file *f = state_of(r);
-    char path[PATH_BYTES];
+    char path[MODEL_FILE_PATH];
     for (uint32_t i = 0; f != NULL && i < 3; i++) {
         if (snprintf(path, sizeof(path), "%s%s", f->path, suffixes[i]) < (int)sizeof(path)) {
             (void)remove(path);
