@@ -38,8 +38,11 @@ done
 train "$disk" >"$dir/here"
 read -r word number step hash <"$dir/here"
 [ "$word $number" != "start none" ] || fail "the machine saved nothing: $(grep -v usage "$dir/errors" | tail -n 1)"
+if [ "$number" -lt 3 ] || [ "$step" -ge 100 ]; then
+    fail "it was not killed in time: checkpoint $number is of step $step"
+fi
 echo "the machine is killed; here, from step $step of checkpoint $number: $(echo "$hash" | cut -c 1-16)..."
+train "$dir/whole.img" >"$dir/whole"
 end=$(tail -n 1 "$dir/here")
-whole=$(train "$dir/whole.img" | tail -n 1)
-[ "$end" = "$whole" ] || fail "other bits: $end, and never stopped: $whole"
+[ "$end" = "$(tail -n 1 "$dir/whole")" ] || fail "other bits: $end, and never stopped: $(tail -n 1 "$dir/whole")"
 echo "step 100: ${end##* }: the bits of a training that was never stopped"

@@ -11,11 +11,6 @@
  */
 #include "layers.h"
 
-static bool batchnorm_slope_known(uint32_t activation)
-{
-    return activation == Q_ACT_NONE || activation == Q_ACT_RELU || activation == Q_ACT_SIGMOID || activation == Q_ACT_TANH;
-}
-
 static q_error_code batchnorm_config_check(const q_node_info *info, q_diag *diag)
 {
     const q_batchnorm_config *c = (const q_batchnorm_config *)info->config;
@@ -28,7 +23,7 @@ static q_error_code batchnorm_config_check(const q_node_info *info, q_diag *diag
     if (c->activation >= Q_ACT_COUNT) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.activation", Q_ACT_COUNT, c->activation);
     }
-    if (info->trains != 0 && !batchnorm_slope_known(c->activation)) {
+    if (info->trains != 0 && c->activation != Q_ACT_NONE && !q_activation_from_output(c->activation)) {
         return q_fail(diag, Q_ERR_UNSUPPORTED, "", "config.activation in training", Q_ACT_RELU, c->activation);
     }
     return c->reserved != 0 ? q_fail(diag, Q_ERR_INVALID_ARG, "", "config.reserved", 0, c->reserved) : Q_OK;

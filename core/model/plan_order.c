@@ -152,15 +152,18 @@ static bool take(q_plan *plan, uint32_t k, uint32_t made, uint32_t value)
     return true;
 }
 
-/* The sum takes an addend, which is read before it is written, row by row; the output the sum, or the other addend. */
+/* The sum takes an addend, which is read before it is written, row by row; the output the sum, or an addend that the sum has
+   not taken. */
 static void sum_in_place(q_plan *plan, uint32_t k)
 {
     const plan_step *s = &plan->steps[k];
+    bool taken;
     if (!take(plan, k, s->in[0], s->addend[0])) {
         (void)take(plan, k, s->in[0], s->addend[1]);
     }
-    if ((s->cls->in_place & 1u) != 0 && !take(plan, k, s->out, s->in[0]) && !take(plan, k, s->out, s->addend[0])) {
-        (void)take(plan, k, s->out, s->addend[1]);
+    taken = (s->cls->in_place & 1u) == 0 || take(plan, k, s->out, s->in[0]);
+    for (uint32_t i = 0; i < 2 && !taken; i++) {
+        taken = plan->values[s->addend[i]].root != plan->values[s->in[0]].root && take(plan, k, s->out, s->addend[i]);
     }
 }
 

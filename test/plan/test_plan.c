@@ -227,6 +227,18 @@ static void build_stream(q_graph *g, const void *user)
     q_graph_output(g, "y", train ? node(g, &q_layer_mse, "mse", NULL, y, x, Q_NONE, Q_NONE) : y);
 }
 
+/* A norm that is the last step makes a sum that is an output. */
+static void build_last(q_graph *g, const void *unused)
+{
+    static const q_rmsnorm_config rms = {1e-5f, 0, 0, 0};
+    q_value x = input(g, "x", 16);
+    q_value s = node(g, &q_layer_silu, "silu", NULL, x, Q_NONE, Q_NONE, Q_NONE);
+    s = node(g, &q_layer_add, "sum", NULL, s, x, Q_NONE, Q_NONE);
+    (void)unused;
+    q_graph_output(g, "y", node(g, &q_layer_rmsnorm, "norm", &rms, s, Q_NONE, slot(g, "norm.w", 1, 16, true), Q_NONE));
+    q_graph_output(g, "sum", s);
+}
+
 /* ---- Plans ------------------------------------------------------------------------------------------------- */
 
 /* Spreads pieces over all memories, by kind and name. */
@@ -392,6 +404,8 @@ static void print_stream(const char *folder, const q_maxima *max)
                     {"stream-train", Q_PLAN_TRAIN, 0, 3, 0},
                     {"stream-train-again", Q_PLAN_TRAIN, Q_PLAN_RECOMPUTE, 3, 2}, /* one of each a second time */
                     {"stream-train-loose", Q_PLAN_TRAIN, Q_PLAN_NO_FUSE, 0, 4}};
+    const q_plan_config last = config_of(Q_PLAN_INFER, Q_PRECISION_EXACT, 0, 0, max);
+    print_all(folder, "stream-last", build_last, NULL, &last);
     for (size_t i = 0; i < sizeof(variants) / sizeof(variants[0]); i++) {
         const bool train = variants[i].mode == Q_PLAN_TRAIN;
         q_plan_config c = config_of(variants[i].mode, Q_PRECISION_EXACT, variants[i].flags, i % 2 != 0, max);
