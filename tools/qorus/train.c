@@ -444,11 +444,6 @@ int command_train(const char *const *words, uint32_t n)
         return EXIT_FAILED;
     }
     r.s.threads = o.threads;
-    if (r.s.export_to != NULL) { /* a training that goes on and is over at once */
-        r.s.resume = true;
-        r.s.metrics = NULL;
-        r.s.sample_every = 0;
-    }
     status = train_prepare(&r);
     if (status == EXIT_DONE) {
         status = go(&r, words, n);

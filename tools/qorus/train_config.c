@@ -223,6 +223,10 @@ static bool check(train_settings *s)
     }
     s->type = *setting_line(s, setting_find("type")) != 0 ? s->type : s->quantise;
     s->epochs = s->epochs == 0 && s->steps == 0 ? 10 : s->epochs;
+    if (s->export_to != NULL) { /* a training that goes on and is over at once */
+        s->resume = true;
+        s->sample_every = 0;
+    }
     return true;
 }
 

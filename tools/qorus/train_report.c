@@ -90,7 +90,7 @@ bool report_open(train_run *r, uint64_t bytes)
 {
     const char *path = r->s.metrics;
     r->bar = isatty(STDERR_FILENO) != 0;
-    if (path == NULL) {
+    if (path == NULL || r->s.export_to != NULL) {
         return true;
     }
     r->json = train_ends_in(path, ".jsonl") || train_ends_in(path, ".json");
