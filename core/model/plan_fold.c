@@ -18,8 +18,8 @@ static uint32_t folding_product(const q_plan *plan, uint32_t k)
         return Q_NONE;
     }
     p = &plan->steps[v->producer];
-    if (p->cls->epilogue == NULL || p->cls->n_out != 1 || p->activation != Q_ACT_NONE || p->tail != s->tail || p->place != s->place ||
-        p->n_in == Q_MAX_INPUTS) {
+    if (p->cls->epilogue == NULL || p->cls->n_out != 1 || p->activation != Q_ACT_NONE || p->fold != Q_NONE ||
+        p->tail != s->tail || p->place != s->place || p->n_in == Q_MAX_INPUTS) {
         return Q_NONE;
     }
     q_plan_view_step(plan, p, &view);

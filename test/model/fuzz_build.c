@@ -281,6 +281,24 @@ static void norm(sketch *k, uint32_t x)
     add_node(k, &d, &k->types[x]);
 }
 
+/* Of a product, which may make it in its epilogue, or of its result. */
+static void batchnorm(sketch *k, uint32_t x)
+{
+    uint32_t cols = k->types[x].dim[3].n;
+    const q_batchnorm_config c = {1e-5f, 0.1f, fuzz_pick(&k->s, 3) == 0 ? Q_ACT_RELU : Q_ACT_NONE, 0};
+    q_node_desc d;
+    memset(&d, 0, sizeof(d));
+    d.cls = &q_layer_batchnorm;
+    d.config = &c;
+    d.n_in = 1;
+    d.in[0] = x;
+    d.n_param = 4;
+    for (uint32_t i = 0; i < 4; i++) {
+        d.param[i] = add_param(k, Q_F32, Q_PLAIN, 1, cols);
+    }
+    add_node(k, &d, &k->types[x]);
+}
+
 static void embed(sketch *k)
 {
     static const uint32_t dtypes[] = {Q_F32, Q_Q8_0, Q_Q4_1, Q_F16, Q_F32};
@@ -393,7 +411,7 @@ static void add_something(sketch *k)
 {
     static const q_layer_class *const two[] = {&q_layer_add, &q_layer_mul, &q_layer_silu_mul};
     uint32_t x = real_value(k);
-    switch (k->r->trains ? fuzz_pick(&k->s, 4) : fuzz_pick(&k->s, 14)) {
+    switch (k->r->trains ? fuzz_pick(&k->s, 4) : fuzz_pick(&k->s, 15)) {
     case 0:
     case 1:
         (void)product(k, x, columns[fuzz_pick(&k->s, 8)]);
@@ -433,6 +451,11 @@ static void add_something(sketch *k)
         break;
     case 12:
         loss(k);
+        break;
+    case 13:
+        for (uint32_t n = 1 + fuzz_pick(&k->s, 2); n != 0; n--) {
+            batchnorm(k, n == 2 ? product(k, x, k->types[x].dim[3].n) : k->n_values - 1);
+        }
         break;
     default:
         elementwise(k, &q_layer_add, x, x);
