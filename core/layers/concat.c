@@ -11,8 +11,9 @@ static q_error_code concat_shape(const q_node_info *info, q_diag *diag)
     uint64_t columns = 0;
     for (uint32_t i = 0; i < info->n_in; i++) {
         q_value_type like = info->in[i];
-        if (q_expect_real(info, i, diag) != Q_OK) {
-            return Q_ERR_INVALID_DTYPE;
+        q_error_code e = q_expect_real(info, i, diag);
+        if (e != Q_OK) {
+            return e;
         }
         like.dim[3] = info->in[0].dim[3];
         if (!q_dims_equal(&like, &info->in[0])) {

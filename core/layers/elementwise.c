@@ -6,10 +6,12 @@
 /* Two inputs, or one and a vector. */
 static q_error_code binary_shape(const q_node_info *info, q_diag *diag)
 {
-    for (uint32_t i = 0; i < info->n_in; i++) {
-        if (q_expect_real(info, i, diag) != Q_OK) {
-            return Q_ERR_INVALID_DTYPE;
-        }
+    q_error_code e = Q_OK;
+    for (uint32_t i = 0; i < info->n_in && e == Q_OK; i++) {
+        e = q_expect_real(info, i, diag);
+    }
+    if (e != Q_OK) {
+        return e;
     }
     q_shape_like(info, &info->in[0], info->in[0].dim[3].n);
     if (info->n_in + info->n_param != 2) {

@@ -84,7 +84,8 @@ q_error_code q_expect_image(const q_node_info *info, uint32_t i, q_diag *diag)
 {
     const q_count *dim = info->in[i].dim;
     if (dim[1].sym != Q_SYM_ONE || dim[2].sym != Q_SYM_ONE || dim[1].n > Q_MAX_IMAGE_SIDE || dim[2].n > Q_MAX_IMAGE_SIDE) {
-        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "input height or width", Q_MAX_IMAGE_SIDE, dim[1].n);
+        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "input height or width", Q_MAX_IMAGE_SIDE,
+                      dim[1].n > Q_MAX_IMAGE_SIDE ? dim[1].n : dim[2].n);
     }
     return q_expect_real(info, i, diag);
 }

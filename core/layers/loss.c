@@ -42,8 +42,12 @@ static double sum_of_rows(const q_real *x, uint32_t rows)
 
 static q_error_code pair_shape(const q_node_info *info, q_diag *diag)
 {
-    if (q_expect_real(info, 0, diag) != Q_OK || q_expect_real(info, 1, diag) != Q_OK) {
-        return Q_ERR_INVALID_DTYPE;
+    q_error_code e = q_expect_real(info, 0, diag);
+    if (e == Q_OK) {
+        e = q_expect_real(info, 1, diag);
+    }
+    if (e != Q_OK) {
+        return e;
     }
     if (!q_dims_equal(&info->in[0], &info->in[1])) {
         return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "target", info->in[0].dim[3].n, info->in[1].dim[3].n);

@@ -34,11 +34,15 @@ static q_error_code reshape_shape(const q_node_info *info, q_diag *diag)
     uint64_t total = 1;
     uint64_t dim[Q_MAX_DIMS];
     uint32_t symbol = Q_SYM_ONE;
-    if (q_expect_real(info, 0, diag) != Q_OK) {
-        return Q_ERR_INVALID_DTYPE;
+    q_error_code e = q_expect_real(info, 0, diag);
+    if (e != Q_OK) {
+        return e;
     }
-    if (c->symbol > 2 || c->reserved != 0) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "", c->symbol > 2 ? "config.symbol" : "config.reserved", 2, c->symbol);
+    if (c->symbol > 2) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.symbol", 2, c->symbol);
+    }
+    if (c->reserved != 0) {
+        return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.reserved", 0, c->reserved);
     }
     for (uint32_t d = 0; d < Q_MAX_DIMS; d++) {
         if (!q_mul_u64(total, in[d].n, &total)) {

@@ -27,7 +27,11 @@ static q_error_code rope_table_config_check(const q_rope_table_config *c, q_diag
         return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.factor", 1, 0);
     }
     if (c->scaling == Q_ROPE_LLAMA3 && (!(c->low > 0) || !(c->high > c->low) || c->original_context == 0)) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "", "config.low", 1, 0);
+        return q_fail(diag, Q_ERR_INVALID_ARG, "",
+                      !(c->low > 0)          ? "config.low"
+                      : !(c->high > c->low) ? "config.high"
+                                            : "config.original_context",
+                      1, 0);
     }
     return Q_OK;
 }
@@ -102,8 +106,12 @@ static q_error_code rope_table_forward(const q_layer *layer, const q_work *work,
 static q_error_code rope_shape(const q_node_info *info, q_diag *diag)
 {
     const q_rope_config *c = (const q_rope_config *)info->config;
-    if (q_expect_real(info, 0, diag) != Q_OK || q_expect_real(info, 1, diag) != Q_OK) {
-        return Q_ERR_INVALID_DTYPE;
+    q_error_code e = q_expect_real(info, 0, diag);
+    if (e == Q_OK) {
+        e = q_expect_real(info, 1, diag);
+    }
+    if (e != Q_OK) {
+        return e;
     }
     if (c->heads == 0 || c->head_dim == 0 || (uint64_t)c->heads * c->head_dim != info->in[0].dim[3].n) {
         return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "config.heads", info->in[0].dim[3].n,

@@ -99,9 +99,29 @@ void q_plan_view_step(const q_plan *plan, const plan_step *step, plan_view *view
     view->info.trains = q_plan_trains(&plan->config) ? 1u : 0u;
 }
 
+static q_error_code check_maxima(const q_maxima *m, const char *what, q_diag *diag)
+{
+    static const char *const fields[] = {"max.batch", "max.tokens", "max.selected", "max.kv", "max.sequences"};
+    const uint32_t values[] = {m->batch, m->tokens, m->selected, m->kv, m->sequences};
+    for (uint32_t i = 0; i < 5; i++) {
+        uint32_t most = i == 4 ? Q_CAP_SEQUENCES : Q_CAP_CONTEXT;
+        if (i < 3 && values[i] == 0) {
+            return q_fail(diag, Q_ERR_INVALID_ARG, what, fields[i], 1, 0);
+        }
+        if (values[i] > most) {
+            return q_fail(diag, Q_ERR_LIMIT, what, fields[i], most, values[i]);
+        }
+    }
+    if ((uint64_t)m->batch * m->tokens > UINT32_MAX) {
+        return q_fail(diag, Q_ERR_LIMIT, what, "max.batch * max.tokens", UINT32_MAX, (uint64_t)m->batch * m->tokens);
+    }
+    return Q_OK;
+}
+
 static q_error_code config_check(const q_plan_config *c, q_diag *diag)
 {
     const char *what = "q_plan_config";
+    q_error_code e;
     if (c->struct_size != sizeof(*c)) {
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "struct_size", sizeof(*c), c->struct_size);
     }
@@ -120,19 +140,9 @@ static q_error_code config_check(const q_plan_config *c, q_diag *diag)
     if (c->moments > Q_MAX_MOMENTS) {
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "moments", Q_MAX_MOMENTS, c->moments);
     }
-    if (c->max.batch == 0 || c->max.tokens == 0 || c->max.selected == 0) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, what,
-                      c->max.batch == 0    ? "max.batch"
-                      : c->max.tokens == 0 ? "max.tokens"
-                                           : "max.selected",
-                      1, 0);
-    }
-    if (c->max.batch > Q_CAP_CONTEXT || c->max.tokens > Q_CAP_CONTEXT || c->max.kv > Q_CAP_CONTEXT ||
-        (uint64_t)c->max.batch * c->max.tokens > UINT32_MAX || c->max.selected > Q_CAP_CONTEXT) {
-        return q_fail(diag, Q_ERR_LIMIT, what, "max", Q_CAP_CONTEXT, c->max.tokens);
-    }
-    if (c->max.sequences > Q_CAP_SEQUENCES) {
-        return q_fail(diag, Q_ERR_LIMIT, what, "max.sequences", Q_CAP_SEQUENCES, c->max.sequences);
+    e = check_maxima(&c->max, what, diag);
+    if (e != Q_OK) {
+        return e;
     }
     if (c->kv_type >= Q_KV_COUNT) {
         return q_fail(diag, Q_ERR_INVALID_ARG, what, "kv_type", Q_KV_COUNT - 1, c->kv_type);

@@ -74,7 +74,7 @@ static uint32_t collect_scratch(q_plan *plan, uint32_t tag)
         if (value->used && value->root == v && value->data.bytes != 0 && value->data.tag == tag) {
             insert_by_size(plan->pieces, n++, &value->data);
         }
-        if (value->grad.bytes != 0 && value->grad.tag == tag && value->grad.first <= value->grad.last) {
+        if (Q_TRAINING(value->grad.bytes) != 0 && value->grad.tag == tag && value->grad.first <= value->grad.last) {
             insert_by_size(plan->pieces, n++, &value->grad);
         }
     }
@@ -83,7 +83,7 @@ static uint32_t collect_scratch(q_plan *plan, uint32_t tag)
         if (s->scratch.bytes != 0 && s->scratch.tag == tag && (s->twin == Q_NONE || s->runs)) {
             insert_by_size(plan->pieces, n++, &s->scratch);
         }
-        if (s->scratch_back.bytes != 0 && s->scratch.tag == tag) {
+        if (Q_TRAINING(s->scratch_back.bytes) != 0 && s->scratch.tag == tag) {
             insert_by_size(plan->pieces, n++, &s->scratch_back);
         }
     }
@@ -191,7 +191,7 @@ q_error_code q_plan_place(q_plan *plan, q_diag *diag)
             e = q_fail(diag, Q_ERR_OVERFLOW, s->name, "state", 0, 0);
         }
     }
-    for (uint32_t k = plan->n_steps; k < plan->n_steps + plan->n_again; k++) {
+    for (uint32_t k = plan->n_steps; k < plan->n_steps + Q_TRAINING(plan->n_again); k++) {
         plan_step *s = &plan->steps[k];
         s->state = plan->steps[s->twin].state;
         s->saved = plan->steps[s->twin].saved;

@@ -315,9 +315,13 @@ q_error_code q_trainer_update(q_trainer *trainer, q_train_report *report, q_diag
     if (t == NULL) {
         return q_fail(diag, Q_ERR_INVALID_ARG, "q_trainer_update", "trainer", 1, 0);
     }
-    if (t->samples == 0 || t->session->busy || !(t->count > 0)) {
+    if (t->exchanged || t->samples == 0 || t->session->busy || !(t->count > 0)) {
         return q_fail(diag, Q_ERR_INVALID_STATE, "q_trainer_update",
-                      t->samples == 0 ? "no micro-batch" : t->session->busy ? "a step is running" : "nothing was counted", 1, 0);
+                      t->exchanged         ? "averages are in place"
+                      : t->samples == 0    ? "no micro-batch"
+                      : t->session->busy   ? "a step is running"
+                                           : "nothing was counted",
+                      1, 0);
     }
     memset(&t->report, 0, sizeof(t->report));
     t->report.step = t->steps;

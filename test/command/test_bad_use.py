@@ -25,11 +25,13 @@ def usage(model):
         tell(f"{command} --help", code == 0 and out.startswith(f"usage: qorus {command}") and err == "", (code, err))
     refused("an unknown command", 2, ["frobnicate", "--help"], "frobnicate")
     for options, words in ((("-n",), ["-n", "value"]), (("-n", "many"), ["-n", "N"]), (("-n", "-1"), ["-n"]),
-                           (("-n", "99999999999"), ["-n"]), (("--temp", "warm"), ["--temp"]), (("--temp", "nan"), ["--temp"]),
+                           (("-n", "99999999999"), ["-n"]), (("--temp", "warm"), ["--temp", "'warm'"]), (("--temp", "nan"), ["--temp"]),
                            (("--logit-bias", "5"), ["--logit-bias"]), (("--seed", "0x1"), ["--seed"]),
                            (("--stop", ""), ["--stop"]), (("a", "b", "c", "d"), [])):
         refused(f"run {' '.join(options)}", 2, words, "run", model, "-p", "x", *options)
     refused("run: -p and -f", 2, ["-p", "-f"], "run", model, "-p", "x", "-f", "y")
+    for option, value in (("-p", "x"), ("--temp", "1"), ("--adapter", "y"), ("--json", None), ("--logits", "y")):
+        refused(f"run --input {option}", 2, ["--input", option], "run", model, "--input", "x", *filter(None, (option, value)))
     refused("run: two models", 2, ["one model"], "run", model, model, "-p", "x")
     refused("perplexity without a text", 2, ["FILE"], "perplexity", model)
     refused("perplexity --ctx 1", 2, ["--ctx"], "perplexity", model, model, "--ctx", "1")

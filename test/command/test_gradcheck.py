@@ -77,9 +77,12 @@ def main():
     is_right("nothing fused, one thread", 20, FILES / "llama.qorus", "--samples", 2, "--no-fuse", "-t", 1, "--backend", "scalar")
     is_right("a classifier of a config file", 4, FOLDER / "points.train")
     is_right("a text of a config file", 7, FOLDER / "text.train", "--samples", 3, "--batch", 2)
+    is_right("a decoder that is tuned", 9, "--model", FILES / "llama.qorus", "--data", FOLDER / "text.txt", "--window", 8, "--batch", 2,
+             "--tune", "layers.1.*", "--samples", 3)
     tell("every element", "155 elements checked" in check(FILES / "mlp.qorus", "--samples", 0)[1])
     tell("no model", check()[0] == 2)
     tell("two models", check(FILES / "mlp.qorus", FILES / "mlp.qorus")[0] == 2)
+    tell("words without end", check(*["--batch", 2] * 200)[0] == 2)
     tell("no such file", check(FOLDER / "none.qorus")[0] == 1)
     tell("a class it does not know", check(FILES / "graph.qorus")[0] == 1)
     tell("--samples without a number", check(FOLDER / "points.train", "--samples")[0] == 2)

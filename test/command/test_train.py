@@ -13,6 +13,7 @@ import sys
 import termios
 
 from command import FOLDER, QORUS, ROOT, finish, interrupted, qorus, tell
+from file_reader import Parsed
 from training import WORDS, bytes_of, make_data, one_thread, refused, train
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -108,6 +109,18 @@ def classifier(name, samples, targets):
     code, out, err = qorus("run", model, "-t", 1, "--input", FOLDER / samples, "--targets", FOLDER / samples)
     tell(f"{name}: targets that are no answers", code == 1 and out == "" and "but the model answers with 1" in err, (code, err))
     looks(name, model)
+
+
+def wide_rows():
+    """A file whose samples have 65536 times 65536 values, which 32 bits cannot count."""
+    data = bytearray(bytes_of("lstm.qorus"))
+    at = Parsed(bytes(data)).sections[4][0] + 32
+    data[at + 7] = 4
+    struct.pack_into("<I", data, at + 16 + 4, 65536)
+    struct.pack_into("<I", data, at + 16 + 12, 65536)
+    (FOLDER / "wide.qorus").write_bytes(Parsed(bytes(data)).rehash())
+    code, _, err = qorus("run", FOLDER / "wide.qorus", "--input", FOLDER / "waves.npy")
+    tell("qorus run: samples with more values than can be counted", code == 1 and "more than 4294967295 values" in err, (code, err))
 
 
 def looks(name, model):
@@ -455,6 +468,7 @@ def main():
     classifier("mlp", "x.idx", "y.idx")
     classifier("cnn", "x.idx", "y.idx")
     classifier("lstm", "waves.npy", "kinds.npy")
+    wide_rows()
     language_model()
     values()
     examples()

@@ -338,8 +338,9 @@ static void test_average(void)
         must(q_trainer_exchange_average(b.trainer, &d), &d);
         good = near((double)((q_real *)bench_param(&b, "second.w").data)[4], average, 1e-6);
         check(bench_backward(&b, 0, 1, NULL, &d) == Q_ERR_INVALID_STATE, "no backward on averages");
+        good = good && q_trainer_update(b.trainer, NULL, &d) != Q_OK && strcmp(d.field, "averages are in place") == 0;
         must(q_trainer_exchange_average(b.trainer, &d), &d);
-        check(good && bench_hash(&b) == hash, "the average of the weights, and back");
+        check(good && bench_hash(&b) == hash, "the average of the weights, no update of it, and back");
     }
     bench_close(&b);
 }
@@ -419,8 +420,7 @@ static void test_states(void)
 {
     const q_train_config c = plain_config(&q_optimizer_adam);
     const q_train_config sgd = plain_config(&q_optimizer_sgd);
-    const bench_options o = {0};
-    const bench_options infer = {.infer = true};
+    const bench_options o = {0}, infer = {.infer = true};
     uint8_t memory[8];
     q_trainer *t = NULL;
     q_diag d;

@@ -33,15 +33,15 @@ static const option table[] = {
     {"-p", "TEXT", "the prompt", offsetof(options, prompt), FOR_RUN | FOR_TOKENIZE, KIND_TEXT},
     {"-p", "N", "prompt tokens (256)", offsetof(options, n_prompt), FOR_BENCH | FOR_CONFORM, KIND_COUNT},
     {"-f", "FILE", "the prompt from a file", offsetof(options, file), FOR_RUN | FOR_TOKENIZE, KIND_TEXT},
-    {"--input", "FILE", "samples to answer, of a model that reads no text: IDX, .npy or CSV", offsetof(options, input), FOR_RUN,
+    {"--input", "FILE", "samples to answer, of a model that reads no text: IDX, .npy or CSV", offsetof(options, input), FOR_RUN | FOR_ANSWERS,
      KIND_TEXT},
-    {"--targets", "FILE", "what the answers should be", offsetof(options, targets), FOR_RUN, KIND_TEXT},
+    {"--targets", "FILE", "what the answers should be", offsetof(options, targets), FOR_RUN | FOR_ANSWERS, KIND_TEXT},
     {"--confusion", "FILE", "with --input: how often which class was taken for which, as CSV; rows are the targets",
-     offsetof(options, confusion), FOR_RUN, KIND_TEXT},
+     offsetof(options, confusion), FOR_RUN | FOR_ANSWERS, KIND_TEXT},
     {"-n", "N", "tokens to make", offsetof(options, n), FOR_RUN | FOR_CHAT | FOR_BENCH, KIND_COUNT},
     {"-r", "N", "repetitions (5)", offsetof(options, repeat), FOR_BENCH, KIND_COUNT},
     {"--samples", "N", "elements looked at of each parameter (20; 0: all)", offsetof(options, samples), FOR_GRADCHECK, KIND_COUNT},
-    {"-t", "N", "threads (all CPUs)", offsetof(options, threads), FOR_MODEL | FOR_CONFORM | FOR_GRADCHECK, KIND_COUNT},
+    {"-t", "N", "threads (all CPUs)", offsetof(options, threads), FOR_MODEL | FOR_ANSWERS | FOR_CONFORM | FOR_GRADCHECK, KIND_COUNT},
     {"--ctx", "N", "positions of the context", offsetof(options, ctx), FOR_MODEL, KIND_COUNT},
     {"--chunk", "N", "most tokens of one step (256)", offsetof(options, chunk), FOR_MODEL | FOR_CONFORM, KIND_COUNT},
     {"--kv", "TYPE", "KV cache of f32, f16 or q8_0 (f16; with --exact f32)", offsetof(options, kv),
@@ -50,23 +50,23 @@ static const option table[] = {
      FOR_BENCH | FOR_PLAN, KIND_COUNT},
     {"--batch", "N", "most samples of one step", offsetof(options, batch), FOR_PLAN, KIND_COUNT},
     {"--backend", "NAME", BACKEND_NAMES "; default: the best this CPU runs", offsetof(options, backend),
-     FOR_MODEL | FOR_CONFORM | FOR_GRADCHECK, KIND_TEXT},
+     FOR_MODEL | FOR_ANSWERS | FOR_CONFORM | FOR_GRADCHECK, KIND_TEXT},
     {"--adapter", "FILE", "weights of adapters (LoRA) over the model's", offsetof(options, adapter),
      FOR_MODEL | FOR_QUANTIZE, KIND_TEXT},
-    {"--exact", "", "keep activations in f32", offsetof(options, exact), FOR_MODEL | FOR_CONFORM, KIND_FLAG},
-    {"--no-fuse", "", "one kernel per node", offsetof(options, no_fuse), FOR_MODEL | FOR_CONFORM | FOR_GRADCHECK,
+    {"--exact", "", "keep activations in f32", offsetof(options, exact), FOR_MODEL | FOR_ANSWERS | FOR_CONFORM, KIND_FLAG},
+    {"--no-fuse", "", "one kernel per node", offsetof(options, no_fuse), FOR_MODEL | FOR_ANSWERS | FOR_CONFORM | FOR_GRADCHECK,
      KIND_FLAG},
     {"--check-finite", "", "stop at the first node that yields NaN or infinity", offsetof(options, check_finite),
-     FOR_RUN | FOR_CHAT | FOR_PERPLEXITY, KIND_FLAG},
+     FOR_RUN | FOR_ANSWERS | FOR_CHAT | FOR_PERPLEXITY, KIND_FLAG},
     {"--pin", "", "keep KV cache, scratch and weights in physical memory", offsetof(options, pin),
-     FOR_RUN | FOR_CHAT | FOR_BENCH, KIND_FLAG},
+     FOR_RUN | FOR_ANSWERS | FOR_CHAT | FOR_BENCH, KIND_FLAG},
     {"--no-mmap", "", "read the model into memory: what becomes of its file changes nothing",
-     offsetof(options, no_mmap), FOR_RUN | FOR_CHAT | FOR_BENCH | FOR_PERPLEXITY, KIND_FLAG},
-    {"--profile", "", "time of every node, at the end", offsetof(options, profile), FOR_RUN | FOR_BENCH, KIND_FLAG},
+     offsetof(options, no_mmap), FOR_RUN | FOR_ANSWERS | FOR_CHAT | FOR_BENCH | FOR_PERPLEXITY, KIND_FLAG},
+    {"--profile", "", "time of every node, at the end", offsetof(options, profile), FOR_RUN | FOR_ANSWERS | FOR_BENCH, KIND_FLAG},
     {"--logits", "FILE", "write the logits of every position as f32 rows", offsetof(options, logits), FOR_RUN,
      KIND_TEXT},
     {"--dump", "NODE=FILE", "write a node's values, a row for each token or sample read, as .npy; may be repeated", 0,
-     FOR_RUN, KIND_DUMP},
+     FOR_RUN | FOR_ANSWERS, KIND_DUMP},
     {"--temp", "X", "temperature; 0 is greedy (chat: 0.2)", offsetof(options, sampler.temperature), FOR_SAMPLING, KIND_NUMBER},
     {"--top-k", "N", "sample among the N likeliest", offsetof(options, sampler.top_k), FOR_SAMPLING, KIND_COUNT},
     {"--top-p", "X", "sample among the likeliest that sum to X (chat: 0.9)", offsetof(options, sampler.top_p), FOR_SAMPLING,
@@ -304,6 +304,18 @@ static bool complain(char *error, size_t size, const char *a, const char *word, 
     return false;
 }
 
+static bool complain_value(char *error, size_t size, const option *op, const char *word)
+{
+    q_text t;
+    q_text_init(&t, error, size);
+    q_text_str(&t, op->name);
+    q_text_str(&t, " does not take '");
+    q_text_str(&t, word);
+    q_text_str(&t, "': it expects ");
+    q_text_str(&t, op->value);
+    return false;
+}
+
 /* Greedy, but for a chat: there a little chance keeps a small model from repeating itself. */
 static void options_defaults(options *o, uint32_t command)
 {
@@ -326,7 +338,8 @@ bool options_parse(options *o, uint32_t command, const char *const *words, uint3
     for (uint32_t i = 0; i < n; i++) {
         const option *op = find_option(command, words[i]);
         if (op == NULL && words[i][0] == '-' && words[i][1] != '\0') {
-            return complain(error, error_size, "unknown option ", words[i], "; --help lists them");
+            return command == FOR_ANSWERS ? complain(error, error_size, "--input excludes ", words[i], "")
+                                          : complain(error, error_size, "unknown option ", words[i], "; --help lists them");
         }
         if (op == NULL) {
             if (o->n_args == OPTIONS_MAX_ARGS) {
@@ -338,8 +351,7 @@ bool options_parse(options *o, uint32_t command, const char *const *words, uint3
         } else if (i + 1 == n) {
             return complain(error, error_size, "option ", words[i], " needs a value; --help lists them");
         } else if (!read_value(o, op, words[++i])) {
-            complain(error, error_size, op->name, " does not take '", words[i]);
-            return complain(error, error_size, op->name, " expects ", op->value);
+            return complain_value(error, error_size, op, words[i]);
         }
     }
     return true;

@@ -69,6 +69,7 @@ enum {
     FOR_QUANTIZE = 1u << 7,
     FOR_CONFORM = 1u << 8,
     FOR_GRADCHECK = 1u << 9,
+    FOR_ANSWERS = 1u << 10, /* qorus run --input, besides FOR_RUN */
     FOR_SAMPLING = FOR_RUN | FOR_CHAT,
     FOR_MODEL = FOR_RUN | FOR_CHAT | FOR_BENCH | FOR_PERPLEXITY | FOR_PLAN
 };

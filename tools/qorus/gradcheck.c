@@ -10,7 +10,7 @@
 
 #include "qorus/base/random.h"
 #include "qorus/gradcheck.h"
-#include "train.h"
+#include "train_settings.h"
 
 enum { CHECK_SAMPLES = 4, CHECK_SPANS = 2, CHECK_ROWS = 7, CHECK_INPUTS = 8 };
 
@@ -302,10 +302,12 @@ static int check_config(const char *const *words, uint32_t n, uint32_t samples)
     return status;
 }
 
-static bool is_model(const char *word)
+/* A word that is not the value of a key of trainings. */
+static bool is_model(const char *const *words, uint32_t i)
 {
-    size_t n = strlen(word);
-    return n > 6 && strcmp(word + n - 6, ".qorus") == 0;
+    size_t n = strlen(words[i]);
+    const setting *key = i != 0 && strncmp(words[i - 1], "--", 2) == 0 ? setting_find(words[i - 1] + 2) : NULL;
+    return n > 6 && strcmp(words[i] + n - 6, ".qorus") == 0 && key == NULL;
 }
 
 int command_gradcheck(const char *const *words, uint32_t n)
@@ -315,11 +317,15 @@ int command_gradcheck(const char *const *words, uint32_t n)
     uint64_t samples = 20;
     uint32_t n_rest = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (is_model(words[i])) {
+        if (is_model(words, i)) {
             return check_file(words, n);
         }
     }
-    for (uint32_t i = 0; i < n && n_rest < MAX_WORDS; i++) {
+    if (n > MAX_WORDS) {
+        say("%u words are too many: %u at most", n, (uint32_t)MAX_WORDS);
+        return EXIT_USAGE;
+    }
+    for (uint32_t i = 0; i < n; i++) {
         if (strcmp(words[i], "--samples") != 0) {
             rest[n_rest++] = words[i];
         } else if (i + 1 == n || !options_u64(words[++i], &samples) || samples > UINT32_MAX) {

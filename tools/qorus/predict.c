@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qorus/base/checked.h"
 #include "qorus/base/elementary_f64.h"
 #include "train.h"
 
@@ -92,6 +93,7 @@ static bool read_input(prediction *p)
     q_file_graph_view g;
     const q_file_graph_input *in;
     const char *model = p->o->args[0];
+    uint64_t width;
     if (!q_file_graph_arrays(&p->h->engine.file, &g) || g.head->n_inputs != 1 || g.inputs[0].dtype != Q_F32) {
         say("%s reads no samples but text or several inputs: --input is for models with one input of reals", model);
         return false;
@@ -102,7 +104,11 @@ static bool read_input(prediction *p)
         say("%s: its input is neither samples nor rows of sequences", model);
         return false;
     }
-    p->width = in->dim[1] * in->dim[2] * in->dim[3];
+    if (!q_mul_u64((uint64_t)in->dim[1] * in->dim[2], in->dim[3], &width) || width > UINT32_MAX) {
+        say("%s: a sample of its input has more than %u values", model, UINT32_MAX);
+        return false;
+    }
+    p->width = (uint32_t)width;
     return true;
 }
 

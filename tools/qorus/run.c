@@ -169,10 +169,6 @@ static int generate(run_state *s, const int32_t *ids, size_t n_ids)
         return say_failure("run", &s->h.diag);
     }
     report(s, n_ids, begin, fed, host_seconds(&s->h));
-    if (s->o.profile) {
-        profile_print(&s->seen, &s->h, stderr);
-        profile_clear(&s->seen);
-    }
     if (!ok) {
         say("interrupted");
         return EXIT_FAILED;
@@ -241,9 +237,12 @@ int command_run(const char *const *words, uint32_t n)
         say(s.o.n_args != 1 ? "run takes one model: qorus run MODEL -p TEXT" : "-p and -f exclude each other");
         return EXIT_USAGE;
     }
-    if ((s.o.input != NULL && (s.o.prompt != NULL || s.o.file != NULL || s.o.logits != NULL)) ||
-        ((s.o.targets != NULL || s.o.confusion != NULL) && s.o.input == NULL)) {
-        say(s.o.input != NULL ? "--input excludes -p, -f and --logits" : "--targets and --confusion go with --input");
+    if (s.o.input != NULL && !options_parse(&s.o, FOR_ANSWERS, words, n, error, sizeof(error))) {
+        say("%s", error);
+        return EXIT_USAGE;
+    }
+    if ((s.o.targets != NULL || s.o.confusion != NULL) && s.o.input == NULL) {
+        say("--targets and --confusion go with --input");
         return EXIT_USAGE;
     }
     text = prompt_text(&s.o, &length);
@@ -255,6 +254,10 @@ int command_run(const char *const *words, uint32_t n)
     status = EXIT_FAILED;
     if ((s.o.logits == NULL || output_open(&s.logits, s.o.logits)) && dump_open(&s.dumps, &s.o)) {
         status = run_model(&s, text, length);
+    }
+    if (s.o.profile && s.seen.nodes != NULL) {
+        profile_print(&s.seen, &s.h, stderr);
+        profile_clear(&s.seen);
     }
     status = close_outputs(&s, status);
     host_stop(&s.h);
