@@ -44,7 +44,7 @@ q_error_code q_recurrent_check(const q_node_info *info, const recurrent_kind *ki
         return e;
     }
     if (!q_rows_are_tokens(in) && !rows_are_samples(in)) {
-        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "input: tokens, or [batch, 1, T, columns]", 1, in->dim[1].n);
+        return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "input: tokens, or [batch, 1, T, n]", 1, in->dim[1].n);
     }
     if (dim == 0 || dim > UINT32_MAX / kind->kept) {
         return q_fail(diag, Q_ERR_INVALID_SHAPE, "", "W_hh", 1, dim);

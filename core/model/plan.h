@@ -183,6 +183,9 @@ bool q_plan_value_bytes(const q_value_type *type, const q_maxima *max, size_t *b
 bool q_plan_reads_tokens(const q_plan *plan);
 bool q_plan_writes_selected(const q_plan *plan);
 
+/* What the caller says of that piece; no tag there is: 0. */
+uint8_t q_plan_tag(const q_plan *plan, q_region_kind kind, const char *name);
+
 /* Puts a piece behind those of its region and tag; false on overflow. */
 bool q_plan_append(q_plan *plan, q_region_kind kind, plan_piece *piece);
 

@@ -187,10 +187,16 @@ static void make_in_place(q_plan *plan)
 
 /* ---- Sizes ----------------------------------------------------------------------------------------------- */
 
-static uint8_t piece_tag(const q_plan *plan, q_region_kind kind, const char *name, uint8_t place)
+uint8_t q_plan_tag(const q_plan *plan, q_region_kind kind, const char *name)
 {
     uint8_t tag = plan->config.tag != NULL ? plan->config.tag(plan->config.tag_user, kind, name) : 0;
-    return place != 0 ? q_place_tag(place) : tag < Q_MAX_TAGS ? tag : 0;
+    return tag < Q_MAX_TAGS ? tag : 0;
+}
+
+static uint8_t piece_tag(const q_plan *plan, q_region_kind kind, const char *name, uint8_t place)
+{
+    uint8_t tag = q_plan_tag(plan, kind, name);
+    return place != 0 ? q_place_tag(place) : tag;
 }
 
 static q_error_code size_values(q_plan *plan, q_diag *diag)

@@ -144,9 +144,7 @@ static q_error_code place_params(q_plan *plan, q_diag *diag)
             return q_fail(diag, Q_ERR_OVERFLOW, p->name, "bytes", 0, 0);
         }
         slot->slot.bytes = (size_t)bytes;
-        slot->slot.tag = plan->config.tag != NULL
-                             ? plan->config.tag(plan->config.tag_user, Q_REGION_PARAM, p->name) % Q_MAX_TAGS
-                             : 0;
+        slot->slot.tag = q_plan_tag(plan, Q_REGION_PARAM, p->name);
         if (!q_plan_append(plan, Q_REGION_PARAM, &slot->slot)) {
             return q_fail(diag, Q_ERR_OVERFLOW, p->name, "bytes", 0, 0);
         }

@@ -154,12 +154,12 @@ uint32_t q_sequence_position(const q_session *session, uint32_t sequence)
 
 q_error_code q_sequence_set_position(q_session *session, uint32_t sequence, uint32_t n, q_diag *diag)
 {
-    q_error_code e = check_sequence(session, sequence, "q_session_set_position", diag);
+    q_error_code e = check_sequence(session, sequence, "q_sequence_set_position", diag);
     if (e != Q_OK) {
         return e;
     }
     if (n > session->plan->config.max.kv) {
-        return q_fail(diag, Q_ERR_INVALID_ARG, "q_session_set_position", "n", session->plan->config.max.kv, n);
+        return q_fail(diag, Q_ERR_INVALID_ARG, "q_sequence_set_position", "n", session->plan->config.max.kv, n);
     }
     session->sequences[sequence].lost = false;
     session->sequences[sequence].position = n;
@@ -168,7 +168,7 @@ q_error_code q_sequence_set_position(q_session *session, uint32_t sequence, uint
 
 q_error_code q_sequence_rewind(q_session *session, uint32_t sequence, uint32_t n, q_diag *diag)
 {
-    q_error_code e = q_session_check_back(session, sequence, n, "q_session_rewind", diag);
+    q_error_code e = q_session_check_back(session, sequence, n, "q_sequence_rewind", diag);
     if (e != Q_OK) {
         return e;
     }

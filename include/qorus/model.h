@@ -231,7 +231,8 @@ typedef struct q_plan_config {
     uint32_t moments;     /* training: tensors of its size kept for each trainable parameter: an optimizer's state */
     uint32_t reserved;    /* 0 */
     size_t workspace_size; /* q_backend.workspace_size of the backend that will run it */
-    /* (optional; default: tag 0) Which of the memories a piece goes to. name is a value, node or parameter. */
+    /* (optional; default: tag 0, as for a tag of Q_MAX_TAGS or more) Which of the memories a piece goes to. name is a value,
+       node or parameter. */
     uint8_t (*tag)(void *user, q_region_kind kind, const char *name);
     void *tag_user;
     /* (optional; default: everything on the CPU) Values that one place makes and another reads are copied by steps of
@@ -262,7 +263,8 @@ typedef struct q_needs {
     size_t bytes[Q_REGION_KINDS][Q_MAX_PLACES];
 } q_needs;
 
-/* Bytes of a plan; depends on the model's counts and the number of devices alone. */
+/* Bytes of a plan: follows from the model's counts, the number of devices, mode, Q_PLAN_RECOMPUTE, and in training how many
+   activations become steps. */
 Q_NODISCARD q_error_code q_plan_size(const q_model *model, const q_plan_config *config, size_t *bytes, q_diag *diag);
 /* Shape inference, pruning, fusion, order, in place, placement. Deterministic. Cost: O(n^2) in values, worst. */
 Q_NODISCARD q_error_code q_plan_init(q_plan **plan, q_block memory, const q_model *model,

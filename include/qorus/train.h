@@ -90,8 +90,9 @@ Q_NODISCARD q_error_code q_trainer_backward(q_trainer *trainer, const q_step *st
 
 /*
  * One step of the optimizer: norm, weight scaling, clipping, update, average. report may be NULL. Q_ERR_INVALID_STATE: no
- * micro-batch; Q_ERR_NON_FINITE: a gradient, or the sum of its squares, is infinite or no number. On any error parameters
- * and moments are untouched, and the micro-batches forgotten. Cost: one pass over parameters, gradients and moments, shared
+ * micro-batch, or none of whose terms one counted; a step is running; averages are in the parameters' place: all stays as it
+ * is. Q_ERR_NON_FINITE: a gradient, or the sum of its squares, is infinite or no number: parameters and moments are
+ * untouched, and the micro-batches forgotten. Cost: one pass over parameters, gradients and moments, shared
  * by all workers.
  */
 Q_NODISCARD q_error_code q_trainer_update(q_trainer *trainer, q_train_report *report, q_diag *diag);
@@ -115,7 +116,8 @@ typedef struct q_audit {
    makes the same bits; NULL ends that. Cost: one more pass over gradients and weights. */
 void q_trainer_audit(q_trainer *trainer, void (*seen)(void *user, const q_audit *audit), void *user);
 
-/* The loss of a batch with the parameters as they are; nothing is dropped, nothing changes. */
+/* The loss of a batch with the parameters as they are; nothing is dropped, nothing changes but, with Q_TRAIN_KEEP_STATE, the
+   states of sequences. */
 Q_NODISCARD q_error_code q_trainer_evaluate(q_trainer *trainer, const q_step *step, q_train_part *part, q_diag *diag);
 
 /* Exchanges parameters and their averages, for evaluation or export; called again it puts them back. Update and backward

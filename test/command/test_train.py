@@ -283,7 +283,7 @@ def exports(state):
     tell("export: ... with the parameters of the state, not of a later step", biases == [True, False], biases)
     tell("export: ... each smaller", sizes == sorted(sizes, reverse=True) and sizes[3] < sizes[0], sizes)
     tell("export: ... nothing else is touched", bytes_of("r.qorus.state") == state and bytes_of("r.csv") == figures)
-    options = ("--out", "c.qorus", "--epochs", 30, "--schedule", "cosine")
+    options = ("--out", "c.qorus", "--epochs", 10 ** 6, "--schedule", "cosine")
     interrupt("mlp", *options)
     code, text, err = train("mlp", *options, "--export", "c-export.qorus")
     tell("export: whatever the schedule", code == 0 and bytes_of("c-export.qorus") and not bytes_of("c.qorus"), (text, err))

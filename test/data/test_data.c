@@ -311,6 +311,12 @@ static void test_norm(void)
     x[2] = 14;
     check(dataset_norm_fit(DATASET_NORM_UNIT, x, 3, rows, 1, offset, scale) == Q_OK && offset[2] == 10 && fabsf(scale[0] - 0.1f) < 1e-7f,
           "to [0, 1]");
+    x[0] = 1e-40f;
+    x[1] = x[2] = 0;
+    check(dataset_norm_fit(DATASET_NORM_UNIT, x, 3, rows, 1, offset, scale) == Q_OK && scale[0] == 1, "too little to spread");
+    x[0] = 10;
+    x[1] = 20;
+    x[2] = 14;
     check(dataset_norm_fit(DATASET_NORM_GLOBAL, x, 3, rows, 1, offset, scale) == Q_OK && fabs((double)offset[0] - 44.0 / 3) < 1e-5 &&
               fabs((double)scale[1] - 1 / 4.109609335) < 1e-6, "all together");
     check(dataset_norm_fit(9, x, 3, rows, 1, offset, scale) == Q_ERR_INVALID_ARG &&

@@ -66,6 +66,9 @@ static double dataset_sqrt(double x)
     return root;
 }
 
+/* Less than this tells nothing, and 1 over it is no float. */
+#define SMALLEST_SPREAD 1e-37
+
 /* Columns first .. first + n - 1 of the rows: their offset and scale. */
 static void norm_fit_columns(uint32_t kind, const float *x, uint32_t width, const uint32_t *rows, uint32_t n,
                              uint32_t first, uint32_t columns, double *offset, double *scale)
@@ -91,7 +94,7 @@ static void norm_fit_columns(uint32_t kind, const float *x, uint32_t width, cons
         }
     }
     *scale = kind == DATASET_NORM_UNIT ? high - low : dataset_sqrt(squares / count);
-    *scale = low == high ? 1 : 1 / *scale;
+    *scale = *scale < SMALLEST_SPREAD ? 1 : 1 / *scale;
 }
 
 q_error_code dataset_norm_fit(uint32_t kind, const float *x, uint32_t width, const uint32_t *rows, uint32_t n,

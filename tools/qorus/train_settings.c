@@ -286,6 +286,8 @@ bool setting_set(train_settings *s, const setting *k, char *value, uint32_t line
 
 /* ---- Telling ----------------------------------------------------------------------------------------------- */
 
+enum { HELP_COLUMN = 22 };
+
 void train_help(void)
 {
     (void)printf("A config file has lines 'key = value', the lines of the network in network { ... }, and # comments; every key is\n"
@@ -305,7 +307,11 @@ void train_help(void)
         for (char *c = left; *c != '\0' && *c != ' '; c++) {
             *c = *c == '_' ? '-' : *c;
         }
-        (void)printf("  --%-38s %s\n", left, k->help);
+        if (strlen(left) > HELP_COLUMN) {
+            (void)printf("  --%s\n    %*s %s\n", left, HELP_COLUMN, "", k->help);
+        } else {
+            (void)printf("  --%-*s %s\n", HELP_COLUMN, left, k->help);
+        }
     }
 }
 
