@@ -77,8 +77,9 @@ def main():
     is_right("nothing fused, one thread", 20, FILES / "llama.qorus", "--samples", 2, "--no-fuse", "-t", 1, "--backend", "scalar")
     is_right("a classifier of a config file", 4, FOLDER / "points.train")
     is_right("a text of a config file", 7, FOLDER / "text.train", "--samples", 3, "--batch", 2)
-    is_right("a decoder that is tuned", 9, "--model", FILES / "llama.qorus", "--data", FOLDER / "text.txt", "--window", 8, "--batch", 2,
-             "--tune", "layers.1.*", "--samples", 3)
+    if "double" not in sys.argv[1:]:  # it cannot use floats of a file
+        is_right("a decoder that is tuned", 9, "--model", FILES / "llama.qorus", "--data", FOLDER / "text.txt", "--window", 8,
+                 "--batch", 2, "--tune", "layers.1.*", "--samples", 3)
     tell("every element", "155 elements checked" in check(FILES / "mlp.qorus", "--samples", 0)[1])
     tell("no model", check()[0] == 2)
     tell("two models", check(FILES / "mlp.qorus", FILES / "mlp.qorus")[0] == 2)
