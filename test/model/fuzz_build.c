@@ -42,38 +42,35 @@ static void elementwise(sketch *k, const q_layer_class *cls, uint32_t a, uint32_
     sketch_node(k, &d, &k->types[a]);
 }
 
+/* A layer over x that leaves its shape, with so many vectors as long as `width`. */
+static void over(sketch *k, const q_layer_class *cls, const void *config, uint32_t x, uint32_t vectors, uint32_t width)
+{
+    q_node_desc d;
+    memset(&d, 0, sizeof(d));
+    d.cls = cls;
+    d.config = config;
+    d.n_in = 1;
+    d.in[0] = x;
+    d.n_param = vectors;
+    for (uint32_t i = 0; i < vectors; i++) {
+        d.param[i] = sketch_param(k, Q_F32, Q_PLAIN, 1, width);
+    }
+    sketch_node(k, &d, &k->types[x]);
+}
+
 static void norm(sketch *k, uint32_t x)
 {
     uint32_t cols = k->types[x].dim[3].n;
     q_rmsnorm_config c = {1e-5f, 0, 0, 0};
-    q_node_desc d;
-    memset(&d, 0, sizeof(d));
     c.group = fuzz_rarely(&k->s, 3) && cols % 8 == 0 ? 8 : 0;
     c.eps = fuzz_rarely(&k->s, 40) ? 0 : c.eps;
-    d.cls = &q_layer_rmsnorm;
-    d.config = &c;
-    d.n_in = 1;
-    d.in[0] = x;
-    d.n_param = 1;
-    d.param[0] = sketch_param(k, Q_F32, Q_PLAIN, 1, c.group != 0 ? c.group : cols);
-    sketch_node(k, &d, &k->types[x]);
+    over(k, &q_layer_rmsnorm, &c, x, 1, c.group != 0 ? c.group : cols);
 }
 
 static void layernorm(sketch *k, uint32_t x)
 {
     static const q_layernorm_config c = {1e-5f, 0};
-    uint32_t cols = k->types[x].dim[3].n;
-    q_node_desc d;
-    memset(&d, 0, sizeof(d));
-    d.cls = &q_layer_layernorm;
-    d.config = &c;
-    d.n_in = 1;
-    d.in[0] = x;
-    d.n_param = 1 + fuzz_pick(&k->s, 2);
-    for (uint32_t i = 0; i < d.n_param; i++) {
-        d.param[i] = sketch_param(k, Q_F32, Q_PLAIN, 1, cols);
-    }
-    sketch_node(k, &d, &k->types[x]);
+    over(k, &q_layer_layernorm, &c, x, 1 + fuzz_pick(&k->s, 2), k->types[x].dim[3].n);
 }
 
 /* One of those that work on any reals and have a config. */
@@ -87,31 +84,14 @@ static void configured(sketch *k, uint32_t x)
         const void *config;
     } all[] = {{&q_layer_activation, &activation}, {&q_layer_dropout, &dropout}, {&q_layer_drop_path, &dropout}, {&q_layer_scale, &scale}};
     uint32_t which = fuzz_pick(&k->s, 4);
-    q_node_desc d;
-    memset(&d, 0, sizeof(d));
-    d.cls = all[which].cls;
-    d.config = all[which].config;
-    d.n_in = 1;
-    d.in[0] = x;
-    sketch_node(k, &d, &k->types[x]);
+    over(k, all[which].cls, all[which].config, x, 0, 0);
 }
 
 /* Of a product, which may make it in its epilogue, or of its result. */
 static void batchnorm(sketch *k, uint32_t x)
 {
-    uint32_t cols = k->types[x].dim[3].n;
     const q_batchnorm_config c = {1e-5f, 0.1f, fuzz_pick(&k->s, 3) == 0 ? Q_ACT_RELU : Q_ACT_NONE, 0};
-    q_node_desc d;
-    memset(&d, 0, sizeof(d));
-    d.cls = &q_layer_batchnorm;
-    d.config = &c;
-    d.n_in = 1;
-    d.in[0] = x;
-    d.n_param = 4;
-    for (uint32_t i = 0; i < 4; i++) {
-        d.param[i] = sketch_param(k, Q_F32, Q_PLAIN, 1, cols);
-    }
-    sketch_node(k, &d, &k->types[x]);
+    over(k, &q_layer_batchnorm, &c, x, 4, k->types[x].dim[3].n);
 }
 
 static void embed(sketch *k)
