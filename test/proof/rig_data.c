@@ -205,12 +205,8 @@ static void check_order(rig *r)
 
 void rig_data(rig *r)
 {
-    uint8_t *memory = r->memory;
-    size_t size = r->memory_size;
     check_files(r);
     check_no_samples(r);
     check_changing_samples(r);
     check_order(r);
-    r->memory = memory;
-    r->memory_size = size;
 }

@@ -209,8 +209,6 @@ static void check_busy(fault_run *f)
 
 void rig_faults(rig *r)
 {
-    uint8_t *memory = r->memory;
-    size_t size = r->memory_size;
     fault_run *f = (fault_run *)rig_take(r, sizeof(*f));
     q_error_code e;
     bool good = f != NULL;
@@ -237,6 +235,4 @@ void rig_faults(rig *r)
         fault_one(f, &fault_cases[i]);
     }
     check_busy(f);
-    r->memory = memory;
-    r->memory_size = size;
 }

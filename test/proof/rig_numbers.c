@@ -391,8 +391,6 @@ void rig_numbers(rig *r)
 {
     const q_port *port = r->host->port;
     uint64_t features = port != NULL && port->cpu_features != NULL ? port->cpu_features(port->user) : 0;
-    uint8_t *memory = r->memory;
-    size_t size = r->memory_size;
     numbers n;
     memset(&n, 0, sizeof(n));
     n.r = r;
@@ -410,6 +408,4 @@ void rig_numbers(rig *r)
     check_positions(&n);
     check_long_product(&n);
     check_weights(r);
-    r->memory = memory;
-    r->memory_size = size;
 }

@@ -389,8 +389,6 @@ static void check_going_on(saves *s)
 
 void rig_saves(rig *r)
 {
-    uint8_t *memory = r->memory;
-    const size_t size = r->memory_size;
     saves *s = (saves *)rig_take(r, sizeof(*s));
     bool good = s != NULL && saves_open(s, r);
     for (uint32_t named = 0; named < 2 && good; named++) {
@@ -405,6 +403,4 @@ void rig_saves(rig *r)
     } else {
         rig_report(r, false, "rig_of_saves_is_built", Q_ERR_INVALID_STATE, &r->diag);
     }
-    r->memory = memory;
-    r->memory_size = size;
 }

@@ -167,12 +167,8 @@ static void check_interleaved(rig *r)
 
 void rig_texts(rig *r)
 {
-    uint8_t *memory = r->memory;
-    size_t size = r->memory_size;
     check_strange_texts(r);
     check_split_character(r);
     check_long_text(r);
     check_interleaved(r);
-    r->memory = memory;
-    r->memory_size = size;
 }
