@@ -5,19 +5,28 @@
 #ifndef Q_X86_TRAIN_H
 #define Q_X86_TRAIN_H
 
-enum { BIAS_ROWS = 8 };
+enum { BIAS_COLUMNS = 8, BIAS_AHEAD = 8 }; /* registers of columns whose sums run side by side; rows fetched ahead */
 
-/* grad[i] += dy[r][i], r ascending, for n rows, a constant, and columns begin .. end - 1. Rows are read side by side, as
-   they lie in memory. */
-X86_INLINE void bias_rows(const q_bias_grad_args *a, const uint32_t n, uint32_t r, uint32_t begin, uint32_t end)
+/* n registers of columns from i, a constant, through all rows; the last of them has `lanes`. */
+X86_INLINE void bias_columns(const q_bias_grad_args *a, uint32_t rows, uint32_t i, const uint32_t n, uint32_t lanes)
 {
-    const float *dy = x86_row(a->dy, a->dy_stride, r);
-    for (uint32_t i = begin; i < end; i += VEC) {
-        vec sum = vec_load_n(a->grad + i, end - i);
+    const size_t ahead = a->dy_stride * BIAS_AHEAD;
+    const float *dy = a->dy + i;
+    vec sum[BIAS_COLUMNS];
+    X86_UNROLL
+    for (uint32_t t = 0; t < n; t++) {
+        sum[t] = a->accumulate ? vec_load_n(a->grad + i + t * VEC, lanes) : vec_zero();
+    }
+    for (uint32_t r = 0; r < rows; r++, dy = x86_row(dy, a->dy_stride, 1)) {
+        X86_UNROLL
         for (uint32_t t = 0; t < n; t++) {
-            sum = vec_add(sum, vec_load_n(x86_row(dy, a->dy_stride, t) + i, end - i));
+            vec_fetch((const float *)(const void *)((uintptr_t)(dy + t * VEC) + ahead));
+            sum[t] = vec_add(sum[t], lanes < VEC ? vec_load_n(dy + t * VEC, lanes) : vec_load(dy + t * VEC));
         }
-        vec_store_n(a->grad + i, end - i, sum);
+    }
+    X86_UNROLL
+    for (uint32_t t = 0; t < n; t++) {
+        vec_store_n(a->grad + i + t * VEC, lanes, sum[t]);
     }
 }
 
@@ -26,18 +35,23 @@ static void x86_bias_grad(const q_work *work, const q_bias_grad_args *a)
     uint32_t rows = q_count_value(work->run, a->rows);
     uint32_t begin;
     uint32_t end;
-    uint32_t r = 0;
     q_share(work, q_ceil_div_u32(a->dim, VEC), &begin, &end);
-    begin *= VEC;
+    uint32_t i = begin * VEC;
     end = end * VEC < a->dim ? end * VEC : a->dim;
-    if (!a->accumulate && begin < end) {
-        memset(a->grad + begin, 0, (end - begin) * sizeof(float));
+    for (; i + BIAS_COLUMNS * VEC <= end; i += BIAS_COLUMNS * VEC) {
+        bias_columns(a, rows, i, BIAS_COLUMNS, VEC);
     }
-    for (; r + BIAS_ROWS <= rows; r += BIAS_ROWS) {
-        bias_rows(a, BIAS_ROWS, r, begin, end);
+    for (; i + 4u * VEC <= end; i += 4u * VEC) {
+        bias_columns(a, rows, i, 4, VEC);
     }
-    for (; r < rows; r++) {
-        bias_rows(a, 1, r, begin, end);
+    for (; i + 2u * VEC <= end; i += 2u * VEC) {
+        bias_columns(a, rows, i, 2, VEC);
+    }
+    for (; i + VEC <= end; i += VEC) {
+        bias_columns(a, rows, i, 1, VEC);
+    }
+    if (i < end) {
+        bias_columns(a, rows, i, 1, end - i);
     }
 }
 

@@ -52,7 +52,7 @@ static void run_cell_grad(const recurrent_pass *pass, uint32_t t, recurrent_cell
     a.row = m->row + pass->mine.slot;
     a.gates = m->gates;
     a.gates_stride = recurrent_stride(use->kind->kept * use->dim);
-    a.h_prev = m->h_prev;
+    a.h_prev = layer->type == Q_LAYER_GRU ? m->h_prev : NULL;
     a.c_prev = m->c_prev;
     a.prev_stride = recurrent_stride(use->dim);
     a.dy = q_reals(layer->grad_out[0]);
@@ -94,20 +94,28 @@ typedef struct recurrent_block {
     uint32_t column;
     uint32_t n;
     uint32_t row[2]; /* the first, of W_ih and of W_hh */
+    uint32_t begin;  /* rows of the step */
+    uint32_t rows;
 } recurrent_block;
 
-static void weight_gradient(const recurrent_pass *pass, const q_tensor *grad, recurrent_block block, uint32_t row, const q_real *x,
-                            size_t x_stride)
+static const q_real *gates_of(const recurrent_pass *pass, const recurrent_block *block)
+{
+    const size_t pitch = recurrent_pitch(pass->use.kind->kept * pass->use.dim);
+    return pass->m.gates + pitch * block->begin + block->column;
+}
+
+static void weight_gradient(const recurrent_pass *pass, const q_tensor *grad, const recurrent_block *block, uint32_t row,
+                            const q_real *x, size_t x_stride)
 {
     q_matmul_args a;
     memset(&a, 0, sizeof(a));
-    a.m.n = block.n;
+    a.m.n = block->n;
     a.n.n = grad->ne[3];
-    a.k = pass->layer->in_rows[0];
-    a.a = pass->m.gates + block.column;
+    a.k.n = block->rows;
+    a.a = gates_of(pass, block);
     a.a_stride = recurrent_stride(pass->use.kind->kept * pass->use.dim);
     a.transpose_a = 1;
-    a.b = x;
+    a.b = (const q_real *)(const void *)((const uint8_t *)(const void *)x + x_stride * block->begin);
     a.b_stride = x_stride;
     a.c = q_reals(grad) + (size_t)row * grad->ne[3];
     a.c_stride = grad->nb[2];
@@ -115,13 +123,13 @@ static void weight_gradient(const recurrent_pass *pass, const q_tensor *grad, re
     pass->layer->kernels->matmul(&pass->alone, &a);
 }
 
-static void bias_gradient(const recurrent_pass *pass, const q_tensor *grad, recurrent_block block, uint32_t row)
+static void bias_gradient(const recurrent_pass *pass, const q_tensor *grad, const recurrent_block *block, uint32_t row)
 {
     q_bias_grad_args a;
     memset(&a, 0, sizeof(a));
-    a.rows = pass->layer->in_rows[0];
-    a.dim = block.n;
-    a.dy = pass->m.gates + block.column;
+    a.rows.n = block->rows;
+    a.dim = block->n;
+    a.dy = gates_of(pass, block);
     a.dy_stride = recurrent_stride(pass->use.kind->kept * pass->use.dim);
     a.grad = q_reals(grad) + row;
     a.accumulate = 1;
@@ -129,23 +137,24 @@ static void bias_gradient(const recurrent_pass *pass, const q_tensor *grad, recu
 }
 
 /* All gradients of a block: its gates come to the cache once. */
-static void block_gradients(const recurrent_pass *pass, recurrent_block block)
+static void block_gradients(const recurrent_pass *pass, const recurrent_block *block)
 {
     const q_layer *layer = pass->layer;
     const q_real *const x[2] = {q_reals(layer->in[0]), pass->m.h_prev};
     const size_t stride[2] = {layer->in[0]->nb[2], recurrent_stride(pass->use.dim)};
     for (uint32_t i = 0; i < 2; i++) {
-        if (block.row[i] != Q_NONE && layer->grad_param[i] != NULL) {
-            weight_gradient(pass, layer->grad_param[i], block, block.row[i], x[i], stride[i]);
+        if (block->row[i] != Q_NONE && layer->grad_param[i] != NULL) {
+            weight_gradient(pass, layer->grad_param[i], block, block->row[i], x[i], stride[i]);
         }
-        if (block.row[i] != Q_NONE && layer->n_param > 2 && layer->grad_param[2 + i] != NULL) {
-            bias_gradient(pass, layer->grad_param[2 + i], block, block.row[i]);
+        if (block->row[i] != Q_NONE && layer->n_param > 2 && layer->grad_param[2 + i] != NULL) {
+            bias_gradient(pass, layer->grad_param[2 + i], block, block->row[i]);
         }
     }
 }
 
 enum {
-    BLOCK_COLUMNS = 96, /* of a part: with some thousand rows they stay in the second cache */
+    BLOCK_COLUMNS = 96, /* of a part */
+    BLOCK_ROWS = 512,   /* of a part: they and as many rows of h stay in the second cache */
     BLOCK_SHARE = 8     /* columns that one worker takes at least */
 };
 
@@ -164,19 +173,29 @@ static void shared_gradients(const recurrent_pass *pass, recurrent_block block)
         for (uint32_t i = 0; i < 2; i++) {
             part.row[i] = block.row[i] == Q_NONE ? Q_NONE : block.row[i] + at;
         }
-        block_gradients(pass, part);
+        block_gradients(pass, &part);
     }
 }
 
-/* The h part of GRU's n lies apart. */
-static void parameter_gradients(const recurrent_pass *pass)
+/* Rows begin .. begin + rows - 1. The h part of GRU's n lies apart. */
+static void gradients_of_rows(const recurrent_pass *pass, uint32_t begin, uint32_t rows)
 {
     const uint32_t dim = pass->use.dim;
-    const uint32_t together = pass->use.kind->kept == pass->use.kind->blocks ? pass->use.kind->blocks : pass->use.kind->blocks - 1;
-    shared_gradients(pass, (recurrent_block){0, together * dim, {0, 0}});
-    if (together != pass->use.kind->blocks) {
-        shared_gradients(pass, (recurrent_block){together * dim, dim, {together * dim, Q_NONE}});
-        shared_gradients(pass, (recurrent_block){(together + 1) * dim, dim, {Q_NONE, together * dim}});
+    const uint32_t blocks = pass->use.kind->blocks;
+    const uint32_t together = pass->use.kind->kept == blocks ? blocks : blocks - 1;
+    shared_gradients(pass, (recurrent_block){0, together * dim, {0, 0}, begin, rows});
+    if (together != blocks) {
+        shared_gradients(pass, (recurrent_block){together * dim, dim, {together * dim, Q_NONE}, begin, rows});
+        shared_gradients(pass, (recurrent_block){(together + 1) * dim, dim, {Q_NONE, together * dim}, begin, rows});
+    }
+}
+
+/* A chain goes on where the rows before left it. */
+static void parameter_gradients(const recurrent_pass *pass)
+{
+    const uint32_t rows = q_count_value(pass->work->run, pass->layer->in_rows[0]);
+    for (uint32_t begin = 0; begin < rows; begin += BLOCK_ROWS) {
+        gradients_of_rows(pass, begin, rows - begin < BLOCK_ROWS ? rows - begin : (uint32_t)BLOCK_ROWS);
     }
 }
 
