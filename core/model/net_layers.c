@@ -59,11 +59,18 @@ q_edge q_net_embedding(q_net *n, const char *name, q_edge ids, uint32_t vocab, u
     return q_net_map(n, &q_layer_embedding, name, &config, ids, &w, 1);
 }
 
+/* a * b, but at least 1 and at most what a shape may say: beyond that the layer refuses its config, and names the field. */
+static uint32_t net_product(uint32_t a, uint32_t b)
+{
+    uint64_t n = (uint64_t)a * b;
+    return n == 0 ? 1 : n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
 q_edge q_net_convolve(q_net *n, const char *name, q_edge x, uint32_t channels, const q_conv2d_config *config)
 {
     uint32_t in = config->groups != 0 ? net_columns(x) / config->groups : 0;
     q_weight w[2];
-    uint32_t parts = net_matrix_and_bias(n, name, channels, config->kernel_h * config->kernel_w * in, w);
+    uint32_t parts = net_matrix_and_bias(n, name, channels, net_product(net_product(config->kernel_h, config->kernel_w), in), w);
     return q_net_map(n, &q_layer_conv2d, name, config, x, w, parts);
 }
 
@@ -111,13 +118,14 @@ q_edge q_net_rmsnorm(q_net *n, const char *name, q_edge x)
 static q_edge net_recurrent(q_net *n, const q_layer_class *cls, const char *name, const void *config, q_edge x,
                             uint32_t gates, uint32_t hidden)
 {
+    const uint32_t rows = net_product(gates, hidden);
     q_init init = net_even(hidden);
     q_weight w[4];
-    w[0] = q_net_part(n, name, ".w_ih", gates * hidden, net_columns(x), net_matrix_init(n, init));
-    w[1] = q_net_part(n, name, ".w_hh", gates * hidden, hidden, net_matrix_init(n, init));
+    w[0] = q_net_part(n, name, ".w_ih", rows, net_columns(x), net_matrix_init(n, init));
+    w[1] = q_net_part(n, name, ".w_hh", rows, hidden, net_matrix_init(n, init));
     if (n->bias) {
-        w[2] = q_net_part(n, name, ".b_ih", 1, gates * hidden, init);
-        w[3] = q_net_part(n, name, ".b_hh", 1, gates * hidden, init);
+        w[2] = q_net_part(n, name, ".b_ih", 1, rows, init);
+        w[3] = q_net_part(n, name, ".b_hh", 1, rows, init);
     }
     return q_net_map(n, cls, name, config, x, w, n->bias ? 4 : 2);
 }
