@@ -226,7 +226,7 @@ vectors: ## generate the golden vectors again with NumPy: they must come out bit
 	@sh tools/vectors.sh
 
 size: ## text + rodata of the core (-Os), run-only, run and train, full: on a Cortex-M4 (Thumb) and as x86-64
-	@sh test/gates/size.sh thumb x86-64
+	+@sh test/gates/size.sh thumb x86-64
 
 inspect-isa: lib ## which vector instructions each kernel really contains
 	@sh tools/inspect_isa.sh $(filter %.o,$(BACKEND_OBJ))
