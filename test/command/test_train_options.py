@@ -200,6 +200,30 @@ def every_layer():
              and out.strip(), (lines[-1], err))
 
 
+def named_classes():
+    """Labels of a CSV file that are names: the training of their places, answers by name."""
+    table = [line.rsplit(",", 1) for line in (FOLDER / "digits.csv").read_text().splitlines()]
+    names = "ant bee cow dog eel fox gnu hen ibex jay".split()
+    (FOLDER / "named.csv").write_text("".join(f"{x},{names[int(y)]}\n" for x, y in table))
+    numbers = CONFIGS["digits"].replace("x.idx\ntargets = y.idx", "digits.csv\nlabel = last")
+    (FOLDER / "numbers.train").write_text(numbers)
+    (FOLDER / "named.train").write_text(numbers.replace("digits.csv", "named.csv"))
+    made("numbers", "numbers.qorus", "--classes", " ".join(names))
+    made("named", "named.qorus")
+    tell("names of classes: the same file as by their places, sorted", bytes_of("named.qorus") == bytes_of("numbers.qorus") != b"")
+    lines = [made(of, "held.qorus", "--validate", 0, "--validate-data", file) for of, file in (("named", "named.csv"), ("numbers", "digits.csv"))]
+    tell("names of classes: held-out samples have them too", [r["val_loss"] for r in lines[0]] == [r["val_loss"] for r in lines[1]])
+    made("named", "turned.qorus", "--classes", " ".join(reversed(names)))
+    answers = [qorus("run", FOLDER / f"{model}.qorus", "--input", FOLDER / "named.csv", "--confusion", FOLDER / "k.csv")
+               for model in ("named", "turned")]
+    kinds = [line.split()[0] for line in answers[0][1].splitlines()]
+    right = sum(kind == names[int(y)] for kind, (_, y) in zip(kinds, table))
+    tell("names of classes: run answers and counts by them", right > 200 and f"({right} of 400)" in answers[0][2], answers[0][2])
+    tell("names of classes: in the order told", (FOLDER / "k.csv").read_text().startswith("target,jay,ibex,hen,"), answers[1][2])
+    code, _, err = qorus("run", FOLDER / "turned.qorus", "--input", FOLDER / "x.idx")
+    tell("names of classes: other samples have none", code == 0, err)
+
+
 def every_source():
     """Keys that say what the data is: the same file read as something else, held-out samples in files of their own."""
     conv = ("--network", "conv2d 4 3 pad 1 relu; flatten; linear classes", "--validate", 0)
@@ -297,7 +321,13 @@ def metrics():
 
 DIGITS = "data = x.idx\ntargets = y.idx\n"
 BAD = (  # config, line, words
-    ("data = words.csv\nlabel = kind\nnetwork {\n  linear classes\n}\n", None, ["words.csv:3", "column 2", "numbers"]),
+    ("data = words.csv\nlabel = kind\nnetwork {\n  linear classes\n}\n", None, ["words.csv:3", "column 1", "no finite number"]),
+    ("data = line.csv\nlabel = y\nclasses = low high\nnetwork {\n  linear classes\n}\n", None, ["line.csv", "class"]),
+    ("data = kinds.csv\nlabel = last\nclasses = cat dog\nnetwork {\n  linear classes\n}\n", None,
+     ["kinds.csv:3", "column 3", "none of the names"]),
+    ("data = kinds.csv\nlabel = last\nvalidate_data = held.csv\nnetwork {\n  linear classes\n}\n", None,
+     ["held.csv:2", "column 3", "none of the names"]),
+    ("data = kinds.csv\nlabel = last\nloss = mse\nnetwork {\n  linear 1\n}\n", None, ["kinds.csv:1", "column 3", "no finite number"]),
     ("data = nan.npy\ntargets = kinds.npy\nnetwork {\n  linear classes\n}\n", None, ["nan.npy", "sample 2", "no finite number"]),
     (DIGITS + "class_weights = 1 2\nnetwork {\n  linear classes\n}\n", 3, ["class_weights", "2 numbers", "10 outputs"]),
     (DIGITS + "class_weights = 1 x\nnetwork {\n  linear classes\n}\n", 3, ["class_weights", "'x'"]),
@@ -320,7 +350,9 @@ BAD = (  # config, line, words
 
 def bad_configs():
     """Every message names file, line and field."""
-    (FOLDER / "words.csv").write_text("a,kind\n1,2\n1,setosa\n")
+    (FOLDER / "words.csv").write_text("a,kind\n1,2\nsetosa,1\n")
+    (FOLDER / "kinds.csv").write_text("1,2,cat\n3,4,dog\n5,6,cow\n")
+    (FOLDER / "held.csv").write_text("1,2,cat\n3,4,hen\n")
     write_npy("nan.npy", (3, 1), "<f4", [1, 2, math.nan])
     for i, (text, line, words) in enumerate(BAD):
         (FOLDER / "bad.train").write_text(text)
@@ -340,6 +372,7 @@ types_that_do_not_fit()
 cost_of_narrow_types()
 every_key_counts()
 every_layer()
+named_classes()
 every_source()
 killed()
 pinned()

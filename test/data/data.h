@@ -9,6 +9,7 @@ void check(bool ok, const char *what);
 
 void test_arrays(void);
 void test_csv(void);
+void test_csv_classes(void);
 void test_order(void);
 
 #endif /* QORUS_TEST_DATA_H */

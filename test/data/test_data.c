@@ -246,6 +246,60 @@ void test_csv(void)
     said(dataset_csv_read(&c, x, 4, y, 1, &why), Q_ERR_NO_SPACE, &why, "room", "too little room for labels");
 }
 
+static bool word_is(dataset_word word, const char *text)
+{
+    return word.n == strlen(text) && memcmp(word.text, text, word.n) == 0;
+}
+
+static void bad_classes(const char *text, q_error_code code, const char *what)
+{
+    dataset_word words[3];
+    dataset_csv c;
+    dataset_why why = {""};
+    uint32_t n = 9;
+    check(open_csv(&c, text, "last", DATASET_HEADER_AUTO, &why) == Q_OK && dataset_csv_named(&c), text);
+    said(dataset_csv_classes(&c, words, 3, &n, &why), code, &why, what, text);
+    check(n == 0, "no classes after an error");
+}
+
+void test_csv_classes(void)
+{
+    static const char flowers[] = "1,rose\n2,\"lily\"\n3, rose\n4,iris\n";
+    static const dataset_word known[3] = {{"iris", 4}, {"2", 1}, {"1", 1}};
+    dataset_word words[3];
+    dataset_csv c;
+    dataset_why why = {""};
+    float x[4];
+    float y[4];
+    uint32_t n = 0;
+    check(open_csv(&c, flowers, "2", DATASET_HEADER_AUTO, &why) == Q_OK && c.samples == 4 && c.first_line == 1,
+          "a name of a class makes no header");
+    check(open_csv(&c, "x,kind\n1,rose\n", "2", DATASET_HEADER_AUTO, &why) == Q_OK && c.samples == 1, "names of columns do");
+    check(open_csv(&c, flowers, "last", DATASET_HEADER_AUTO, &why) == Q_OK && dataset_csv_named(&c), "labels that are names");
+    check(dataset_csv_classes(&c, words, 3, &n, &why) == Q_OK && n == 3 && word_is(words[0], "iris") && word_is(words[1], "lily") &&
+              word_is(words[2], "rose"), "each once, sorted");
+    c.classes = words;
+    c.n_classes = n;
+    check(dataset_csv_read(&c, x, 4, y, 4, &why) == Q_OK && y[0] == 2 && y[1] == 1 && y[2] == 2 && y[3] == 0 && x[3] == 4,
+          "labels are the places of their names");
+    c.n_classes = 2;
+    said(dataset_csv_read(&c, x, 4, y, 4, &why), Q_ERR_NOT_FOUND, &why, "t.csv:1: column 2 is none of the names", "a name of none");
+    c.n_classes = 0;
+    said(dataset_csv_read(&c, x, 4, y, 4, &why), Q_ERR_NON_FINITE, &why, "t.csv:1: column 2", "names where numbers are wanted");
+    check(open_csv(&c, "1,0\n2,1\n", "last", DATASET_HEADER_AUTO, &why) == Q_OK && !dataset_csv_named(&c), "numbers are no names");
+    c.classes = known;
+    c.n_classes = 3;
+    check(!dataset_csv_named(&c), "nor where only some of them are");
+    check(open_csv(&c, "1,1\n2,2\n", "last", DATASET_HEADER_AUTO, &why) == Q_OK, "its twin");
+    c.classes = known;
+    c.n_classes = 3;
+    check(dataset_csv_named(&c) && dataset_csv_read(&c, x, 4, y, 4, &why) == Q_OK && y[0] == 2 && y[1] == 1,
+          "numbers that are all among the names are");
+    bad_classes("1,a\n2,\n", Q_ERR_CORRUPT, "t.csv:2: column 2 is empty");
+    bad_classes("1,a\n2,\"New York\"\n", Q_ERR_CORRUPT, "t.csv:2: column 2: the name of a class has a blank");
+    bad_classes("1,d\n2,c\n3,b\n4,c\n5,a\n", Q_ERR_LIMIT, "t.csv:5: more names of classes than 3");
+}
+
 /* ---- Order and normalisation ------------------------------------------------------------------------------- */
 
 static bool is_permutation(const uint32_t *order, uint32_t n)
@@ -346,6 +400,7 @@ int main(void)
 {
     test_arrays();
     test_csv();
+    test_csv_classes();
     test_order();
     printf("%d passed, %d failed, 0 skipped\n", passed, failed);
     return failed == 0 ? 0 : 1;

@@ -70,9 +70,15 @@ typedef enum dataset_header { DATASET_HEADER_AUTO = 0, DATASET_HEADER_YES = 1, D
 /* How to read it. {0}: separator and header found out, no label column. */
 typedef struct dataset_csv_config {
     const char *label; /* name (with a header) or number from 1 of the label's column; "last"; NULL: none */
-    uint32_t header;   /* dataset_header. AUTO: the first line is one if a field of it is no number */
+    uint32_t header;   /* dataset_header. AUTO: the first line is one if a field of it, but for the label's, is no number */
     char separator;    /* ',' ';' '\t'; 0: the one of these that the first line has most of */
 } dataset_csv_config;
+
+/* A field of a file, not terminated. */
+typedef struct dataset_word {
+    const char *text;
+    size_t n;
+} dataset_word;
 
 typedef struct dataset_csv {
     const char *name;
@@ -85,17 +91,29 @@ typedef struct dataset_csv {
     uint32_t first_line;  /* of the samples, from 1 */
     size_t first;         /* byte where they begin */
     char separator;
+    uint32_t n_classes;          /* the caller's; 0: labels are numbers */
+    const dataset_word *classes; /* [n_classes] else each is one of these names, and is read as its place */
 } dataset_csv;
 
 /*
- * Counts lines and columns. Fields are decimal numbers, with spaces around them or in double quotes; names of a header may
- * be quoted and hold separators. Empty lines are left out; LF and CRLF; a byte order mark is skipped. Every line has as many
+ * Counts lines and columns. Fields are decimal numbers, with spaces around them or in double quotes; names of a header or of
+ * classes may be quoted and hold separators. Empty lines are left out; LF and CRLF; a byte order mark is skipped. Every line has as many
  * fields as the first. O(bytes).
  */
 q_error_code dataset_csv_open(dataset_csv *out, const char *name, const void *bytes, size_t n,
                               const dataset_csv_config *config, dataset_why *why);
 
-/* x: [samples][width], cap_x elements; y: [samples], the label's column as it is, or NULL. O(bytes). */
+/* Are labels names of classes? They are if one is no number, or if csv->classes has them all. O(bytes + samples * n_classes). */
+bool dataset_csv_named(const dataset_csv *csv);
+
+/*
+ * words[0, *n) become the different labels, sorted by their bytes; they point into the file. CORRUPT: an empty one, or one with
+ * a blank, which a list of names between blanks cannot hold; LIMIT: more than cap. O(bytes + samples * log(*n) + *n * *n).
+ */
+q_error_code dataset_csv_classes(const dataset_csv *csv, dataset_word *words, uint32_t cap, uint32_t *n, dataset_why *why);
+
+/* x: [samples][width], cap_x elements; y: [samples], the label's column as it is or as places in csv->classes, or NULL.
+   NOT_FOUND: a label that is none of these. O(bytes + samples * n_classes). */
 q_error_code dataset_csv_read(const dataset_csv *csv, float *x, size_t cap_x, float *y, size_t cap_y, dataset_why *why);
 
 /* Reals that are classes as labels, as dataset_labels. Messages count samples from 1. */

@@ -179,13 +179,14 @@ static char find_separator(csv_reader r)
     return candidates[best];
 }
 
-static bool line_has_words(csv_reader r)
+/* Column `label`, from 0, does not count. */
+static bool line_has_words(csv_reader r, uint32_t label)
 {
     csv_field f = {0, 0, false, false};
-    while (!f.last) {
+    for (uint32_t i = 0; !f.last; i++) {
         double unused;
         f = next_field(&r);
-        if (!dataset_number(r.text + f.begin, f.end - f.begin, &unused)) {
+        if (i != label && !dataset_number(r.text + f.begin, f.end - f.begin, &unused)) {
             return true;
         }
     }
@@ -201,19 +202,31 @@ static bool same_word(const char *word, const char *text, size_t n)
     return i == n && word[i] == '\0';
 }
 
+/* The label's column, from 0, by number from 1 or as the last; UINT32_MAX: `label` is neither. */
+static uint32_t label_by_number(const dataset_csv *c, const char *label)
+{
+    double number = 0;
+    size_t n = 0;
+    while (label != NULL && label[n] != '\0') {
+        n++;
+    }
+    if (n == 4 && same_word(label, "last", n)) {
+        return c->columns - 1;
+    }
+    if (n != 0 && dataset_number(label, n, &number) && number >= 1 && number <= c->columns && number == (double)(uint32_t)number) {
+        return (uint32_t)number - 1u;
+    }
+    return UINT32_MAX;
+}
+
 /* Column of the label, by name in the header (r at it, or NULL), by number from 1, or the last. */
 static q_error_code find_label(dataset_csv *c, const char *label, const csv_reader *header, dataset_why *why)
 {
     csv_reader r;
     csv_field f = {0, 0, false, false};
-    double number = 0;
-    size_t n = 0;
-    c->label = UINT32_MAX;
+    c->label = label_by_number(c, label);
     if (label == NULL) {
         return Q_OK;
-    }
-    while (label[n] != '\0') {
-        n++;
     }
     if (header != NULL) {
         r = *header;
@@ -225,12 +238,7 @@ static q_error_code find_label(dataset_csv *c, const char *label, const csv_read
             }
         }
     }
-    if (same_word(label, "last", 4)) {
-        c->label = c->columns - 1;
-        return Q_OK;
-    }
-    if (dataset_number(label, n, &number) && number >= 1 && number <= c->columns && number == (double)(uint32_t)number) {
-        c->label = (uint32_t)number - 1u;
+    if (c->label != UINT32_MAX) {
         return Q_OK;
     }
     return dataset_refuse_numbers(why, Q_ERR_NOT_FOUND, c->name, header != NULL ? "its header (line " : "no header (line ",
@@ -306,7 +314,7 @@ q_error_code dataset_csv_open(dataset_csv *out, const char *name, const void *by
     if (e != Q_OK) {
         return e;
     }
-    has_header = config->header == DATASET_HEADER_YES || (config->header == DATASET_HEADER_AUTO && line_has_words(r));
+    has_header = config->header == DATASET_HEADER_YES || (config->header == DATASET_HEADER_AUTO && line_has_words(r, label_by_number(&c, config->label)));
     for (csv_field f = {0, 0, !has_header, false}; !f.last;) {
         f = next_field(&r);
     }
@@ -326,9 +334,118 @@ q_error_code dataset_csv_open(dataset_csv *out, const char *name, const void *by
     return e;
 }
 
+/* ---- Reading ----------------------------------------------------------------------------------------------- */
+
+static int compare(dataset_word a, dataset_word b)
+{
+    int order = memcmp(a.text, b.text, a.n < b.n ? a.n : b.n);
+    return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+/* Puts the word into its place among the n sorted ones, unless it is there: how many there are then, cap + 1 where it found no
+   room. */
+static uint32_t add_word(dataset_word *words, uint32_t n, uint32_t cap, dataset_word word)
+{
+    uint32_t begin = 0;
+    uint32_t end = n;
+    while (begin < end) {
+        uint32_t middle = begin + (end - begin) / 2;
+        int order = compare(word, words[middle]);
+        if (order == 0) {
+            return n;
+        }
+        begin = order > 0 ? middle + 1 : begin;
+        end = order > 0 ? end : middle;
+    }
+    for (uint32_t i = n; n < cap && i > begin; i--) {
+        words[i] = words[i - 1];
+    }
+    if (n < cap) {
+        words[begin] = word;
+    }
+    return n + 1;
+}
+
+/* The label of the reader's line, which it leaves behind. */
+static dataset_word next_label(const dataset_csv *csv, csv_reader *r)
+{
+    dataset_word word = {NULL, 0};
+    for (uint32_t column = 0; column < csv->columns; column++) {
+        csv_field f = next_field(r);
+        if (column == csv->label) {
+            word = (dataset_word){r->text + f.begin, f.end - f.begin};
+        }
+    }
+    return word;
+}
+
+static csv_reader first_sample(const dataset_csv *csv)
+{
+    return (csv_reader){csv->text, csv->size, csv->first, csv->first_line, csv->separator};
+}
+
+/* Place of the word in csv->classes; n_classes: it is none of them. */
+static uint32_t class_of(const dataset_csv *csv, dataset_word word)
+{
+    uint32_t k = 0;
+    while (k < csv->n_classes && compare(word, csv->classes[k]) != 0) {
+        k++;
+    }
+    return k;
+}
+
+bool dataset_csv_named(const dataset_csv *csv)
+{
+    csv_reader r = first_sample(csv);
+    bool numbers = true;
+    bool known = csv->n_classes != 0;
+    while (csv->label != UINT32_MAX && next_line(&r)) {
+        double unused;
+        dataset_word word = next_label(csv, &r);
+        numbers = numbers && dataset_number(word.text, word.n, &unused);
+        known = known && class_of(csv, word) < csv->n_classes;
+    }
+    return csv->label != UINT32_MAX && (known || !numbers);
+}
+
+q_error_code dataset_csv_classes(const dataset_csv *csv, dataset_word *words, uint32_t cap, uint32_t *n, dataset_why *why)
+{
+    csv_reader r = first_sample(csv);
+    uint32_t found = 0;
+    *n = 0;
+    while (csv->label != UINT32_MAX && next_line(&r)) {
+        uint32_t line = r.line;
+        dataset_word word = next_label(csv, &r);
+        bool blank = word.n == 0;
+        for (size_t i = 0; i < word.n; i++) {
+            blank = blank || is_blank(word.text[i]);
+        }
+        if (blank) {
+            return csv_refuse(why, Q_ERR_CORRUPT, csv->name, line, "column ", csv->label + 1u,
+                              word.n == 0 ? " is empty: fill in the class" : ": the name of a class has a blank: write it without");
+        }
+        found = add_word(words, found, cap, word);
+        if (found > cap) {
+            return csv_refuse(why, Q_ERR_LIMIT, csv->name, line, "more names of classes than ", cap, ": are these labels?");
+        }
+    }
+    *n = found;
+    return Q_OK;
+}
+
+/* A field of that column: a number, or the name of a class. */
+static q_error_code read_value(const dataset_csv *csv, uint32_t column, dataset_word word, double *value)
+{
+    if (column != csv->label || csv->n_classes == 0) {
+        return dataset_number(word.text, word.n, value) ? Q_OK : Q_ERR_NON_FINITE;
+    }
+    *value = class_of(csv, word);
+    return *value < csv->n_classes ? Q_OK : Q_ERR_NOT_FOUND;
+}
+
 q_error_code dataset_csv_read(const dataset_csv *csv, float *x, size_t cap_x, float *y, size_t cap_y, dataset_why *why)
 {
-    csv_reader r = {csv->text, csv->size, csv->first, csv->first_line, csv->separator};
+    csv_reader r = first_sample(csv);
     size_t n = 0;
     if (cap_x / csv->width < csv->samples || (y != NULL && cap_y < csv->samples)) {
         return dataset_refuse_numbers(why, Q_ERR_NO_SPACE, csv->name, "room for ", cap_x, " values, it has ",
@@ -339,9 +456,11 @@ q_error_code dataset_csv_read(const dataset_csv *csv, float *x, size_t cap_x, fl
             uint32_t line = r.line;
             csv_field f = next_field(&r);
             double value;
-            if (!dataset_number(r.text + f.begin, f.end - f.begin, &value)) {
-                return csv_refuse(why, Q_ERR_NON_FINITE, csv->name, line, "column ", column + 1u,
-                                  " is no finite number: fill in what is missing, give classes numbers");
+            q_error_code e = read_value(csv, column, (dataset_word){r.text + f.begin, f.end - f.begin}, &value);
+            if (e != Q_OK) {
+                return csv_refuse(why, e, csv->name, line, "column ", column + 1u,
+                                  e == Q_ERR_NOT_FOUND ? " is none of the names of the classes"
+                                                       : " is no finite number: fill in what is missing");
             }
             if (column != csv->label) {
                 x[n++] = (float)value;

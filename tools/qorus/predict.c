@@ -124,11 +124,11 @@ static bool read_samples(prediction *p)
 {
     const char *path = p->o->input;
     char *label = meta_value(p, "label");
-    bool ok = train_read_samples(&p->in, path, FORMAT_AUTO, NULL);
-    if (ok && p->in.format == FORMAT_CSV && label != NULL && p->in.width == p->width + 1) {
-        free(p->in.x);
-        ok = train_read_samples(&p->in, path, FORMAT_AUTO, label);
-    }
+    char *classes = meta_value(p, "classes");
+    const train_source in = {path, FORMAT_AUTO, label, p->width, p->task == TASK_CLASSES && classes != NULL, classes};
+    const train_source target = {.path = p->o->targets, .format = FORMAT_AUTO};
+    bool ok = train_read_samples(&p->in, &in);
+    free(classes);
     free(label);
     if (ok && !fits(p)) {
         say("%s: %u values in a sample, but the model reads %u", path, p->in.width, p->width);
@@ -137,7 +137,7 @@ static bool read_samples(prediction *p)
     p->y = p->in.y;
     p->y_width = 1;
     if (ok && p->o->targets != NULL) {
-        ok = train_read_samples(&p->target, p->o->targets, FORMAT_AUTO, NULL);
+        ok = train_read_samples(&p->target, &target);
         if (ok && p->target.n != p->in.n) {
             say("%s has %u samples and %s %u", path, p->in.n, p->o->targets, p->target.n);
             ok = false;
@@ -413,9 +413,8 @@ int predict(host *h, const options *o, const q_session_config *config, const dum
         }
     }
     status = close_confusion(&p, status);
-    free(p.in.x);
-    free(p.in.y);
-    free(p.target.x);
+    train_free_samples(&p.in);
+    train_free_samples(&p.target);
     free(p.target.y);
     free(p.meta);
     return status;

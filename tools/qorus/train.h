@@ -225,17 +225,30 @@ typedef struct train_data {
 /* Reads everything. form: from the network. Says what is wrong and returns false. */
 bool train_load(train_data *d, host *h, const train_settings *s, train_form form, uint32_t window);
 bool train_load_text(train_data *d, host *h, const train_settings *s, uint32_t window);
-/* An array of any format as reals [samples][width], malloc'd, and its dimensions; a CSV's label column as y. */
+/* What to read, and how. */
+typedef struct train_source {
+    const char *path;
+    uint32_t format;     /* train_format */
+    const char *label;   /* (optional) the label's column of a CSV file */
+    uint32_t width;      /* 0, or: it is there only in a file of one column more */
+    bool names;          /* labels may be names of classes */
+    const char *classes; /* (optional) these, between blanks; else the file's own, sorted */
+} train_source;
+
+/* An array of any format as reals [samples][width], malloc'd, and its dimensions. */
 typedef struct train_samples {
     float *x;
     float *y;        /* of the CSV's label column, or NULL */
+    char *classes;   /* where its labels are names: those whose places y has, between blanks, malloc'd; or NULL */
+    uint32_t n_classes;
     uint32_t n;
     uint32_t width;
     uint32_t dim[4]; /* of a sample, n_dims of them */
     uint32_t n_dims;
     uint32_t format; /* train_format it was read as */
 } train_samples;
-bool train_read_samples(train_samples *out, const char *path, uint32_t format, const char *label);
+bool train_read_samples(train_samples *out, const train_source *from);
+void train_free_samples(train_samples *s);
 
 /* Is that the end of a file's name? */
 bool train_ends_in(const char *path, const char *ending);

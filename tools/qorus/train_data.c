@@ -7,105 +7,6 @@
 
 enum { META_BYTES = Q_CAP_META };
 
-static bool refuse(const dataset_why *why)
-{
-    say("%s", why->text);
-    return false;
-}
-
-/* ---- One file ---------------------------------------------------------------------------------------------- */
-
-bool train_ends_in(const char *path, const char *ending)
-{
-    size_t n = strlen(path);
-    size_t m = strlen(ending);
-    return n >= m && strcmp(path + n - m, ending) == 0;
-}
-
-/* By the first bytes, and where these say nothing by the name. */
-static uint32_t format_of(const char *path, const char *bytes, size_t n)
-{
-    if (n >= 6 && memcmp(bytes, "\x93NUMPY", 6) == 0) {
-        return FORMAT_NPY;
-    }
-    if (n >= 4 && bytes[0] == 0 && bytes[1] == 0 && bytes[3] >= 1 && bytes[3] <= 4) {
-        return FORMAT_IDX;
-    }
-    return train_ends_in(path, ".txt") ? FORMAT_TEXT : FORMAT_CSV;
-}
-
-static float *take_reals(uint64_t n)
-{
-    float *x = n <= SIZE_MAX / sizeof(float) ? (float *)malloc((size_t)n * sizeof(float)) : NULL;
-    if (x == NULL) {
-        say("out of memory for %llu values", (unsigned long long)n);
-    }
-    return x;
-}
-
-static bool read_array(train_samples *out, const char *path, const char *bytes, size_t n)
-{
-    dataset_array a;
-    dataset_why why;
-    q_error_code e = out->format == FORMAT_NPY ? dataset_npy(&a, path, bytes, n, &why) : dataset_idx(&a, path, bytes, n, &why);
-    if (e != Q_OK) {
-        return refuse(&why);
-    }
-    out->n = a.samples;
-    out->width = a.width;
-    out->n_dims = a.n_dims > 1 ? a.n_dims - 1 : 1;
-    for (uint32_t i = 0; i < out->n_dims; i++) {
-        out->dim[i] = a.n_dims > 1 ? a.dim[i + 1] : 1;
-    }
-    out->x = take_reals((uint64_t)a.samples * a.width);
-    return out->x != NULL && (dataset_reals(&a, out->x, (size_t)a.samples * a.width, &why) == Q_OK || refuse(&why));
-}
-
-static bool read_csv(train_samples *out, const char *path, const char *bytes, size_t n, const char *label)
-{
-    const dataset_csv_config config = {label, DATASET_HEADER_AUTO, 0};
-    dataset_csv csv;
-    dataset_why why;
-    if (dataset_csv_open(&csv, path, bytes, n, &config, &why) != Q_OK) {
-        return refuse(&why);
-    }
-    out->n = csv.samples;
-    out->width = out->dim[0] = csv.width;
-    out->n_dims = 1;
-    out->x = take_reals((uint64_t)csv.samples * csv.width);
-    out->y = label != NULL ? take_reals(csv.samples) : NULL;
-    if (out->x == NULL || (label != NULL && out->y == NULL)) {
-        return false;
-    }
-    return dataset_csv_read(&csv, out->x, (size_t)csv.samples * csv.width, out->y, csv.samples, &why) == Q_OK || refuse(&why);
-}
-
-bool train_read_samples(train_samples *out, const char *path, uint32_t format, const char *label)
-{
-    size_t n = 0;
-    char *bytes = host_read(path, &n);
-    bool ok = false;
-    memset(out, 0, sizeof(*out));
-    if (bytes == NULL) {
-        return false;
-    }
-    out->format = format != FORMAT_AUTO ? format : format_of(path, bytes, n);
-    if (out->format == FORMAT_TEXT) {
-        say("%s: a text, where samples are wanted: a network for a text begins with embedding or is a decoder", path);
-    } else if (out->format != FORMAT_CSV && label != NULL) {
-        say("%s: only a CSV file has a label column; give targets", path);
-    } else {
-        ok = out->format == FORMAT_CSV ? read_csv(out, path, bytes, n, label) : read_array(out, path, bytes, n);
-    }
-    free(bytes);
-    if (!ok) {
-        free(out->x);
-        free(out->y);
-        out->x = out->y = NULL;
-    }
-    return ok;
-}
-
 /* ---- Samples ----------------------------------------------------------------------------------------------- */
 
 /* Samples and targets of one pair of files; y [n][y_width]. */
@@ -118,23 +19,25 @@ typedef struct pair {
 
 static void pair_free(pair *p)
 {
-    free(p->in.x);
-    free(p->in.y);
-    free(p->target.x);
-    free(p->target.y);
-    memset(p, 0, sizeof(*p));
+    train_free_samples(&p->in);
+    train_free_samples(&p->target);
 }
 
-static bool read_pair(pair *p, const train_settings *s, const char *data, const char *targets, const char *key)
+/* like: those whose labels these are to have, or NULL. */
+static bool read_pair(pair *p, const train_settings *s, const char *data, const char *targets, const char *key, const pair *like)
 {
+    const char *classes = like != NULL ? like->in.classes : s->classes;
+    const bool names = s->loss == LOSS_CROSS_ENTROPY && (like == NULL || classes != NULL);
+    const train_source in = {data, s->format, targets == NULL ? s->label : NULL, 0, names, classes};
+    const train_source target = {.path = targets, .format = FORMAT_AUTO};
     memset(p, 0, sizeof(*p));
-    if (!train_read_samples(&p->in, data, s->format, targets == NULL ? s->label : NULL)) {
+    if (!train_read_samples(&p->in, &in)) {
         return false;
     }
     if (targets == NULL && p->in.y == NULL) {
         return train_complain(s, key, "no targets: give a file of targets, or for CSV the label's column");
     }
-    if (targets != NULL && !train_read_samples(&p->target, targets, FORMAT_AUTO, NULL)) {
+    if (targets != NULL && !train_read_samples(&p->target, &target)) {
         return false;
     }
     if (targets != NULL && p->target.n != p->in.n) {
@@ -219,7 +122,8 @@ static bool put_targets(train_data *d, const train_settings *s, const pair *p, c
     if (dataset_classes(s->targets != NULL ? s->targets : s->data, (const float *)(const void *)to, n * p->y_width, labels,
                         &classes, &why) != Q_OK) {
         free(labels);
-        return refuse(&why);
+        say("%s", why.text);
+        return false;
     }
     if (d->form == FORM_ROWS) {
         spread_labels(d, labels, n, (int32_t *)(void *)to);
@@ -274,7 +178,7 @@ static bool make_tables(train_data *d, host *h, const train_settings *s, const u
 }
 
 /* What qorus run must know to feed the model. */
-static bool write_meta(train_data *d, const train_settings *s, const float *offset, const float *scale, uint32_t n)
+static bool write_meta(train_data *d, const train_settings *s, const char *names, const float *offset, const float *scale, uint32_t n)
 {
     static const char *const tasks[] = {"classes", "values", "values", "chances"}; /* as train_loss */
     char *meta = (char *)malloc(META_BYTES);
@@ -288,8 +192,11 @@ static bool write_meta(train_data *d, const train_settings *s, const float *offs
     if (s->label != NULL && at < META_BYTES) {
         at += (size_t)snprintf(meta + at, META_BYTES - at, "label: %s\n", s->label);
     }
-    if (s->classes != NULL && at < META_BYTES) {
-        at += (size_t)snprintf(meta + at, META_BYTES - at, "classes: %s\n", s->classes);
+    if (names != NULL && at < META_BYTES) {
+        at += (size_t)snprintf(meta + at, META_BYTES - at, "classes: %s\n", names);
+    }
+    if (at >= META_BYTES) {
+        return train_complain(s, "classes", "their names do not fit into the model's file");
     }
     for (uint32_t k = 0; k < 2 && n != 0; k++) {
         at += at < META_BYTES ? (size_t)snprintf(meta + at, META_BYTES - at, "%s:", k == 0 ? "offset" : "scale") : 0;
@@ -302,7 +209,7 @@ static bool write_meta(train_data *d, const train_settings *s, const float *offs
 }
 
 /* x [n_train + n_validate][width] by what its first samples say. */
-static bool normalise(train_data *d, const train_settings *s, float *x, uint32_t width)
+static bool normalise(train_data *d, const train_settings *s, const char *names, float *x, uint32_t width)
 {
     uint32_t *rows = (uint32_t *)malloc(d->n_train * sizeof(uint32_t));
     float *offset = (float *)malloc(width * sizeof(float));
@@ -315,7 +222,7 @@ static bool normalise(train_data *d, const train_settings *s, float *x, uint32_t
         ok = dataset_norm_fit(s->normalise, x, width, rows, d->n_train, offset, scale) == Q_OK;
         dataset_norm_apply(x, d->n_train + d->n_validate, width, offset, scale);
     }
-    ok = ok && write_meta(d, s, offset, scale,
+    ok = ok && write_meta(d, s, names, offset, scale,
                           s->normalise == DATASET_NORM_NONE ? 0 : s->normalise == DATASET_NORM_STANDARD ? width : 1);
     free(rows);
     free(offset);
@@ -342,6 +249,7 @@ static int by_number(const void *a, const void *b)
 
 static bool join(train_data *d, host *h, const train_settings *s, const pair *train, const pair *held)
 {
+    const char *names = train->in.classes != NULL ? train->in.classes : s->classes;
     uint32_t n = train->in.n + held->in.n;
     uint32_t *order = (uint32_t *)malloc(n * sizeof(uint32_t));
     float *x = (float *)host_take(h, (size_t)n * train->in.width * sizeof(float), "samples");
@@ -361,7 +269,7 @@ static bool join(train_data *d, host *h, const train_settings *s, const pair *tr
     for (uint32_t i = 0; ok && i < held->in.n; i++) {
         order[i] = i;
     }
-    ok = ok && (held->in.n == 0 || place(d, s, held, order, train->in.n, x, y)) && normalise(d, s, x, train->in.width) &&
+    ok = ok && (held->in.n == 0 || place(d, s, held, order, train->in.n, x, y)) && normalise(d, s, names, x, train->in.width) &&
          make_tables(d, h, s, (const uint8_t *)x, y);
     free(order);
     return ok;
@@ -371,17 +279,18 @@ static bool load_samples(train_data *d, host *h, const train_settings *s)
 {
     pair train = {0};
     pair held = {0};
-    bool ok = read_pair(&train, s, s->data, s->targets, "data") && find_shape(d, s, &train.in);
+    bool ok = read_pair(&train, s, s->data, s->targets, "data", NULL) && find_shape(d, s, &train.in);
     if (ok && d->form == FORM_ROWS && train.y_width != 1) {
         ok = train_complain(s, "targets", "last gives one answer for a sequence, but there are %u labels for one", train.y_width);
     }
     if (ok && s->validate_data != NULL) {
-        ok = read_pair(&held, s, s->validate_data, s->validate_targets, "validate_data");
+        ok = read_pair(&held, s, s->validate_data, s->validate_targets, "validate_data", &train);
         if (ok && (held.in.width != train.in.width || held.y_width != train.y_width)) {
             ok = train_complain(s, "validate_data", "its samples have %u values and %u targets, those of data %u and %u",
                                 held.in.width, held.y_width, train.in.width, train.y_width);
         }
     }
+    d->classes = train.in.n_classes;
     ok = ok && join(d, h, s, &train, &held);
     pair_free(&train);
     pair_free(&held);

@@ -15,7 +15,7 @@ static const setting table[] = {
     {"format", "auto idx npy csv text", "of the data (auto)", AT(format), SET_CHOICE, 0, 0, 0},
     {"shape", "N N N", "of a sample: columns; rows columns; height width channels", AT(shape), SET_SHAPE, 0, 0, 0},
     {"normalise", "none unit standard global", "values, by those that train (none)", AT(normalise), SET_CHOICE, 0, 0, 0},
-    {"classes", "NAMES", "names of the classes, in order, for qorus run", AT(classes), SET_TEXT, 0, 0, 0},
+    {"classes", "NAMES", "names of the classes, in order (those of the CSV, sorted)", AT(classes), SET_TEXT, 0, 0, 0},
     {"vocab", "N|char|byte", "tokens of a text: BPE of N, characters, bytes (512)", AT(vocab), SET_TEXT, 0, 0, 0},
     {"window", "N", "tokens of a text seen at once (decoder: its context; else 64)", AT(window), SET_COUNT, 0, 1, 1 << 20},
     {"stride", "N", "tokens from one window to the next (window)", AT(stride), SET_COUNT, 0, 1, 1 << 20},
