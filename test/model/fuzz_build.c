@@ -202,6 +202,18 @@ static void loss(sketch *k)
     sketch_node(k, &d, &t);
 }
 
+/* And what others make of either. */
+static void sum_and_norm(sketch *k, uint32_t x)
+{
+    elementwise(k, &q_layer_add, x, sketch_like(k, x));
+    x = k->n_values - 1;
+    if (fuzz_pick(&k->s, 2) != 0) {
+        layernorm(k, x);
+    } else {
+        norm(k, x);
+    }
+}
+
 static void add_something(sketch *k)
 {
     static const q_layer_class *const two[] = {&q_layer_add, &q_layer_mul, &q_layer_silu_mul};
@@ -255,15 +267,9 @@ static void add_something(sketch *k)
     case 14:
         configured(k, x);
         break;
-    case 15: /* a sum and the norm behind it, and what others make of either */
+    case 15:
     case 16:
-        elementwise(k, &q_layer_add, x, sketch_like(k, x));
-        x = k->n_values - 1;
-        if (fuzz_pick(&k->s, 2) != 0) {
-            layernorm(k, x);
-        } else {
-            norm(k, x);
-        }
+        sum_and_norm(k, x);
         break;
     default:
         elementwise(k, &q_layer_add, x, x);
