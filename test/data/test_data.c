@@ -275,6 +275,10 @@ void test_csv_classes(void)
     check(open_csv(&c, flowers, "2", DATASET_HEADER_AUTO, &why) == Q_OK && c.samples == 4 && c.first_line == 1,
           "a name of a class makes no header");
     check(open_csv(&c, "x,kind\n1,rose\n", "2", DATASET_HEADER_AUTO, &why) == Q_OK && c.samples == 1, "names of columns do");
+    check(open_csv(&c, "0,1,kind\n5,6,1\n7,8,0\n", "last", DATASET_HEADER_AUTO, &why) == Q_OK && c.samples == 2,
+          "and one above numbers");
+    check(open_csv(&c, "0,1,2\n5,6,rose\n7,8,lily\n", "3", DATASET_HEADER_AUTO, &why) == Q_OK && c.samples == 2,
+          "and a number above names");
     check(open_csv(&c, flowers, "last", DATASET_HEADER_AUTO, &why) == Q_OK && dataset_csv_named(&c), "labels that are names");
     check(dataset_csv_classes(&c, words, 3, &n, &why) == Q_OK && n == 3 && word_is(words[0], "iris") && word_is(words[1], "lily") &&
               word_is(words[2], "rose"), "each once, sorted");

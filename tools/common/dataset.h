@@ -70,7 +70,8 @@ typedef enum dataset_header { DATASET_HEADER_AUTO = 0, DATASET_HEADER_YES = 1, D
 /* How to read it. {0}: separator and header found out, no label column. */
 typedef struct dataset_csv_config {
     const char *label; /* name (with a header) or number from 1 of the label's column; "last"; NULL: none */
-    uint32_t header;   /* dataset_header. AUTO: the first line is one if a field of it, but for the label's, is no number */
+    uint32_t header;   /* dataset_header. AUTO: the first line is one if a field of it is no number; the label's, if told
+                          by number or as last, counts where the next line's is of the other kind */
     char separator;    /* ',' ';' '\t'; 0: the one of these that the first line has most of */
 } dataset_csv_config;
 
@@ -97,8 +98,8 @@ typedef struct dataset_csv {
 
 /*
  * Counts lines and columns. Fields are decimal numbers, with spaces around them or in double quotes; names of a header or of
- * classes may be quoted and hold separators. Empty lines are left out; LF and CRLF; a byte order mark is skipped. Every line has as many
- * fields as the first. O(bytes).
+ * classes may be quoted and hold separators. Empty lines are left out; LF and CRLF; a byte order mark is skipped. Every line has
+ * as many fields as the first. O(bytes).
  */
 q_error_code dataset_csv_open(dataset_csv *out, const char *name, const void *bytes, size_t n,
                               const dataset_csv_config *config, dataset_why *why);

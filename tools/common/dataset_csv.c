@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* CSV files of numbers. */
+/* CSV files of numbers and names of classes. */
 #include "dataset_inner.h"
 
 /* One line at a time; a field is text[begin, end) without spaces and quotes around it. */
@@ -33,17 +33,12 @@ static q_error_code csv_refuse(dataset_why *why, q_error_code code, const char *
     return code;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
 /* Goes to the next line that is not empty. False: there is none. */
 static bool next_line(csv_reader *r)
 {
     while (r->at < r->size) {
         size_t i = r->at;
-        while (i < r->size && r->text[i] != '\n' && is_blank(r->text[i])) {
+        while (i < r->size && r->text[i] != '\n' && dataset_blank(r->text[i])) {
             i++;
         }
         if (i < r->size && r->text[i] != '\n') {
@@ -61,7 +56,7 @@ static csv_field next_field(csv_reader *r)
     csv_field f = {r->at, 0, false, false};
     size_t i = r->at;
     bool quoted;
-    while (f.begin < r->size && r->text[f.begin] != r->separator && is_blank(r->text[f.begin])) {
+    while (f.begin < r->size && r->text[f.begin] != r->separator && dataset_blank(r->text[f.begin])) {
         f.begin++;
     }
     quoted = f.begin < r->size && r->text[f.begin] == '"';
@@ -75,89 +70,16 @@ static csv_field next_field(csv_reader *r)
         i += f.broken ? 0 : 1;
     }
     for (; i < r->size && r->text[i] != r->separator && r->text[i] != '\n'; i++) {
-        f.broken = f.broken || (quoted && !is_blank(r->text[i]));
+        f.broken = f.broken || (quoted && !dataset_blank(r->text[i]));
     }
     f.end = quoted ? f.end : i;
-    while (!quoted && f.end > f.begin && is_blank(r->text[f.end - 1])) {
+    while (!quoted && f.end > f.begin && dataset_blank(r->text[f.end - 1])) {
         f.end--;
     }
     f.last = i == r->size || r->text[i] == '\n';
     r->line += i < r->size && r->text[i] == '\n' ? 1u : 0u;
     r->at = i < r->size ? i + 1 : i;
     return f;
-}
-
-/* ---- Numbers ----------------------------------------------------------------------------------------------- */
-
-static double scale_by_ten(double m, int32_t exponent)
-{
-    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-    for (; exponent > 22; exponent -= 22) {
-        m *= 1e22;
-    }
-    for (; exponent < -22; exponent += 22) {
-        m /= 1e22;
-    }
-    return exponent < 0 ? m / powers[-exponent] : m * powers[exponent];
-}
-
-/* Digits from *i on into *m (19 of them count); returns how many there are, and in *moved those that did not count. */
-static uint32_t read_digits(const char *text, size_t n, size_t *i, uint64_t *m, int32_t *moved)
-{
-    uint32_t digits = 0;
-    for (; *i < n && text[*i] >= '0' && text[*i] <= '9'; (*i)++, digits++) {
-        if (*m < 1000000000000000000u) {
-            *m = *m * 10 + (uint64_t)(text[*i] - '0');
-        } else {
-            (*moved)++;
-        }
-    }
-    return digits;
-}
-
-bool dataset_number(const char *text, size_t n, double *out)
-{
-    size_t i = 0;
-    uint64_t m = 0;
-    int32_t exponent = 0;
-    int32_t behind = 0;
-    uint32_t digits;
-    bool negative;
-    double value;
-    while (n > 0 && is_blank(text[n - 1])) {
-        n--;
-    }
-    while (i < n && is_blank(text[i])) {
-        i++;
-    }
-    negative = i < n && text[i] == '-';
-    i += i < n && (text[i] == '-' || text[i] == '+') ? 1 : 0;
-    digits = read_digits(text, n, &i, &m, &exponent);
-    if (i < n && text[i] == '.') {
-        uint32_t more;
-        i++;
-        more = read_digits(text, n, &i, &m, &behind);
-        exponent += behind - (int32_t)more;
-        digits += more;
-    }
-    if (digits == 0 || digits > 4096) {
-        return false;
-    }
-    if (i < n && (text[i] == 'e' || text[i] == 'E')) {
-        uint64_t e = 0;
-        int32_t ignored = 0;
-        bool down = i + 1 < n && text[i + 1] == '-';
-        i += i + 1 < n && (down || text[i + 1] == '+') ? 2 : 1;
-        if (read_digits(text, n, &i, &e, &ignored) == 0) {
-            return false;
-        }
-        e = e > 10000 ? 10000 : e;
-        exponent += down ? -(int32_t)e : (int32_t)e;
-    }
-    value = m == 0 ? 0 : scale_by_ten((double)m, exponent);
-    *out = negative ? -value : value;
-    return i == n && value <= 3.4028234663852886e38;
 }
 
 /* ---- Opening ----------------------------------------------------------------------------------------------- */
@@ -191,6 +113,27 @@ static bool line_has_words(csv_reader r, uint32_t label)
         }
     }
     return false;
+}
+
+/* Is field `label` of the reader's line, which it leaves behind, a number? */
+static bool label_is_number(csv_reader *r, uint32_t label)
+{
+    csv_field f = {0, 0, false, false};
+    bool number = false;
+    for (uint32_t i = 0; !f.last; i++) {
+        double unused;
+        f = next_field(r);
+        number = i == label ? dataset_number(r->text + f.begin, f.end - f.begin, &unused) : number;
+    }
+    return number;
+}
+
+/* The label's field, where its column is known, speaks for a header if the next line's is of the other kind. */
+static bool is_header(csv_reader r, uint32_t label)
+{
+    bool words = line_has_words(r, label);
+    bool number = label_is_number(&r, label);
+    return words || (label != UINT32_MAX && next_line(&r) && label_is_number(&r, label) != number);
 }
 
 static bool same_word(const char *word, const char *text, size_t n)
@@ -314,7 +257,8 @@ q_error_code dataset_csv_open(dataset_csv *out, const char *name, const void *by
     if (e != Q_OK) {
         return e;
     }
-    has_header = config->header == DATASET_HEADER_YES || (config->header == DATASET_HEADER_AUTO && line_has_words(r, label_by_number(&c, config->label)));
+    has_header = config->header == DATASET_HEADER_YES ||
+                 (config->header == DATASET_HEADER_AUTO && is_header(r, label_by_number(&c, config->label)));
     for (csv_field f = {0, 0, !has_header, false}; !f.last;) {
         f = next_field(&r);
     }
@@ -418,7 +362,7 @@ q_error_code dataset_csv_classes(const dataset_csv *csv, dataset_word *words, ui
         dataset_word word = next_label(csv, &r);
         bool blank = word.n == 0;
         for (size_t i = 0; i < word.n; i++) {
-            blank = blank || is_blank(word.text[i]);
+            blank = blank || dataset_blank(word.text[i]);
         }
         if (blank) {
             return csv_refuse(why, Q_ERR_CORRUPT, csv->name, line, "column ", csv->label + 1u,

@@ -46,4 +46,9 @@ static inline q_error_code dataset_refuse_numbers(dataset_why *why, q_error_code
     return code;
 }
 
+static inline bool dataset_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
 #endif /* QORUS_TOOLS_DATASET_INNER_H */
