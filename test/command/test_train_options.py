@@ -344,6 +344,10 @@ BAD = (  # config, line, words
     ("data = text.txt\nnetwork {\n  decoder layers 1 width 8 heads 1 dropout 1\n}\n", 3, ["decoder", "dropout", "'1'"]),
     ("data = text.txt\nnetwork {\n  decoder layers 1 width 8 heads 1 drop_path -1\n}\n", 3, ["decoder", "drop_path", "'-1'"]),
     ("data = text.txt\nnetwork {\n  embedding 8\n  attention heads 1 full\n  linear classes\n}\n", 4, ["attention", "full"]),
+    ("data = kinds.csv\nformat = text\nvocab = char\nnetwork {\n  decoder layers 1 width 8 heads 1\n}\n", 1,
+     ["data", "24 tokens", "window of 256", "smaller window"]),
+    ("data = text.txt\nvocab = char\nwindow = 64\nvalidate = 0.0001\nnetwork {\n  decoder layers 1 width 8 heads 1\n}\n", 3,
+     ["window", "held out", "window of 64", "hold out more"]),
     ("data = text.txt\ntargets = y.idx\nnetwork {\n  embedding 8\n  linear classes\n}\n", 2, ["targets", "text"]),
 )
 

@@ -178,9 +178,10 @@ bool train_load_text(train_data *d, host *h, const train_settings *s, uint32_t w
         return false;
     }
     if (d->n_train == 0 || (s->validate != 0 && d->n_validate == 0)) {
-        return train_complain(s, s->window != 0 ? "window" : "data", "%llu tokens%s hold no window of %u and the token behind it",
+        return train_complain(s, s->window != 0 ? "window" : "data",
+                              "%llu tokens%s hold no window of %u and the token behind it: give more text%s or a smaller window",
                               (unsigned long long)(d->n_train == 0 ? d->tokens - held : held),
-                              d->n_train == 0 ? "" : " held out", window);
+                              d->n_train == 0 ? "" : " held out", window, d->n_train == 0 ? "" : ", hold out more");
     }
     return note_origin(d, h);
 }
